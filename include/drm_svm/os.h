@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The only door out of the core: what it asks of the environment.
+ *
+ * In the kernel, src/linux implements these functions, each in a few lines
+ * around one kernel call. On the host, tests/host and kunit/fake do, with
+ * failure injection and checks. A function here decides nothing: whatever
+ * retries, loops over pages or chooses lives in the core.
+ *
+ * "May sleep" means: not under a spinlock and not inside an mmu notifier of a
+ * non-blockable kind. "Reclaim-safe" means: allocates nothing and takes no
+ * lock under which anybody allocates, so it may run inside an mmu notifier.
+ *
+ * Functions that return int return 0 or a negated DSVM_E number.
+ */
+#ifndef DRM_SVM_OS_H
+#define DRM_SVM_OS_H
+
+#include "drm_svm/types.h"
+
+DSVM_EXTERN_C_BEGIN
+
+/* Memory ------------------------------------------------------------------ */
+
+/* Zeroed memory, or NULL. May sleep and reclaim; any size. */
+void *dsvm_os_alloc(dsvm_usize bytes);
+/* Gives back what dsvm_os_alloc() gave; NULL is fine. May sleep. */
+void dsvm_os_free(void *memory);
+
+/* Time, log, warnings ------------------------------------------------------ */
+
+/* Monotonic time in nanoseconds. Any context. */
+dsvm_u64 dsvm_os_now_ns(void);
+/* Lets others run for a moment between two tries. May sleep. */
+void dsvm_os_relax(void);
+/* Whether the caller is being killed and has to give up. Any context. */
+dsvm_bool dsvm_os_killed(void);
+
+enum dsvm_log_level {
+	DSVM_LOG_ERROR,
+	DSVM_LOG_WARNING,
+	DSVM_LOG_INFO,
+	DSVM_LOG_DEBUG,
+};
+
+/* One line for the log, rate-limited. printf's conversions. Any context. */
+void dsvm_os_log(enum dsvm_log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Reports a broken invariant, rate-limited, with a stack trace. */
+void dsvm_os_warn(const char *file, int line, const char *what);
+
+/* Locks --------------------------------------------------------------------- */
+
+/* A reader-writer semaphore. Taking it may sleep. */
+void dsvm_os_read_lock(struct dsvm_os_rwsem *lock);
+void dsvm_os_read_unlock(struct dsvm_os_rwsem *lock);
+void dsvm_os_write_lock(struct dsvm_os_rwsem *lock);
+void dsvm_os_write_unlock(struct dsvm_os_rwsem *lock);
+/* Complains if the caller's thread does not hold it (in any mode, for writing). */
+void dsvm_os_assert_held(struct dsvm_os_rwsem *lock);
+void dsvm_os_assert_held_write(struct dsvm_os_rwsem *lock);
+
+/* Address spaces ------------------------------------------------------------ */
+
+/*
+ * Keeps the address space (its users, not just the struct) alive; false once
+ * its last user has gone. Reclaim-safe.
+ */
+dsvm_bool dsvm_os_mm_get(struct dsvm_os_mm *mm);
+/* Ends dsvm_os_mm_get(). May sleep, may tear the address space down. */
+void dsvm_os_mm_put(struct dsvm_os_mm *mm);
+/* The address space's lock, for reading. May sleep. */
+void dsvm_os_mm_read_lock(struct dsvm_os_mm *mm);
+void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm);
+
+/* What the core wants to know of a VMA. */
+struct dsvm_vma_info {
+	struct dsvm_os_vma *vma;
+	dsvm_usize first;	/* first byte */
+	dsvm_usize last;	/* last byte */
+	dsvm_bool writable;	/* VM_WRITE */
+	dsvm_bool anonymous;	/* neither file, shared memory nor hugetlb */
+	dsvm_bool special;	/* VM_IO or VM_PFNMAP: no pages behind it */
+};
+
+/* The VMA at @addr; false if there is none. Under the mm's lock. */
+dsvm_bool dsvm_os_vma_at(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out);
+/* The lowest VMA that overlaps [@first, @last]; false if none does. Under the mm's lock. */
+dsvm_bool dsvm_os_vma_first(struct dsvm_os_mm *mm, dsvm_usize first, dsvm_usize last,
+			    struct dsvm_vma_info *out);
+
+/* Interval notifiers -------------------------------------------------------- */
+
+/* Starts a read side critical section of the collision-retry protocol. May sleep. */
+dsvm_usize dsvm_os_notifier_read_begin(struct dsvm_os_notifier *notifier);
+/*
+ * Whether an invalidation has come since @seq. Final only under the lock that
+ * the invalidation callback takes. Any context.
+ */
+dsvm_bool dsvm_os_notifier_read_retry(struct dsvm_os_notifier *notifier, dsvm_usize seq);
+/* Publishes @seq, inside the invalidation callback under its lock. */
+void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq);
+/* Stops invalidations; none runs after the return. May sleep. */
+void dsvm_os_notifier_remove(struct dsvm_os_notifier *notifier);
+
+/* Collecting pages (HMM) ---------------------------------------------------- */
+
+/* What a CPU page table says of one page, in the core's words. */
+enum dsvm_page_kind {
+	DSVM_PAGE_NONE,		/* not present, or no access */
+	DSVM_PAGE_SYSTEM,	/* RAM */
+	DSVM_PAGE_DEVICE,	/* a device's memory, of a drm_pagemap provider */
+	DSVM_PAGE_OTHER,	/* memory that DMA cannot reach this way */
+};
+
+struct dsvm_page_desc {
+	struct dsvm_os_page *page;
+	enum dsvm_page_kind kind;
+	dsvm_u8 order;			  /* the CPU maps 2^order pages here in one go */
+	dsvm_bool writable;
+	struct dsvm_os_zdd *zdd;	  /* DSVM_PAGE_DEVICE only */
+	struct dsvm_os_provider *provider; /* DSVM_PAGE_DEVICE only */
+};
+
+/* One attempt to fault in, or to look at, a span of an address space. */
+struct dsvm_hmm_request {
+	struct dsvm_os_notifier *notifier;
+	struct dsvm_os_mm *mm;
+	/* From read_begin; the call may refresh it where the kernel does so itself. */
+	dsvm_usize seq;
+	dsvm_usize first;	/* first byte, page aligned */
+	dsvm_usize last;	/* last byte, end of a page */
+	dsvm_u64 timeout_ns;	/* an attempt that the kernel itself repeats ends by then */
+	void *owner;		/* device pages of this owner stay where they are */
+	dsvm_bool mm_locked;	/* the caller holds the mm's lock: look only */
+	dsvm_bool fault;	/* bring absent pages in; else only look */
+	dsvm_bool write;	/* and make them writable */
+	/* One entry a page, zeroed by the caller; decode with dsvm_os_hmm_decode(). */
+	dsvm_usize *entries;
+};
+
+/*
+ * Runs the request once. The caller holds a user of the mm, no lock of the
+ * invalidation path, and the mm's own lock only as @mm_locked says. May sleep.
+ *
+ * 0, -EBUSY: invalidated meanwhile, begin again; -EFAULT: no such memory;
+ * -EPERM: write to read-only memory; -ENOMEM; -EINTR: being killed.
+ */
+int dsvm_os_hmm_fault(struct dsvm_hmm_request *request);
+/* Says what an entry of a finished request means. Any context. */
+void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out);
+
+/* DMA ----------------------------------------------------------------------- */
+
+/* Maps 2^order pages of RAM for the device. 0 or -EFAULT. Reclaim-safe. */
+int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
+		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out);
+void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
+/* The same for memory of a device: its provider says how @dev reaches it. */
+int dsvm_os_provider_map(struct dsvm_os_provider *provider, struct dsvm_os_dev *dev,
+			 struct dsvm_os_page *page, dsvm_u32 order, enum dsvm_dma_dir dir,
+			 struct dsvm_dma_addr *out);
+void dsvm_os_provider_unmap(struct dsvm_os_provider *provider, struct dsvm_os_dev *dev,
+			    const struct dsvm_dma_addr *addr);
+/* A reference to the provider. put may be the last; any context. */
+void dsvm_os_provider_get(struct dsvm_os_provider *provider);
+void dsvm_os_provider_put(struct dsvm_os_provider *provider);
+
+/* Migration ----------------------------------------------------------------- */
+
+/* Which pages dsvm_os_migrate_setup() collects. */
+#define DSVM_MIGRATE_SYSTEM (1u << 0)
+#define DSVM_MIGRATE_DEVICE (1u << 1)
+
+/*
+ * One span of one VMA (or, for dsvm_os_migrate_device_*(), a list of device
+ * page frames) on its way through the kernel's three phases. @src and @dst
+ * hold one kernel-encoded entry a page: read @src with
+ * dsvm_os_migrate_decode(), write @dst with dsvm_os_migrate_encode().
+ */
+struct dsvm_migrate_span {
+	struct dsvm_os_vma *vma;
+	dsvm_usize first;
+	dsvm_usize last;
+	dsvm_usize npages;
+	void *owner;		/* of the device pages to collect */
+	dsvm_u32 select;	/* DSVM_MIGRATE_* */
+	struct dsvm_os_page *fault_page; /* in a CPU fault: the page; else NULL */
+	dsvm_usize *src;
+	dsvm_usize *dst;
+};
+
+/* What a source entry says. */
+struct dsvm_migrate_entry {
+	struct dsvm_os_page *page;	/* NULL: nothing was there, the page is all zero */
+	struct dsvm_os_zdd *zdd;	/* if @page is a device's of a drm_pagemap provider */
+	struct dsvm_os_provider *provider; /* the same */
+	dsvm_bool moves;		/* collected, and nothing has stopped it so far */
+};
+
+/*
+ * Collects, unmaps and locks. Under the mm's lock, which stays held to the
+ * end of finalize. Sleeps. 0, -EINVAL, -ENOMEM.
+ */
+int dsvm_os_migrate_setup(struct dsvm_migrate_span *span);
+/* Switches page tables to @dst where it says so; clears "moves" where it could not. */
+void dsvm_os_migrate_pages(struct dsvm_migrate_span *span);
+/* Puts page table entries back, unlocks and drops old and new pages. */
+void dsvm_os_migrate_finalize(struct dsvm_migrate_span *span);
+
+/*
+ * The same from the memory's side: @src holds page frame numbers on entry.
+ * Needs no address space and no lock. May sleep.
+ */
+int dsvm_os_migrate_device_setup(struct dsvm_migrate_span *span);
+void dsvm_os_migrate_device_pages(struct dsvm_migrate_span *span);
+void dsvm_os_migrate_device_finalize(struct dsvm_migrate_span *span);
+
+/* Any context. */
+void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out);
+dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page);
+/* The page of an entry of @dst that dsvm_os_migrate_encode() made. */
+struct dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst);
+
+/*
+ * A page of RAM for @addr in @vma (NULL: for nobody in particular), locked,
+ * one reference; NULL if there is none. May sleep and reclaim.
+ */
+struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *vma, dsvm_usize addr);
+/* Makes the device page frame @pfn a page in use: locked, one reference, one of @zdd. */
+struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd);
+/* Unlocks and drops a page that one of the two functions above gave. */
+void dsvm_os_page_discard(struct dsvm_os_page *page);
+
+DSVM_EXTERN_C_END
+
+#endif /* DRM_SVM_OS_H */
