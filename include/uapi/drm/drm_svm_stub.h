@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR MIT */
+/*
+ * The stub device's ioctls, on its render node.
+ *
+ * Rules for all of them: unknown flag bits and padding that is not zero are
+ * -EINVAL; addresses and lengths are in bytes; a pointer that cannot be read
+ * or written is -EFAULT; an unknown or closed VM is -ENOENT. An ioctl that
+ * fails has changed nothing, unless it says otherwise.
+ */
+#ifndef _DRM_SVM_STUB_H_
+#define _DRM_SVM_STUB_H_
+
+#include <drm/drm.h>
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/* Raised when something is added; nothing is ever changed or taken away. */
+#define DRM_SVM_STUB_UAPI_VERSION 1
+
+#define DRM_SVM_STUB_INFO 0x00
+#define DRM_SVM_STUB_VM_CREATE 0x01
+#define DRM_SVM_STUB_VM_DESTROY 0x02
+#define DRM_SVM_STUB_EXEC 0x03
+#define DRM_SVM_STUB_MIGRATE 0x04
+#define DRM_SVM_STUB_RESIDENCY 0x05
+#define DRM_SVM_STUB_VM_STATS 0x06
+
+#define DRM_IOCTL_SVM_STUB_INFO \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_INFO, struct drm_svm_stub_info)
+#define DRM_IOCTL_SVM_STUB_VM_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_CREATE, struct drm_svm_stub_vm_create)
+#define DRM_IOCTL_SVM_STUB_VM_DESTROY \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_DESTROY, struct drm_svm_stub_vm_destroy)
+#define DRM_IOCTL_SVM_STUB_EXEC \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_EXEC, struct drm_svm_stub_exec)
+#define DRM_IOCTL_SVM_STUB_MIGRATE \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_MIGRATE, struct drm_svm_stub_migrate)
+#define DRM_IOCTL_SVM_STUB_RESIDENCY \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_RESIDENCY, struct drm_svm_stub_residency)
+#define DRM_IOCTL_SVM_STUB_VM_STATS \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_STATS, struct drm_svm_stub_vm_stats)
+
+/* The device can move memory to its VRAM. */
+#define DRM_SVM_STUB_CAP_MIGRATE (1 << 0)
+
+/**
+ * struct drm_svm_stub_info - What the device is
+ * @flags: in, must be zero
+ * @uapi_version: out, DRM_SVM_STUB_UAPI_VERSION of the driver
+ * @capabilities: out, DRM_SVM_STUB_CAP_*
+ * @page_size: out, bytes in a page of the GPU
+ * @vram_size: out, bytes
+ * @vram_free: out, bytes
+ * @va_start: out, lowest address that the GPU can use
+ * @va_end: out, first address that it cannot
+ */
+struct drm_svm_stub_info {
+	__u32 flags;
+	__u32 uapi_version;
+	__u32 capabilities;
+	__u32 page_size;
+	__u64 vram_size;
+	__u64 vram_free;
+	__u64 va_start;
+	__u64 va_end;
+};
+
+/* GPU faults move the memory to VRAM where that is possible. */
+#define DRM_SVM_STUB_VM_MIGRATE_ON_FAULT (1 << 0)
+
+/**
+ * struct drm_svm_stub_vm_create - Mirrors the caller's address space
+ * @flags: in, DRM_SVM_STUB_VM_*
+ * @vm_id: out, not zero
+ *
+ * -EINVAL: unknown flag; -EOPNOTSUPP: DRM_SVM_STUB_VM_MIGRATE_ON_FAULT on a
+ * device without DRM_SVM_STUB_CAP_MIGRATE; -ENOMEM.
+ */
+struct drm_svm_stub_vm_create {
+	__u32 flags;
+	__u32 vm_id;
+};
+
+/**
+ * struct drm_svm_stub_vm_destroy - Ends a VM
+ * @vm_id: in
+ * @pad: in, must be zero
+ *
+ * Waits for its programs. Memory in VRAM comes back to RAM when the CPU
+ * touches it, or is freed with the process. Closing the file does the same.
+ * -EINVAL, -ENOENT.
+ */
+struct drm_svm_stub_vm_destroy {
+	__u32 vm_id;
+	__u32 pad;
+};
+
+/* Fills @dst with the 32-bit word @value. */
+#define DRM_SVM_STUB_OP_FILL 0
+/* Copies @src0 to @dst. */
+#define DRM_SVM_STUB_OP_COPY 1
+/* Adds the 32-bit words of @src0 and @src1 into @dst. */
+#define DRM_SVM_STUB_OP_ADD 2
+/* Sums up the 32-bit words of @src0 in @result. */
+#define DRM_SVM_STUB_OP_CHECKSUM 3
+
+/**
+ * struct drm_svm_stub_exec - Runs a program on the GPU
+ * @vm_id: in
+ * @op: in, DRM_SVM_STUB_OP_*
+ * @flags: in, must be zero
+ * @value: in, for DRM_SVM_STUB_OP_FILL, else zero
+ * @dst: in, address that the program writes to; zero if the op has none
+ * @src0: in, address of the first operand; zero if the op has none
+ * @src1: in, address of the second operand; zero if the op has none
+ * @size: in, bytes of each operand
+ * @result: out, 64-bit sum, for DRM_SVM_STUB_OP_CHECKSUM
+ * @faults: out, GPU page faults that were served
+ * @pad: in, must be zero
+ *
+ * Addresses are plain pointers of the process. They and @size are multiples
+ * of 4. @dst may be the same as a source, but not overlap it otherwise.
+ * Returns when the program has ended; a caller that is killed leaves at once
+ * and the program is stopped.
+ *
+ * -EINVAL: unknown op or flag, size zero, not a multiple of 4, operand that
+ * the op does not have; overlap; -ERANGE: address plus size overflows or is
+ * beyond the GPU's address space; -ENOENT: no such VM. What the GPU could not
+ * do: -EFAULT: no memory at an address, or no memory that it can use there;
+ * -EPERM: write to read-only memory; -EBUSY: a page was taken away again and
+ * again; -ENOMEM. The program has run up to the word that failed then.
+ * -EINTR: the caller is being killed.
+ */
+struct drm_svm_stub_exec {
+	__u32 vm_id;
+	__u32 op;
+	__u32 flags;
+	__u32 value;
+	__u64 dst;
+	__u64 src0;
+	__u64 src1;
+	__u64 size;
+	__u64 result;
+	__u32 faults;
+	__u32 pad;
+};
+
+/* To RAM rather than to VRAM. */
+#define DRM_SVM_STUB_MIGRATE_TO_RAM (1 << 0)
+
+/**
+ * struct drm_svm_stub_migrate - Moves memory now, before it is needed
+ * @vm_id: in
+ * @flags: in, DRM_SVM_STUB_MIGRATE_*
+ * @start: in, address, a multiple of the page size
+ * @size: in, bytes, a multiple of the page size
+ *
+ * Holes in the span are passed over. -EINVAL: unknown flag, not aligned, size
+ * zero; -ERANGE: overflows or is beyond the GPU's address space; -ENOENT: no
+ * such VM, or no memory at all in the span; -EOPNOTSUPP: device without
+ * DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to VRAM, and there is less free VRAM than
+ * the span has memory; -EBUSY: some page could not be moved, what could be
+ * moved was; -ENOMEM.
+ */
+struct drm_svm_stub_migrate {
+	__u32 vm_id;
+	__u32 flags;
+	__u64 start;
+	__u64 size;
+};
+
+/**
+ * struct drm_svm_stub_block - Where the pages of one block are
+ * @none: pages not present
+ * @system: pages in RAM
+ * @device: pages in this device's VRAM
+ * @gpu_mapped: pages that the GPU's page table maps
+ */
+struct drm_svm_stub_block {
+	__u32 none;
+	__u32 system;
+	__u32 device;
+	__u32 gpu_mapped;
+};
+
+/**
+ * struct drm_svm_stub_residency - Where a span's pages are
+ * @vm_id: in
+ * @flags: in, must be zero
+ * @start: in, address, a multiple of the page size
+ * @size: in, bytes, a multiple of the page size
+ * @block_size: in, bytes, a multiple of the page size; the last block may be
+ *	smaller
+ * @blocks: in, pointer to an array of struct drm_svm_stub_block, which is
+ *	written to
+ * @num_blocks: in, its length; must be @size / @block_size, rounded up
+ * @pad: in, must be zero
+ *
+ * A look, no promise. -EINVAL: unknown flag, not aligned, size or block size
+ * zero, another number of blocks, more than 65536 of them; -ERANGE: overflows
+ * or is beyond the GPU's address space; -ENOENT: no such VM; -EFAULT;
+ * -ENOMEM.
+ */
+struct drm_svm_stub_residency {
+	__u32 vm_id;
+	__u32 flags;
+	__u64 start;
+	__u64 size;
+	__u64 block_size;
+	__u64 blocks;
+	__u32 num_blocks;
+	__u32 pad;
+};
+
+/**
+ * struct drm_svm_stub_vm_stats - What has happened in a VM
+ * @vm_id: in
+ * @flags: in, must be zero
+ * @gpu_faults: out, GPU page faults served
+ * @ranges: out, ranges that exist now
+ * @invalidations: out, events that took pages from the GPU's page table
+ * @pages_to_vram: out, pages copied or cleared into VRAM for this VM
+ * @pages_to_ram: out, pages copied from VRAM back to RAM
+ *
+ * -EINVAL, -ENOENT.
+ */
+struct drm_svm_stub_vm_stats {
+	__u32 vm_id;
+	__u32 flags;
+	__u64 gpu_faults;
+	__u64 ranges;
+	__u64 invalidations;
+	__u64 pages_to_vram;
+	__u64 pages_to_ram;
+};
+
+#if defined(__cplusplus)
+}
+#endif
+
+#endif /* _DRM_SVM_STUB_H_ */
