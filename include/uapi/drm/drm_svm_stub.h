@@ -75,6 +75,10 @@ struct drm_svm_stub_info {
  * @flags: in, DRM_SVM_STUB_VM_*
  * @vm_id: out, not zero
  *
+ * The VM stays with that address space, whoever uses the file: what a child
+ * does with it after fork() is done to the memory of its parent, and finds
+ * none once the parent has ended.
+ *
  * -EINVAL: unknown flag; -EOPNOTSUPP: DRM_SVM_STUB_VM_MIGRATE_ON_FAULT on a
  * device without DRM_SVM_STUB_CAP_MIGRATE; -ENOMEM.
  */
@@ -88,8 +92,10 @@ struct drm_svm_stub_vm_create {
  * @vm_id: in
  * @pad: in, must be zero
  *
- * Waits for its programs. Memory in VRAM comes back to RAM when the CPU
- * touches it, or is freed with the process. Closing the file does the same.
+ * Waits for its programs; a caller that is killed leaves at once. Memory in
+ * VRAM comes back to RAM when the CPU touches it, or is freed with the process.
+ * Closing the file does the same, but for programs of callers that were
+ * killed: they end by themselves.
  * -EINVAL, -ENOENT.
  */
 struct drm_svm_stub_vm_destroy {
@@ -161,8 +167,9 @@ struct drm_svm_stub_exec {
  * zero; -ERANGE: overflows or is beyond the GPU's address space; -ENOENT: no
  * such VM, or no memory at all in the span; -EOPNOTSUPP: device without
  * DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to VRAM, and there is less free VRAM than
- * the span has memory; -EBUSY: some page could not be moved, what could be
- * moved was; -ENOMEM.
+ * the span has memory that is not there yet; -EBUSY: some page could not be
+ * moved; -ENOMEM; -EINTR: the caller is being killed. What could be moved was,
+ * with the last three.
  */
 struct drm_svm_stub_migrate {
 	__u32 vm_id;
@@ -199,9 +206,11 @@ struct drm_svm_stub_block {
  * @pad: in, must be zero
  *
  * A look, no promise. -EINVAL: unknown flag, not aligned, size or block size
- * zero, another number of blocks, more than 65536 of them; -ERANGE: overflows
+ * zero, block size of 2^32 pages or more, another number of blocks, more than
+ * 65536 of them; -ERANGE: overflows
  * or is beyond the GPU's address space; -ENOENT: no such VM; -EFAULT;
- * -ENOMEM.
+ * -ENOMEM; -EBUSY: the address space changed too fast to see; -EINTR: the
+ * caller is being killed.
  */
 struct drm_svm_stub_residency {
 	__u32 vm_id;
@@ -221,8 +230,9 @@ struct drm_svm_stub_residency {
  * @gpu_faults: out, GPU page faults served
  * @ranges: out, ranges that exist now
  * @invalidations: out, events that took pages from the GPU's page table
- * @pages_to_vram: out, pages copied or cleared into VRAM for this VM
- * @pages_to_ram: out, pages copied from VRAM back to RAM
+ * @pages_to_vram: out, pages of its address space copied or cleared into VRAM
+ *	since the VM was made
+ * @pages_to_ram: out, likewise, pages copied from VRAM back to RAM
  *
  * -EINVAL, -ENOENT.
  */
