@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The whole core as one translation unit, which is how it goes into the
+// kernel module: two C++ objects that share an inline function cannot be
+// linked into one module (their COMDAT groups lose ftrace and objtool
+// sections). On the host each file is compiled by itself.
+#include "core/migrate/scratch.cc"
+#include "core/migrate/to_device.cc"
+#include "core/migrate/to_ram.cc"
+#include "core/svm/hmm.cc"
+#include "core/svm/pages.cc"
+#include "core/svm/residency.cc"
+#include "core/svm/space.cc"
+
+#include "abi/migrate_abi.cc"
+#include "abi/svm_abi.cc"

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// How large a new range is.
+//
+// The GPU maps fastest in large, naturally aligned chunks, so a range is the
+// largest of the driver's chunk sizes that, aligned around the faulting
+// address, stays within all its bounds and is acceptable to the caller:
+//
+//	vma      |-------------------------------------|
+//	notifier            |------------------------------ ...
+//	gpuva    |---------------------------|
+//	              2M: |.......x.......|		leaves the notifier: no
+//	             64K:       |.x.|			fits: the range
+//
+// Pure arithmetic; knows neither trees nor locks.
+#ifndef DSVM_CORE_SVM_CHUNK_H
+#define DSVM_CORE_SVM_CHUNK_H
+
+#include "core/base/checked.h"
+#include "core/base/result.h"
+#include "core/base/va_range.h"
+
+namespace dsvm {
+
+struct ChunkBounds {
+	VaRange vma;
+	VaRange notifier;
+	VaRange gpuva;
+
+	bool contain(const VaRange &span) const
+	{
+		return vma.contains(span) && notifier.contains(span) && gpuva.contains(span);
+	}
+};
+
+// The block of @size bytes (a power of two) that holds @addr.
+constexpr VaRange aligned_block(u64 addr, u64 size)
+{
+	const u64 first = addr & ~(size - 1);
+	return VaRange{first, first + (size - 1)};
+}
+
+// The first of @sizes (powers of two, descending) whose block around @addr fits the
+// bounds and that @acceptable(VaRange) takes. kInvalid if none does.
+template <class Acceptable>
+Expected<VaRange> choose_chunk(const usize *sizes, int count, u64 addr, const ChunkBounds &bounds,
+			       Acceptable acceptable)
+{
+	for (int i = 0; i < count; ++i) {
+		const VaRange chunk = aligned_block(addr, sizes[i]);
+		if (bounds.contain(chunk) && acceptable(chunk))
+			return chunk;
+	}
+	return kInvalid;
+}
+
+} // namespace dsvm
+
+#endif // DSVM_CORE_SVM_CHUNK_H

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The collision-retry protocol around a page collection, in one place.
+//
+//	seq = read_begin			an invalidation that runs is waited for
+//	collect pages				the kernel may say "invalidated": again
+//	lock; read_retry(seq)			the last word, the caller's
+//
+// Everything that looks at a process's pages goes through here, whether it
+// faults them in or only looks. Every loop has a deadline.
+#ifndef DSVM_CORE_SVM_HMM_H
+#define DSVM_CORE_SVM_HMM_H
+
+#include "core/base/result.h"
+#include "core/base/va_range.h"
+#include "core/svm/deadline.h"
+#include "drm_svm/os.h"
+
+namespace dsvm {
+
+// Keeps an address space's users above zero while it is in scope.
+class MmUser {
+public:
+	explicit MmUser(dsvm_os_mm *mm) : mm_(dsvm_os_mm_get(mm) ? mm : nullptr) {}
+	~MmUser()
+	{
+		if (mm_)
+			dsvm_os_mm_put(mm_);
+	}
+	MmUser(const MmUser &) = delete;
+	MmUser &operator=(const MmUser &) = delete;
+
+	// False: the address space has lost its last user.
+	bool is_alive() const { return mm_ != nullptr; }
+
+private:
+	dsvm_os_mm *const mm_;
+};
+
+// The address space's lock for reading while it is in scope.
+class MmReadGuard {
+public:
+	explicit MmReadGuard(dsvm_os_mm *mm) : mm_(mm) { dsvm_os_mm_read_lock(mm_); }
+	~MmReadGuard() { dsvm_os_mm_read_unlock(mm_); }
+	MmReadGuard(const MmReadGuard &) = delete;
+	MmReadGuard &operator=(const MmReadGuard &) = delete;
+
+private:
+	dsvm_os_mm *const mm_;
+};
+
+// One entry a page for a request; freed with the scope.
+class HmmEntries {
+public:
+	HmmEntries() = default;
+	~HmmEntries() { dsvm_os_free(entries_); }
+	HmmEntries(const HmmEntries &) = delete;
+	HmmEntries &operator=(const HmmEntries &) = delete;
+
+	Status allocate(usize npages);
+	usize *data() const { return entries_; }
+	dsvm_page_desc at(usize index) const
+	{
+		dsvm_page_desc desc;
+		dsvm_os_hmm_decode(entries_[index], &desc);
+		return desc;
+	}
+
+private:
+	usize *entries_ = nullptr;
+};
+
+// Runs the request, beginning anew with a fresh sequence as long as it is invalidated
+// meanwhile and the deadline allows. request.entries must hold @npages entries.
+//
+// Ok: request.seq and the entries belong together. kBusy: time is up. kInterrupted,
+// kFault, kPermission, kNoMemory. May sleep; the caller keeps the mm's users.
+Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline);
+
+} // namespace dsvm
+
+#endif // DSVM_CORE_SVM_HMM_H

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+#include "core/svm/pages.h"
+
+#include "core/base/checked.h"
+#include "core/base/guard.h"
+#include "core/base/va_range.h"
+
+namespace dsvm {
+
+namespace {
+
+// The largest run of pages from @addr on that the CPU maps in one go, is naturally aligned and
+// has no more than @left pages. A device that uses big page-table entries relies on the alignment.
+u32 run_order(const dsvm_page_desc &desc, usize addr, usize left)
+{
+	u32 order = desc.order;
+	while (order > 0 && (!is_aligned(addr, kPageSize << order) || (usize{1} << order) > left))
+		--order;
+	return order;
+}
+
+// Maps the pages of a collection one after the other, and knows what it has done so far.
+class Mapper {
+public:
+	Mapper(const dsvm_get_pages &request, dsvm_dma_addr *addrs)
+		: request_(request), addrs_(addrs)
+	{
+	}
+
+	Status map_run(const dsvm_page_desc &desc, u32 order);
+
+	dsvm_os_provider *provider() const { return provider_; }
+	usize mapped_pages() const { return pages_; }
+
+private:
+	Status admit(const dsvm_page_desc &desc);
+
+	const dsvm_get_pages &request_;
+	dsvm_dma_addr *const addrs_;
+	usize count_ = 0;		       // entries made
+	usize pages_ = 0;		       // pages they cover
+	dsvm_os_zdd *zdd_ = nullptr;	       // allocation of the page before, if a device's
+	dsvm_os_provider *provider_ = nullptr; // of all device pages so far, referenced
+};
+
+// Whether the request allows this page after those before it.
+Status Mapper::admit(const dsvm_page_desc &desc)
+{
+	const bool is_device = desc.kind == DSVM_PAGE_DEVICE;
+
+	if (desc.kind != DSVM_PAGE_SYSTEM && !is_device)
+		return kUnsupported;
+	if (!request_.allow_mixed && pages_ > 0 && desc.zdd != zdd_)
+		return kUnsupported;
+	if (!is_device)
+		return request_.devmem_only ? kFault : Status::ok();
+	if (provider_ && provider_ != desc.provider)
+		return kUnsupported;
+	return Status::ok();
+}
+
+Status Mapper::map_run(const dsvm_page_desc &desc, u32 order)
+{
+	const dsvm_dma_dir dir = request_.write ? DSVM_DMA_BIDIRECTIONAL : DSVM_DMA_TO_DEVICE;
+
+	DSVM_TRY(admit(desc));
+	if (desc.kind == DSVM_PAGE_DEVICE) {
+		DSVM_TRY(Status{dsvm_os_provider_map(desc.provider, request_.dev, desc.page, order,
+						     dir, &addrs_[count_])});
+		if (!provider_) {
+			dsvm_os_provider_get(desc.provider);
+			provider_ = desc.provider;
+		}
+	} else {
+		DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, desc.page, order, dir,
+						&addrs_[count_])});
+	}
+	zdd_ = desc.zdd;
+	++count_;
+	pages_ += usize{1} << order;
+	return Status::ok();
+}
+
+void unmap_entries(dsvm_os_dev *dev, dsvm_os_provider *provider, const dsvm_dma_addr *addrs,
+		   usize npages)
+{
+	for (usize done = 0, i = 0; done < npages; ++i) {
+		if (addrs[i].proto == DSVM_PROTO_SYSTEM)
+			dsvm_os_dma_unmap(dev, &addrs[i]);
+		else
+			dsvm_os_provider_unmap(provider, dev, &addrs[i]);
+		done += usize{1} << addrs[i].order;
+	}
+	if (provider)
+		dsvm_os_provider_put(provider);
+}
+
+} // namespace
+
+// Whether what is mapped is enough for the access: a mapping made for reading is not one to write.
+bool Pages::covers(const dsvm_get_pages &request) const
+{
+	return !request.write || pages_.dma_addr[0].dir == DSVM_DMA_BIDIRECTIONAL;
+}
+
+// True if there is nothing to do. Else the pages are not mapped now.
+Expected<bool> Pages::settled(const dsvm_get_pages &request, usize npages)
+{
+	ReadGuard guard{notifier_lock_};
+
+	if (pages_.flags & DSVM_PAGES_UNMAPPED)
+		return kFault;
+	if (!is_mapped())
+		return false;
+	if (covers(request))
+		return true;
+	unmap_locked(npages);
+	return false;
+}
+
+Status Pages::map_locked(const dsvm_get_pages &request, const HmmEntries &entries, usize npages,
+			 dsvm_dma_addr *addrs)
+{
+	Mapper mapper{request, addrs};
+	auto undo = on_exit([&] {
+		unmap_entries(dev_, mapper.provider(), addrs, mapper.mapped_pages());
+	});
+
+	while (mapper.mapped_pages() < npages) {
+		const usize done = mapper.mapped_pages();
+		const usize addr = request.first + (done << DSVM_PAGE_SHIFT);
+		const dsvm_page_desc desc = entries.at(done);
+
+		DSVM_TRY(mapper.map_run(desc, run_order(desc, addr, npages - done)));
+	}
+	undo.release();
+
+	const u16 devmem = mapper.provider() ? DSVM_PAGES_DEVMEM : 0;
+	pages_.dma_addr = addrs;
+	pages_.provider = mapper.provider();
+	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_DMA_MAPPED | devmem);
+	return Status::ok();
+}
+
+Status Pages::collect(const dsvm_get_pages &request)
+{
+	const VaRange span{request.first, request.last};
+	if (!span.is_well_formed() || !span.is_page_aligned())
+		return kInvalid;
+
+	const usize npages = span.page_count();
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+
+	// An old mapping vouches for itself only as of a sequence taken before the look at it.
+	const usize seq = dsvm_os_notifier_read_begin(request.notifier);
+	const bool mapped = DSVM_TRY(settled(request, npages));
+	if (mapped) {
+		pages_.notifier_seq = seq;
+		return Status::ok();
+	}
+
+	HmmEntries entries;
+	DSVM_TRY(entries.allocate(npages));
+
+	// Entries that an earlier collection left are used again.
+	dsvm_dma_addr *fresh = nullptr;
+	auto free_fresh = on_exit([&] { dsvm_os_free(fresh); });
+	if (!pages_.dma_addr) {
+		const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(dsvm_dma_addr)));
+		fresh = static_cast<dsvm_dma_addr *>(dsvm_os_alloc(bytes));
+		if (!fresh)
+			return kNoMemory;
+	}
+
+	dsvm_hmm_request hmm{};
+	hmm.notifier = request.notifier;
+	hmm.mm = request.mm;
+	hmm.first = span.first;
+	hmm.last = span.last;
+	hmm.owner = request.owner;
+	hmm.fault = true;
+	hmm.write = request.write;
+	hmm.entries = entries.data();
+
+	for (;;) {
+		{
+			MmUser user{request.mm};
+			if (!user.is_alive())
+				return kFault;
+			DSVM_TRY(hmm_collect(hmm, npages, deadline));
+		}
+		{
+			// From here an invalidation either waits for the lock or finds the mapping.
+			ReadGuard guard{notifier_lock_};
+
+			if (pages_.flags & DSVM_PAGES_UNMAPPED)
+				return kFault;
+			if (!dsvm_os_notifier_read_retry(request.notifier, hmm.seq)) {
+				DSVM_TRY(map_locked(request, entries, npages,
+						    fresh ? fresh : pages_.dma_addr));
+				pages_.notifier_seq = hmm.seq;
+				free_fresh.release();
+				return Status::ok();
+			}
+		}
+		DSVM_TRY(deadline.next_attempt());
+	}
+}
+
+void Pages::unmap(usize npages)
+{
+	notifier_lock_.assert_held();
+	unmap_locked(npages);
+}
+
+void Pages::unmap_locked(usize npages)
+{
+	if (!is_mapped())
+		return;
+
+	unmap_entries(dev_, pages_.provider, pages_.dma_addr, npages);
+	pages_.provider = nullptr;
+	set_flags(pages_.flags, pages_.flags & ~(DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_DEVMEM));
+}
+
+void Pages::set_unmapped()
+{
+	notifier_lock_.assert_held_write();
+	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_UNMAPPED);
+}
+
+void Pages::free(usize npages)
+{
+	dsvm_dma_addr *entries;
+	{
+		ReadGuard guard{notifier_lock_};
+		unmap_locked(npages);
+		entries = pages_.dma_addr;
+		pages_.dma_addr = nullptr;
+	}
+	dsvm_os_free(entries);
+}
+
+} // namespace dsvm

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+#include "core/svm/residency.h"
+
+#include "core/base/bits.h"
+#include "core/svm/hmm.h"
+
+namespace dsvm {
+
+namespace {
+
+// Pages that are looked at in one go: bounds the memory that a look needs.
+constexpr usize kLookPages = 512;
+
+void count_page(const dsvm_page_desc &desc, dsvm_residency &counts)
+{
+	switch (desc.kind) {
+	case DSVM_PAGE_NONE:
+		++counts.none;
+		return;
+	case DSVM_PAGE_DEVICE:
+		++counts.device;
+		return;
+	case DSVM_PAGE_SYSTEM:
+	case DSVM_PAGE_OTHER:
+		++counts.system;
+		return;
+	}
+}
+
+// Runs the request over the span, batch by batch, and hands each page to @visit(addr, desc).
+template <class Visit>
+Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
+{
+	const usize npages = span.page_count();
+	const usize batch = npages < kLookPages ? npages : kLookPages;
+	HmmEntries entries;
+	DSVM_TRY(entries.allocate(batch));
+	request.entries = entries.data();
+
+	for (usize done = 0; done < npages;) {
+		const usize count = npages - done < batch ? npages - done : batch;
+		const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+
+		request.first = span.first + (done << DSVM_PAGE_SHIFT);
+		request.last = request.first + ((count << DSVM_PAGE_SHIFT) - 1);
+		DSVM_TRY(hmm_collect(request, count, deadline));
+		for (usize i = 0; i < count; ++i)
+			visit(request.first + (i << DSVM_PAGE_SHIFT), entries.at(i));
+		done += count;
+	}
+	return Status::ok();
+}
+
+} // namespace
+
+Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
+		       usize block, dsvm_residency *out)
+{
+	if (!span.is_well_formed() || !span.is_page_aligned() || block == 0 ||
+	    !is_aligned(block, DSVM_PAGE_SIZE))
+		return kInvalid;
+
+	MmUser user{mm};
+	if (!user.is_alive())
+		return kFault;
+
+	dsvm_hmm_request request{};
+	request.notifier = notifier;
+	request.mm = mm;
+	request.owner = owner;
+	return for_each_page(request, span, [&](usize addr, const dsvm_page_desc &desc) {
+		count_page(desc, out[(addr - span.first) / block]);
+	});
+}
+
+Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span)
+{
+	MmUser user{mm};
+	if (!user.is_alive())
+		return kFault;
+
+	dsvm_hmm_request request{};
+	request.notifier = notifier;
+	request.mm = mm;
+	request.fault = true;
+	const Status status = for_each_page(request, span, [](usize, const dsvm_page_desc &) {});
+	return status.code() == -DSVM_EBUSY ? kTimedOut : status;
+}
+
+} // namespace dsvm

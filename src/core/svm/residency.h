@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// Looks at where the pages of a process live, and brings them back to RAM
+// through the kernel's own fault path. Both go over the collection protocol
+// of hmm.h, in pieces of bounded size.
+#ifndef DSVM_CORE_SVM_RESIDENCY_H
+#define DSVM_CORE_SVM_RESIDENCY_H
+
+#include "core/base/result.h"
+#include "core/base/va_range.h"
+#include "drm_svm/os.h"
+#include "drm_svm/svm.h"
+
+namespace dsvm {
+
+// Counts, for each @block bytes of the span (page aligned), where its pages are. Keeps the mm's
+// users. May sleep.
+Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
+		       usize block, dsvm_residency *out);
+
+constexpr Status kTimedOut{-DSVM_ETIME};
+
+// Faults the span in as somebody would who owns no device pages. kTimedOut if pages keep coming
+// back to a device. May sleep.
+Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span);
+
+} // namespace dsvm
+
+#endif // DSVM_CORE_SVM_RESIDENCY_H
