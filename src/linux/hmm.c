@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * drm_svm/os.h: collecting pages.
+ */
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+
+#include <drm/drm_pagemap.h>
+
+#include "compat/hmm_compat.h"
+#include "drm_svm/os.h"
+#include "internal.h"
+
+static unsigned long hmm_flags(const struct dsvm_hmm_request *request)
+{
+	if (!request->fault)
+		return 0;
+
+	return HMM_PFN_REQ_FAULT | (request->write ? HMM_PFN_REQ_WRITE : 0);
+}
+
+int dsvm_os_hmm_fault(struct dsvm_hmm_request *request)
+{
+	struct hmm_range range = {
+		.notifier = to_notifier(request->notifier),
+		.notifier_seq = request->seq,
+		.start = request->first,
+		.end = request->last + 1,
+		.hmm_pfns = request->entries,
+		.default_flags = hmm_flags(request),
+		.dev_private_owner = request->owner,
+	};
+	int ret;
+
+	if (request->mm_locked)
+		ret = hmm_range_fault(&range);
+	else
+		ret = compat_hmm_range_fault(&range, to_mm(request->mm),
+					     nsecs_to_jiffies(request->timeout_ns));
+	request->seq = range.notifier_seq;
+	return ret;
+}
+
+void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
+{
+	struct drm_pagemap_zdd *zdd;
+	struct page *page;
+
+	*out = (struct dsvm_page_desc) { .kind = DSVM_PAGE_NONE };
+	if (!(entry & HMM_PFN_VALID) || (entry & HMM_PFN_ERROR))
+		return;
+
+	page = hmm_pfn_to_page(entry);
+	zdd = dsvm_page_zdd(page);
+	out->page = os_page(page);
+	out->order = hmm_pfn_to_map_order(entry);
+	out->writable = !!(entry & HMM_PFN_WRITE);
+	out->zdd = os_zdd(zdd);
+	out->provider = zdd ? os_provider(zdd->dpagemap) : NULL;
+	if (zdd)
+		out->kind = DSVM_PAGE_DEVICE;
+	else
+		out->kind = is_zone_device_page(page) ? DSVM_PAGE_OTHER : DSVM_PAGE_SYSTEM;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the shims share. The casts between the core's opaque handles and the
+ * kernel's structs are here and nowhere else.
+ */
+#ifndef DSVM_LINUX_INTERNAL_H
+#define DSVM_LINUX_INTERNAL_H
+
+#include <linux/kref.h>
+#include <linux/workqueue.h>
+
+#include "drm_svm/types.h"
+
+struct device;
+struct drm_pagemap;
+struct drm_pagemap_devmem;
+struct mm_struct;
+struct mmu_interval_notifier;
+struct page;
+struct rw_semaphore;
+struct vm_area_struct;
+
+#define DSVM_HANDLE(name, os_struct, kernel_struct)				\
+	static inline struct kernel_struct *to_##name(struct os_struct *handle)	\
+	{									\
+		return (struct kernel_struct *)handle;				\
+	}									\
+	static inline struct os_struct *os_##name(struct kernel_struct *object)	\
+	{									\
+		return (struct os_struct *)object;				\
+	}
+
+DSVM_HANDLE(dev, dsvm_os_dev, device)
+DSVM_HANDLE(mm, dsvm_os_mm, mm_struct)
+DSVM_HANDLE(notifier, dsvm_os_notifier, mmu_interval_notifier)
+DSVM_HANDLE(page, dsvm_os_page, page)
+DSVM_HANDLE(provider, dsvm_os_provider, drm_pagemap)
+DSVM_HANDLE(rwsem, dsvm_os_rwsem, rw_semaphore)
+DSVM_HANDLE(vma, dsvm_os_vma, vm_area_struct)
+DSVM_HANDLE(zdd, dsvm_os_zdd, drm_pagemap_zdd)
+
+/*
+ * What the device pages of one allocation point to. Each page in use has a
+ * reference, and so has the migration that makes them.
+ */
+struct drm_pagemap_zdd {
+	struct kref refcount;
+	struct work_struct work;	   /* destroys it where a put may not sleep */
+	struct drm_pagemap_devmem *devmem; /* owned: released with this; immutable */
+	struct drm_pagemap *dpagemap;	   /* referenced; immutable */
+	struct mm_struct *mm;		   /* held (mmgrab); immutable */
+};
+
+struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem);
+struct drm_pagemap_zdd *dsvm_zdd_get(struct drm_pagemap_zdd *zdd);
+void dsvm_zdd_put(struct drm_pagemap_zdd *zdd);
+void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd);
+
+/* The zdd of a device page that came from this library; NULL for any other page. */
+struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page);
+
+/* Releases what was put where one may not sleep; flushed before the module goes. */
+extern struct workqueue_struct *dsvm_release_wq;
+
+#endif /* DSVM_LINUX_INTERNAL_H */

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * drm_svm/os.h: address spaces and interval notifiers.
+ */
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+
+#include "drm_svm/os.h"
+#include "internal.h"
+
+dsvm_bool dsvm_os_mm_get(struct dsvm_os_mm *mm)
+{
+	return mmget_not_zero(to_mm(mm));
+}
+
+void dsvm_os_mm_put(struct dsvm_os_mm *mm)
+{
+	mmput(to_mm(mm));
+}
+
+void dsvm_os_mm_read_lock(struct dsvm_os_mm *mm)
+{
+	mmap_read_lock(to_mm(mm));
+}
+
+void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm)
+{
+	mmap_read_unlock(to_mm(mm));
+}
+
+static dsvm_bool describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *out)
+{
+	if (!vma)
+		return false;
+
+	*out = (struct dsvm_vma_info) {
+		.vma = os_vma(vma),
+		.first = vma->vm_start,
+		.last = vma->vm_end - 1,
+		.writable = !!(vma->vm_flags & VM_WRITE),
+		.anonymous = vma_is_anonymous(vma),
+		.special = !!(vma->vm_flags & (VM_IO | VM_PFNMAP)),
+	};
+	return true;
+}
+
+dsvm_bool dsvm_os_vma_at(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out)
+{
+	return describe_vma(vma_lookup(to_mm(mm), addr), out);
+}
+
+dsvm_bool dsvm_os_vma_first(struct dsvm_os_mm *mm, dsvm_usize first, dsvm_usize last,
+			    struct dsvm_vma_info *out)
+{
+	return describe_vma(find_vma_intersection(to_mm(mm), first, last + 1), out);
+}
+
+dsvm_usize dsvm_os_notifier_read_begin(struct dsvm_os_notifier *notifier)
+{
+	return mmu_interval_read_begin(to_notifier(notifier));
+}
+
+dsvm_bool dsvm_os_notifier_read_retry(struct dsvm_os_notifier *notifier, dsvm_usize seq)
+{
+	return mmu_interval_read_retry(to_notifier(notifier), seq);
+}
+
+void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq)
+{
+	mmu_interval_set_seq(to_notifier(notifier), seq);
+}
+
+void dsvm_os_notifier_remove(struct dsvm_os_notifier *notifier)
+{
+	mmu_interval_notifier_remove(to_notifier(notifier));
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The module: what there is only one of.
+ */
+#include <linux/export.h>
+#include <linux/module.h>
+#include <linux/workqueue.h>
+
+#include <drm/drm_svm.h>
+
+#include "internal.h"
+
+struct workqueue_struct *dsvm_release_wq;
+
+/**
+ * drm_svm_can_migrate() - Whether memory can move to a device on this kernel
+ *
+ * Context: Any.
+ *
+ * Return: true if the kernel has device-private memory.
+ */
+bool drm_svm_can_migrate(void)
+{
+	return IS_ENABLED(CONFIG_DEVICE_PRIVATE);
+}
+EXPORT_SYMBOL_GPL(drm_svm_can_migrate);
+
+/**
+ * drm_svm_flush() - Waits for what is being released
+ *
+ * On return every allocation whose last page was freed before the call has
+ * been given back to its driver. For a driver that goes away.
+ *
+ * Context: Sleeps. No lock that &drm_pagemap_devmem_ops.devmem_release takes.
+ */
+void drm_svm_flush(void)
+{
+	flush_workqueue(dsvm_release_wq);
+}
+EXPORT_SYMBOL_GPL(drm_svm_flush);
+
+static int __init drm_svm_init(void)
+{
+	dsvm_release_wq = alloc_workqueue("drm_svm_release", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!dsvm_release_wq)
+		return -ENOMEM;
+
+	if (!drm_svm_can_migrate())
+		pr_info("drm_svm: this kernel has no CONFIG_DEVICE_PRIVATE: memory is shared with devices, but cannot move to them\n");
+	return 0;
+}
+
+static void __exit drm_svm_exit(void)
+{
+	destroy_workqueue(dsvm_release_wq);
+}
+
+module_init(drm_svm_init);
+module_exit(drm_svm_exit);
+
+MODULE_DESCRIPTION("GPU shared virtual memory for DRM drivers");
+MODULE_LICENSE("Dual MIT/GPL");
+MODULE_VERSION(DRM_SVM_VERSION);

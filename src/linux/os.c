@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * drm_svm/os.h: memory, time, log, locks.
+ */
+#include <linux/bug.h>
+#include <linux/delay.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/printk.h>
+#include <linux/ratelimit.h>
+#include <linux/rwsem.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+
+#include "drm_svm/os.h"
+#include "internal.h"
+
+void *dsvm_os_alloc(dsvm_usize bytes)
+{
+	return kvzalloc(bytes, GFP_KERNEL);
+}
+
+void dsvm_os_free(void *memory)
+{
+	kvfree(memory);
+}
+
+dsvm_u64 dsvm_os_now_ns(void)
+{
+	return ktime_get_ns();
+}
+
+void dsvm_os_relax(void)
+{
+	usleep_range(20, 100);
+}
+
+dsvm_bool dsvm_os_killed(void)
+{
+	return fatal_signal_pending(current);
+}
+
+void dsvm_os_log(enum dsvm_log_level level, const char *format, ...)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+	static const char *const prefix[] = {
+		[DSVM_LOG_ERROR] = KERN_ERR,
+		[DSVM_LOG_WARNING] = KERN_WARNING,
+		[DSVM_LOG_INFO] = KERN_INFO,
+		[DSVM_LOG_DEBUG] = KERN_DEBUG,
+	};
+	struct va_format vaf = { .fmt = format };
+	va_list args;
+
+	if (!__ratelimit(&limit))
+		return;
+
+	va_start(args, format);
+	vaf.va = &args;
+	printk("%sdrm_svm: %pV\n", prefix[level], &vaf);
+	va_end(args);
+}
+
+void dsvm_os_warn(const char *file, int line, const char *what)
+{
+	WARN_RATELIMIT(1, "drm_svm: %s:%d: broken: %s\n", file, line, what);
+}
+
+void dsvm_os_read_lock(struct dsvm_os_rwsem *lock)
+{
+	down_read(to_rwsem(lock));
+}
+
+void dsvm_os_read_unlock(struct dsvm_os_rwsem *lock)
+{
+	up_read(to_rwsem(lock));
+}
+
+void dsvm_os_write_lock(struct dsvm_os_rwsem *lock)
+{
+	down_write(to_rwsem(lock));
+}
+
+void dsvm_os_write_unlock(struct dsvm_os_rwsem *lock)
+{
+	up_write(to_rwsem(lock));
+}
+
+void dsvm_os_assert_held(struct dsvm_os_rwsem *lock)
+{
+	lockdep_assert_held(to_rwsem(lock));
+}
+
+void dsvm_os_assert_held_write(struct dsvm_os_rwsem *lock)
+{
+	lockdep_assert_held_write(to_rwsem(lock));
+}
