@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+#
+# probe.sh INCLUDE_DIR: print one -DHAVE_... for each feature that the kernel
+# headers in INCLUDE_DIR offer. The headers are asked and not the version,
+# because long-term kernels take interfaces from later ones. Kbuild puts the
+# answers on the command line; only src/linux/compat/ may look at them.
+set -eu
+
+inc=$1
+
+# probe NAME HEADER REGEX: a header that is missing is an error, not a "no".
+probe()
+{
+	found=0
+	grep -qE -e "$3" "$inc/$2" || found=$?
+	case $found in
+	0) echo "-D$1=1" ;;
+	1) ;;
+	*) exit "$found" ;;
+	esac
+}
+
+# 6.14 removed drm_driver.date; 6.1 warns when it is NULL.
+probe HAVE_DRM_DRIVER_DATE drm/drm_drv.h 'char [*]date;'
+
+# Not in 6.12, in 7.3: hmm_range_fault() that takes the mmap lock by itself and
+# survives fault handlers that drop it (userfaultfd).
+probe HAVE_HMM_UNLOCKED linux/hmm.h 'hmm_range_fault_unlocked_timeout[(]'
+
+# 6.15 added migrate_device_pfns(), for device pages that do not lie in a row.
+probe HAVE_MIGRATE_DEVICE_PFNS linux/migrate.h 'migrate_device_pfns[(]'
+
+# 6.15 moved the page's pgmap into its folio; page_pgmap() finds it there.
+probe HAVE_PAGE_PGMAP linux/mmzone.h 'page_pgmap[(]'
+
+# 6.19 replaced dev_pagemap_ops.page_free by folio_free: device folios may be
+# larger than a page.
+probe HAVE_PGMAP_FOLIO_FREE linux/memremap.h '[(][*]folio_free[)]'
+
+# Not in 6.12, in 7.3: zone_device_page_init() also takes pgmap and order.
+probe HAVE_ZDPI_PGMAP linux/memremap.h \
+	'zone_device_page_init[(]struct page [*]page, struct dev_pagemap'
