@@ -180,8 +180,7 @@ inline void rotate(dsvm_tree_root &root, TreeNode *node)
 
 // Restores (1) after `node`, a leaf of rank 0, was hung below a leaf. The numbers in
 // the comments are the rank differences of a node's two children.
-[[maybe_unused]] DSVM_NOINLINE static Rotated rebalance_insert(dsvm_tree_root &root,
-							       TreeNode *node)
+[[maybe_unused]] DSVM_NOINLINE static Rotated rebalance_insert(dsvm_tree_root &root, TreeNode *node)
 {
 	TreeNode *above = parent(node);
 
@@ -328,7 +327,7 @@ struct Removal {
 	return result;
 }
 
-}  // namespace tree
+} // namespace tree
 
 template <class Traits> class AugTree {
 public:
@@ -462,6 +461,6 @@ private:
 	dsvm_tree_root &root_;
 };
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_AUG_TREE_H
+#endif // DSVM_CORE_BASE_AUG_TREE_H

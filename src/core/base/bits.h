@@ -64,6 +64,6 @@ template <class T> [[nodiscard]] constexpr T clamp(T value, T low, T high)
 	return value & ~(alignment - 1);
 }
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_BITS_H
+#endif // DSVM_CORE_BASE_BITS_H

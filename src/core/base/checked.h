@@ -49,6 +49,6 @@ namespace dsvm {
 	return align_down(sum, alignment);
 }
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_CHECKED_H
+#endif // DSVM_CORE_BASE_CHECKED_H

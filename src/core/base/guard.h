@@ -43,6 +43,6 @@ template <class F> Guard<RemoveReference<F>> on_exit(F &&function)
 	return Guard<RemoveReference<F>>(forward<F>(function));
 }
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_GUARD_H
+#endif // DSVM_CORE_BASE_GUARD_H

@@ -107,7 +107,7 @@ namespace detail {
 	}
 }
 
-}  // namespace detail
+} // namespace detail
 
 template <class T, dsvm_interval T::*Member> class IntervalTree {
 public:
@@ -180,7 +180,8 @@ struct GapTraits {
 		}
 		if (right != nullptr) {
 			last = right->subtree_last;
-			gap = max(gap, max(right->subtree_gap, right->subtree_first - node.last - 1));
+			gap = max(gap,
+				  max(right->subtree_gap, right->subtree_first - node.last - 1));
 		}
 		const bool changed = node.subtree_first != first || node.subtree_last != last ||
 				     node.subtree_gap != gap;
@@ -233,8 +234,7 @@ struct GapQuery {
 
 // The lowest hole between two members of the tree. In order, through the parent
 // links, never into a subtree that cannot hold one.
-[[maybe_unused]] DSVM_NOINLINE static Expected<u64> gap_search(GapNode *root,
-							       const GapQuery &query)
+[[maybe_unused]] DSVM_NOINLINE static Expected<u64> gap_search(GapNode *root, const GapQuery &query)
 {
 	using Tree = AugTree<GapTraits>;
 	enum class From { kAbove, kLeft, kRight };
@@ -278,7 +278,7 @@ struct GapQuery {
 	return kNoSpace;
 }
 
-}  // namespace detail
+} // namespace detail
 
 template <class T, GapNode T::*Member> class GapTree {
 public:
@@ -333,6 +333,6 @@ private:
 	dsvm_tree_root &root_;
 };
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_INTERVAL_TREE_H
+#endif // DSVM_CORE_BASE_INTERVAL_TREE_H

@@ -173,6 +173,6 @@ private:
 	dsvm_link &head_;
 };
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_LIST_H
+#endif // DSVM_CORE_BASE_LIST_H

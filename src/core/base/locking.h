@@ -7,8 +7,8 @@
 // he holds:
 //
 //	driver's VM lock              the driver's own; the library asserts it, never takes it
-//	  mmap_lock                   for reading; never held while waiting for a copy or
-//	                              while device memory is allocated
+//	  mmap_lock                   for reading; held through a migration, because the
+//	                              kernel's phases and mainline's populate_mm ask for it
 //	    range / migration         serialises operations on one range or one migration
 //	      device-memory locks     the driver's, inside its copy and allocation callbacks
 //	        folio locks           from migrate setup to finalize
@@ -49,18 +49,14 @@
 #define DSVM_ACQUIRED_AFTER(...) DSVM_THREAD_ANNOTATION(acquired_after(__VA_ARGS__))
 // On a function: the caller holds, must not hold; the function takes, drops, asserts.
 #define DSVM_REQUIRES(...) DSVM_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
-#define DSVM_REQUIRES_SHARED(...) \
-	DSVM_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
+#define DSVM_REQUIRES_SHARED(...) DSVM_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
 #define DSVM_EXCLUDES(...) DSVM_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 #define DSVM_ACQUIRE(...) DSVM_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
-#define DSVM_ACQUIRE_SHARED(...) \
-	DSVM_THREAD_ANNOTATION(acquire_shared_capability(__VA_ARGS__))
+#define DSVM_ACQUIRE_SHARED(...) DSVM_THREAD_ANNOTATION(acquire_shared_capability(__VA_ARGS__))
 #define DSVM_RELEASE(...) DSVM_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
-#define DSVM_RELEASE_SHARED(...) \
-	DSVM_THREAD_ANNOTATION(release_shared_capability(__VA_ARGS__))
+#define DSVM_RELEASE_SHARED(...) DSVM_THREAD_ANNOTATION(release_shared_capability(__VA_ARGS__))
 // For the end of a guard, which drops whatever it took.
-#define DSVM_RELEASE_GENERIC(...) \
-	DSVM_THREAD_ANNOTATION(release_generic_capability(__VA_ARGS__))
+#define DSVM_RELEASE_GENERIC(...) DSVM_THREAD_ANNOTATION(release_generic_capability(__VA_ARGS__))
 #define DSVM_ASSERT_HELD(x) DSVM_THREAD_ANNOTATION(assert_capability(x))
 #define DSVM_ASSERT_HELD_SHARED(x) DSVM_THREAD_ANNOTATION(assert_shared_capability(x))
 #define DSVM_RETURN_CAPABILITY(x) DSVM_THREAD_ANNOTATION(lock_returned(x))
@@ -71,13 +67,13 @@ namespace dsvm {
 
 // The order above as numbers: a thread takes locks in rising rank only.
 enum class LockRank : u8 {
-	kUnranked = 0,	  // exempt from the order; for tests of the checker itself
-	kDriverVm = 1,	  // the driver's VM lock
-	kMmap = 2,	  // mmap_lock
-	kRange = 3,	  // range / migration serialisation
+	kUnranked = 0,	   // exempt from the order; for tests of the checker itself
+	kDriverVm = 1,	   // the driver's VM lock
+	kMmap = 2,	   // mmap_lock
+	kRange = 3,	   // range / migration serialisation
 	kDeviceMemory = 4, // the driver's device-memory locks
-	kFolio = 5,	  // folio locks
-	kNotifier = 6,	  // notifier_lock
+	kFolio = 5,	   // folio locks
+	kNotifier = 6,	   // notifier_lock
 	kGpuPageTable = 7, // the driver's page-table lock
 };
 
@@ -130,6 +126,6 @@ private:
 	RwLock &lock_;
 };
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_LOCKING_H
+#endif // DSVM_CORE_BASE_LOCKING_H

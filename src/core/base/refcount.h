@@ -139,6 +139,6 @@ private:
 	T *object_ = nullptr;
 };
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_REFCOUNT_H
+#endif // DSVM_CORE_BASE_REFCOUNT_H

@@ -123,7 +123,7 @@ template <class T> struct ExpectedStorage<T, false> {
 	int code;
 };
 
-}  // namespace detail
+} // namespace detail
 
 template <class T> class [[nodiscard]] Expected {
 	static_assert(!kIsSame<T, Status>, "a Status says it all");
@@ -170,17 +170,17 @@ private:
 	detail::ExpectedStorage<T, __is_trivially_copyable(T)> storage_;
 };
 
-}  // namespace dsvm
+} // namespace dsvm
 
 // The value of a Status (none) or an Expected<T>, or a return with its error. Use it
 // as a whole statement or as the whole initialiser of a variable: leaving from the
 // middle of a larger expression would skip destructors of its temporaries in g++.
-#define DSVM_TRY(expr) \
-	({ \
-		auto dsvm_try_result_ = (expr); \
+#define DSVM_TRY(expr)                                          \
+	({                                                      \
+		auto dsvm_try_result_ = (expr);                 \
 		if (DSVM_UNLIKELY(dsvm_try_result_.is_error())) \
-			return dsvm_try_result_.status(); \
-		dsvm_try_result_.release_value(); \
+			return dsvm_try_result_.status();       \
+		dsvm_try_result_.release_value();               \
 	})
 
-#endif  // DSVM_CORE_BASE_RESULT_H
+#endif // DSVM_CORE_BASE_RESULT_H

@@ -133,6 +133,6 @@ constexpr Expected<u64> PageIndex::distance_from(PageIndex base) const
 	return value_ - base.value_;
 }
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_TYPES_H
+#endif // DSVM_CORE_BASE_TYPES_H

@@ -48,20 +48,38 @@ constexpr u64 kPageMask = ~(kPageSize - 1);
 
 namespace detail {
 
-template <class T> struct RemoveReference { using Type = T; };
-template <class T> struct RemoveReference<T &> { using Type = T; };
-template <class T> struct RemoveReference<T &&> { using Type = T; };
+template <class T> struct RemoveReference {
+	using Type = T;
+};
+template <class T> struct RemoveReference<T &> {
+	using Type = T;
+};
+template <class T> struct RemoveReference<T &&> {
+	using Type = T;
+};
 
-template <class T> struct RemoveConst { using Type = T; };
-template <class T> struct RemoveConst<const T> { using Type = T; };
+template <class T> struct RemoveConst {
+	using Type = T;
+};
+template <class T> struct RemoveConst<const T> {
+	using Type = T;
+};
 
-template <class A, class B> struct IsSame { static constexpr bool kValue = false; };
-template <class A> struct IsSame<A, A> { static constexpr bool kValue = true; };
+template <class A, class B> struct IsSame {
+	static constexpr bool kValue = false;
+};
+template <class A> struct IsSame<A, A> {
+	static constexpr bool kValue = true;
+};
 
-template <bool Condition, class A, class B> struct Select { using Type = A; };
-template <class A, class B> struct Select<false, A, B> { using Type = B; };
+template <bool Condition, class A, class B> struct Select {
+	using Type = A;
+};
+template <class A, class B> struct Select<false, A, B> {
+	using Type = B;
+};
 
-}  // namespace detail
+} // namespace detail
 
 template <class T> using RemoveReference = typename detail::RemoveReference<T>::Type;
 template <class T>
@@ -137,7 +155,7 @@ private:
 // Tells our placement operator from <new>'s, so that a hosted file may include both.
 struct PlacementTag {};
 
-}  // namespace dsvm
+} // namespace dsvm
 
 inline void *operator new(decltype(sizeof(0)), void *where, dsvm::PlacementTag) noexcept
 {
@@ -186,6 +204,6 @@ template <class T, class M> [[nodiscard]] inline T *container_of(M *field, M T::
 	return reinterpret_cast<T *>(reinterpret_cast<usize>(field) - member_offset(member));
 }
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_UTILITY_H
+#endif // DSVM_CORE_BASE_UTILITY_H

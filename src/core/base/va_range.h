@@ -26,8 +26,8 @@
 namespace dsvm {
 
 struct VaRange {
-	u64 first;  // the lowest address in it
-	u64 last;   // the highest address in it; not below `first`
+	u64 first; // the lowest address in it
+	u64 last;  // the highest address in it; not below `first`
 
 	// [start, end), where end == 0 stands for 2^64. kInvalid if that is empty or
 	// upside down.
@@ -94,6 +94,6 @@ struct VaRange {
 
 static_assert(sizeof(VaRange) == 16);
 
-}  // namespace dsvm
+} // namespace dsvm
 
-#endif  // DSVM_CORE_BASE_VA_RANGE_H
+#endif // DSVM_CORE_BASE_VA_RANGE_H

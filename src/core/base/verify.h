@@ -25,7 +25,7 @@ constexpr bool verify(bool holds, const char *file, int line, const char *what) 
 	return holds;
 }
 
-}  // namespace dsvm::detail
+} // namespace dsvm::detail
 
 #define DSVM_VERIFY(cond) \
 	(::dsvm::detail::verify(static_cast<bool>(cond), __FILE__, __LINE__, #cond))
@@ -37,4 +37,4 @@ constexpr bool verify(bool holds, const char *file, int line, const char *what) 
 #define DSVM_ASSERT(cond) static_cast<void>(sizeof(static_cast<bool>(cond)))
 #endif
 
-#endif  // DSVM_CORE_BASE_VERIFY_H
+#endif // DSVM_CORE_BASE_VERIFY_H
