@@ -22,6 +22,9 @@
  *		write page-table entries;	// else begin again
  *	drm_gpusvm_notifier_unlock(gpusvm);
  *
+ * To get write access to pages that are mapped for reading, zap the entries
+ * first: drm_gpusvm_get_pages() replaces the mapping then.
+ *
  * An invalidation, in &drm_gpusvm_ops.invalidate, under the notifier lock for
  * writing: zap the page-table entries of all ranges hit, flush the GPU's
  * TLB, then drm_gpusvm_unmap_pages() with in_notifier set. If the event is
@@ -37,6 +40,7 @@
 #define __DRM_GPUSVM_H__
 
 #include <linux/bug.h>
+#include <linux/dma-mapping.h>
 #include <linux/interval_tree.h>
 #include <linux/kref.h>
 #include <linux/limits.h>

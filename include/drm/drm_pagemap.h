@@ -21,6 +21,7 @@
 
 #include <linux/completion.h>
 #include <linux/dma-direction.h>
+#include <linux/hmm.h>
 #include <linux/kref.h>
 #include <linux/memremap.h>
 #include <linux/types.h>
@@ -35,6 +36,7 @@ struct drm_device;
 struct drm_pagemap;
 struct drm_pagemap_dev_hold;
 struct drm_pagemap_devmem;
+struct drm_pagemap_zdd;
 struct mm_struct;
 struct page;
 
@@ -183,7 +185,9 @@ struct drm_pagemap_devmem_ops {
 
 	/**
 	 * @copy_to_ram: The same in the other direction; @pagemap_addr is
-	 * never zero where @pages is not NULL.
+	 * never zero where @pages is not NULL. On the way back there is nobody
+	 * to try again: a CPU fault whose copy fails is a bus error (or, for
+	 * -ENOMEM, out of memory), so it must not be interruptible.
 	 *
 	 * Return: 0 or a negative errno.
 	 */
@@ -196,8 +200,8 @@ struct drm_pagemap_devmem_ops {
 /**
  * struct drm_pagemap_devmem - One allocation of device memory
  * @dev: the device, for DMA
- * @mm: the address space it was made for; the struct is held, so that it is
- *	there as long as the allocation is, however its owner ends
+ * @mm: the address space it was made for. The library holds the struct from
+ *	drm_pagemap_migrate_to_devmem() until nothing lives in the allocation.
  * @detached: completed once no page lives in the allocation
  * @ops: the driver's callbacks
  * @dpagemap: the provider
@@ -205,6 +209,7 @@ struct drm_pagemap_devmem_ops {
  * @timeslice_expiration: until this time, in jiffies (64 bits), CPU faults
  *	leave the pages with the device
  * @pre_migrate_fence: what the first copy has to wait for, or NULL
+ * @zdd: the library's
  */
 struct drm_pagemap_devmem {
 	struct device *dev;
@@ -215,12 +220,13 @@ struct drm_pagemap_devmem {
 	size_t size;
 	u64 timeslice_expiration;
 	struct dma_fence *pre_migrate_fence;
+	struct drm_pagemap_zdd *zdd;
 };
 
 /**
  * struct drm_pagemap_migrate_details - How a migration is meant
  * @timeslice_ms: how long, in milliseconds, CPU faults leave the pages with
- *	the device
+ *	the device. The CPU tries again and again meanwhile: keep it short.
  */
 struct drm_pagemap_migrate_details {
 	unsigned long timeslice_ms;

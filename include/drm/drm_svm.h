@@ -13,8 +13,8 @@ struct mm_struct;
 
 /**
  * struct drm_svm_residency - Where the pages of a span are
- * @none: pages that are not present
- * @system: pages in RAM
+ * @none: pages that are not present, or another owner's device memory
+ * @system: pages in RAM, or other memory that stays where it is
  * @device: pages in device memory of the owner asked for
  */
 struct drm_svm_residency {

@@ -69,6 +69,8 @@ void dsvm_os_assert_held_write(struct dsvm_os_rwsem *lock);
 dsvm_bool dsvm_os_mm_get(struct dsvm_os_mm *mm);
 /* Ends dsvm_os_mm_get(). May sleep, may tear the address space down. */
 void dsvm_os_mm_put(struct dsvm_os_mm *mm);
+/* The same where the caller's locks must not meet the tearing down. Any context. */
+void dsvm_os_mm_put_async(struct dsvm_os_mm *mm);
 /* The address space's lock, for reading. May sleep. */
 void dsvm_os_mm_read_lock(struct dsvm_os_mm *mm);
 void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm);
@@ -147,8 +149,14 @@ struct dsvm_hmm_request {
  * -EPERM: write to read-only memory; -ENOMEM; -EINTR: being killed.
  */
 int dsvm_os_hmm_fault(struct dsvm_hmm_request *request);
-/* Says what an entry of a finished request means. Any context. */
+/*
+ * Says what an entry of a finished request means. Only as long as nothing has
+ * invalidated the request, under the lock that keeps it so: what the page
+ * belongs to may be gone otherwise. Any context.
+ */
 void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out);
+/* The kind alone, which may be asked at any time. Any context. */
+enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry);
 
 /* DMA ----------------------------------------------------------------------- */
 
@@ -156,6 +164,8 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out);
 int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out);
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
+/* Whether the device sees a copy that somebody would have to keep in step. Any context. */
+dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
 /* The same for memory of a device: its provider says how @dev reaches it. */
 int dsvm_os_provider_map(struct dsvm_os_provider *provider, struct dsvm_os_dev *dev,
 			 struct dsvm_os_page *page, dsvm_u32 order, enum dsvm_dma_dir dir,
@@ -195,6 +205,8 @@ struct dsvm_migrate_entry {
 	struct dsvm_os_page *page;	/* NULL: nothing was there, the page is all zero */
 	struct dsvm_os_zdd *zdd;	/* if @page is a device's of a drm_pagemap provider */
 	struct dsvm_os_provider *provider; /* the same */
+	dsvm_bool is_ram;		/* @page is RAM: no device's, whoever made it */
+	dsvm_bool retired;		/* dsvm_os_page_retire() was called for @page */
 	dsvm_bool moves;		/* collected, and nothing has stopped it so far */
 };
 
@@ -231,6 +243,18 @@ struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *vma, dsvm_usize addr
 struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd);
 /* Unlocks and drops a page that one of the two functions above gave. */
 void dsvm_os_page_discard(struct dsvm_os_page *page);
+/*
+ * Marks a device page, locked, whose data has gone to RAM for good: until its
+ * last reference goes, others may still find it, and must not move it again.
+ */
+void dsvm_os_page_retire(struct dsvm_os_page *page);
+
+/*
+ * Lets one CPU fault at a time work on an allocation: false if another one
+ * does. Does not wait. Any context.
+ */
+dsvm_bool dsvm_os_zdd_enter(struct dsvm_os_zdd *zdd);
+void dsvm_os_zdd_leave(struct dsvm_os_zdd *zdd);
 
 DSVM_EXTERN_C_END
 

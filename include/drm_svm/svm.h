@@ -157,9 +157,10 @@ struct dsvm_get_pages {
  * access asked. May sleep; the notifier lock not held.
  *
  * 0; -EBUSY: invalidated again and again until the time was up; -EFAULT:
- * unmapped, or no such memory; -EPERM; -ENOMEM; -EINTR: the caller is being
+ * unmapped, no such memory, or RAM with devmem_only; -EPERM; -ENOMEM; -EINTR: the caller is being
  * killed; -EOPNOTSUPP: pages that the request does not allow (mixed, or of
- * another kind).
+ * another kind), or that the device sees a copy of. A mapping that there was
+ * stays as it is after an error, and goes when a wider one takes its place.
  */
 #define DSVM_GET_PAGES_BUDGET_NS 1000000000ull
 int dsvm_svm_get_pages(struct dsvm_pages *pages, const struct dsvm_get_pages *request);
@@ -177,8 +178,8 @@ int dsvm_svm_range_evict(struct dsvm_svm *svm, struct dsvm_os_notifier *notifier
 
 /* Where the pages of a span are. */
 struct dsvm_residency {
-	dsvm_u32 none;	  /* not present */
-	dsvm_u32 system;  /* RAM */
+	dsvm_u32 none;	  /* not present, or another owner's device memory */
+	dsvm_u32 system;  /* RAM, or other memory that stays where it is */
 	dsvm_u32 device;  /* device memory of the owner asked for */
 };
 

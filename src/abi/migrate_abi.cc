@@ -19,9 +19,9 @@ dsvm_fault_result dsvm_migrate_to_ram(const dsvm_cpu_fault *fault)
 	return handle_cpu_fault(*fault);
 }
 
-int dsvm_migrate_evict(const dsvm_devmem *devmem, dsvm_bool (*detached)(void *))
+int dsvm_migrate_evict(const dsvm_devmem *devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
 {
-	return evict(*devmem, detached).code();
+	return evict(*devmem, mm, detached).code();
 }
 
 } // extern "C"

@@ -34,6 +34,11 @@ void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr
 		       (enum dma_data_direction)addr->dir);
 }
 
+dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr)
+{
+	return dma_need_sync(to_dev(dev), addr->addr);
+}
+
 int dsvm_os_provider_map(struct dsvm_os_provider *provider, struct dsvm_os_dev *dev,
 			 struct dsvm_os_page *page, dsvm_u32 order, enum dsvm_dma_dir dir,
 			 struct dsvm_dma_addr *out)

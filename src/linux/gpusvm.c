@@ -260,6 +260,16 @@ static void assert_driver_lock(struct drm_gpusvm *gpusvm)
 #endif
 }
 
+/* One of the two locks that let one walk the trees. */
+static void assert_tree_lock(struct drm_gpusvm *gpusvm)
+{
+#ifdef CONFIG_LOCKDEP
+	if (gpusvm->lock_dep_map)
+		lockdep_assert(lock_is_held_type(gpusvm->lock_dep_map, 0) ||
+			       lockdep_is_held(&gpusvm->notifier_lock));
+#endif
+}
+
 /**
  * drm_gpusvm_find_vma_start() - Finds memory in a span
  * @gpusvm: the GPU SVM
@@ -347,10 +357,11 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_remove);
  *
  * Through the CPU's page tables, page by page as the CPU would fault them in.
  *
+ * Pages whose timeslice on the device is not over are waited for.
+ *
  * Context: Takes the mmap_lock for reading; sleeps. No notifier lock.
  *
- * Return: 0; -ETIME: pages could not be had within a second, or their time on
- * the device is not over; -EFAULT: the address space or the memory has gone;
+ * Return: 0; -ETIME: pages could not be had within a second; -EFAULT: the address space or the memory has gone;
  * -ENOMEM; -EINTR: the caller is being killed.
  */
 int drm_gpusvm_range_evict(struct drm_gpusvm *gpusvm,
@@ -430,6 +441,7 @@ struct drm_gpusvm_notifier *
 drm_gpusvm_notifier_find(struct drm_gpusvm *gpusvm, unsigned long start,
 			 unsigned long end)
 {
+	assert_tree_lock(gpusvm);
 	return to_gpusvm_notifier(dsvm_svm_notifier_find(&gpusvm->core, start, end - 1));
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_notifier_find);
@@ -448,6 +460,7 @@ struct drm_gpusvm_range *
 drm_gpusvm_range_find(struct drm_gpusvm_notifier *notifier, unsigned long start,
 		      unsigned long end)
 {
+	assert_tree_lock(notifier->gpusvm);
 	return to_gpusvm_range(dsvm_svm_range_find(&notifier->core, start, end - 1));
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_find);
@@ -512,7 +525,9 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_set_unmapped);
  *
  * Faults the pages in as the access needs it: for writing unless
  * @ctx->read_only. Does nothing if they are mapped already, for this access
- * or a wider one. The mapping may be invalid again on return: check with
+ * or a wider one. If they are mapped for reading and are wanted for writing,
+ * the old mapping goes when the new one is there, so the driver has zapped its
+ * page-table entries before; a failure leaves the old mapping. The mapping may be invalid again on return: check with
  * drm_gpusvm_pages_valid() under the notifier lock, and begin again if so.
  *
  * Context: The driver's lock for @svm_pages. Takes the mmap_lock and the

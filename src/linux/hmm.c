@@ -41,13 +41,26 @@ int dsvm_os_hmm_fault(struct dsvm_hmm_request *request)
 	return ret;
 }
 
+enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry)
+{
+	struct page *page;
+
+	if (!(entry & HMM_PFN_VALID) || (entry & HMM_PFN_ERROR))
+		return DSVM_PAGE_NONE;
+
+	page = hmm_pfn_to_page(entry);
+	if (!is_zone_device_page(page))
+		return DSVM_PAGE_SYSTEM;
+	return dsvm_page_is_ours(page) ? DSVM_PAGE_DEVICE : DSVM_PAGE_OTHER;
+}
+
 void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 {
 	struct drm_pagemap_zdd *zdd;
 	struct page *page;
 
-	*out = (struct dsvm_page_desc) { .kind = DSVM_PAGE_NONE };
-	if (!(entry & HMM_PFN_VALID) || (entry & HMM_PFN_ERROR))
+	*out = (struct dsvm_page_desc) { .kind = dsvm_os_hmm_kind(entry) };
+	if (out->kind == DSVM_PAGE_NONE)
 		return;
 
 	page = hmm_pfn_to_page(entry);
@@ -57,8 +70,4 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 	out->writable = !!(entry & HMM_PFN_WRITE);
 	out->zdd = os_zdd(zdd);
 	out->provider = zdd ? os_provider(zdd->dpagemap) : NULL;
-	if (zdd)
-		out->kind = DSVM_PAGE_DEVICE;
-	else
-		out->kind = is_zone_device_page(page) ? DSVM_PAGE_OTHER : DSVM_PAGE_SYSTEM;
 }

@@ -49,17 +49,31 @@ struct drm_pagemap_zdd {
 	struct drm_pagemap_devmem *devmem; /* owned: released with this; immutable */
 	struct drm_pagemap *dpagemap;	   /* referenced; immutable */
 	struct mm_struct *mm;		   /* held (mmgrab); immutable */
+	unsigned long flags;		   /* DSVM_ZDD_*, atomic */
 };
+
+/* Bit of zdd flags: a CPU fault is at work on the allocation. */
+#define DSVM_ZDD_FAULT 0
 
 struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem);
 struct drm_pagemap_zdd *dsvm_zdd_get(struct drm_pagemap_zdd *zdd);
 void dsvm_zdd_put(struct drm_pagemap_zdd *zdd);
 void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd);
 
-/* The zdd of a device page that came from this library; NULL for any other page. */
+/* Whether a page is device memory of this library; it may be free. */
+bool dsvm_page_is_ours(struct page *page);
+/* The zdd of a device page in use; NULL for a page that is not ours. */
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page);
+/* See dsvm_os_page_retire(); for pages in use that are ours, locked. */
+void dsvm_page_retire(struct page *page);
+bool dsvm_page_is_retired(struct page *page);
 
 /* Releases what was put where one may not sleep; flushed before the module goes. */
 extern struct workqueue_struct *dsvm_release_wq;
+/*
+ * Drops what providers held. Apart from the other, because that ends drivers:
+ * they may flush dsvm_release_wq, or a queue that is none of reclaim's.
+ */
+extern struct workqueue_struct *dsvm_unhold_wq;
 
 #endif /* DSVM_LINUX_INTERNAL_H */

@@ -2,6 +2,7 @@
 /*
  * drm_svm/os.h: the kernel's migration phases.
  */
+#include <linux/bitops.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -76,6 +77,8 @@ void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out)
 		.page = os_page(page),
 		.zdd = os_zdd(zdd),
 		.provider = zdd ? os_provider(zdd->dpagemap) : NULL,
+		.is_ram = page && !is_zone_device_page(page),
+		.retired = zdd && dsvm_page_is_retired(page),
 		.moves = !!(src & MIGRATE_PFN_MIGRATE),
 	};
 }
@@ -106,7 +109,7 @@ struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd
 	struct page *page = pfn_to_page(pfn);
 
 	compat_zone_device_page_init(page, zdd->dpagemap->pagemap);
-	page->zone_device_data = zdd;
+	page->zone_device_data = zdd;	/* and not retired */
 	return os_page(page);
 }
 
@@ -114,4 +117,19 @@ void dsvm_os_page_discard(struct dsvm_os_page *page)
 {
 	unlock_page(to_page(page));
 	put_page(to_page(page));
+}
+
+void dsvm_os_page_retire(struct dsvm_os_page *page)
+{
+	dsvm_page_retire(to_page(page));
+}
+
+dsvm_bool dsvm_os_zdd_enter(struct dsvm_os_zdd *zdd)
+{
+	return !test_and_set_bit_lock(DSVM_ZDD_FAULT, &to_zdd(zdd)->flags);
+}
+
+void dsvm_os_zdd_leave(struct dsvm_os_zdd *zdd)
+{
+	clear_bit_unlock(DSVM_ZDD_FAULT, &to_zdd(zdd)->flags);
 }

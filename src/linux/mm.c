@@ -20,6 +20,11 @@ void dsvm_os_mm_put(struct dsvm_os_mm *mm)
 	mmput(to_mm(mm));
 }
 
+void dsvm_os_mm_put_async(struct dsvm_os_mm *mm)
+{
+	mmput_async(to_mm(mm));
+}
+
 void dsvm_os_mm_read_lock(struct dsvm_os_mm *mm)
 {
 	mmap_read_lock(to_mm(mm));

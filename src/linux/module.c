@@ -11,6 +11,7 @@
 #include "internal.h"
 
 struct workqueue_struct *dsvm_release_wq;
+struct workqueue_struct *dsvm_unhold_wq;
 
 /**
  * drm_svm_can_migrate() - Whether memory can move to a device on this kernel
@@ -31,7 +32,8 @@ EXPORT_SYMBOL_GPL(drm_svm_can_migrate);
  * On return every allocation whose last page was freed before the call has
  * been given back to its driver. For a driver that goes away.
  *
- * Context: Sleeps. No lock that &drm_pagemap_devmem_ops.devmem_release takes.
+ * Context: Sleeps. No lock that &drm_pagemap_devmem_ops.devmem_release takes,
+ * and not in that callback.
  */
 void drm_svm_flush(void)
 {
@@ -39,11 +41,23 @@ void drm_svm_flush(void)
 }
 EXPORT_SYMBOL_GPL(drm_svm_flush);
 
+/* In this order: what is released may end the last hold. */
+static void destroy_queues(void)
+{
+	if (dsvm_release_wq)
+		destroy_workqueue(dsvm_release_wq);
+	if (dsvm_unhold_wq)
+		destroy_workqueue(dsvm_unhold_wq);
+}
+
 static int __init drm_svm_init(void)
 {
 	dsvm_release_wq = alloc_workqueue("drm_svm_release", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!dsvm_release_wq)
+	dsvm_unhold_wq = alloc_workqueue("drm_svm_unhold", WQ_UNBOUND, 0);
+	if (!dsvm_release_wq || !dsvm_unhold_wq) {
+		destroy_queues();
 		return -ENOMEM;
+	}
 
 	if (!drm_svm_can_migrate())
 		pr_info("drm_svm: this kernel has no CONFIG_DEVICE_PRIVATE: memory is shared with devices, but cannot move to them\n");
@@ -52,7 +66,7 @@ static int __init drm_svm_init(void)
 
 static void __exit drm_svm_exit(void)
 {
-	destroy_workqueue(dsvm_release_wq);
+	destroy_queues();
 }
 
 module_init(drm_svm_init);

@@ -10,7 +10,12 @@
  *
  * A device page may be freed under a page-table lock, and what it keeps may
  * have to sleep to go away: the last reference to a zdd, and what a provider
- * holds, are given up on a workqueue of their own.
+ * holds, are given up on workqueues. That an allocation is empty is known, and
+ * said (detached), at once.
+ *
+ * A device page whose data has gone back to RAM is "retired": it may still
+ * have references, and must not be moved once more. That is the lowest bit of
+ * what its zone_device_data says.
  */
 #include <linux/dma-fence.h>
 #include <linux/export.h>
@@ -55,7 +60,7 @@ static void pagemap_release(struct kref *ref)
 		dpagemap->ops->destroy(dpagemap, true);
 	else
 		kfree(dpagemap);
-	queue_work(dsvm_release_wq, &hold->work);
+	queue_work(dsvm_unhold_wq, &hold->work);
 }
 
 /**
@@ -182,9 +187,37 @@ static void devmem_release(struct drm_pagemap_devmem *devmem)
 		devmem->ops->devmem_release(devmem);
 }
 
+/* From an allocation to its zdd, as long as there is one. */
+static DEFINE_SPINLOCK(zdd_lock);
+
+/* The last reference has gone: the allocation is empty. Any context. */
+static void zdd_detach(struct drm_pagemap_zdd *zdd)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&zdd_lock, flags);
+	zdd->devmem->zdd = NULL;
+	spin_unlock_irqrestore(&zdd_lock, flags);
+	complete_all(&zdd->devmem->detached);
+}
+
+/* The struct of an allocation's mm, held; NULL if nothing lives in it. */
+static struct mm_struct *devmem_grab_mm(struct drm_pagemap_devmem *devmem)
+{
+	struct mm_struct *mm = NULL;
+	unsigned long flags;
+
+	spin_lock_irqsave(&zdd_lock, flags);
+	if (devmem->zdd) {
+		mm = devmem->zdd->mm;
+		mmgrab(mm);
+	}
+	spin_unlock_irqrestore(&zdd_lock, flags);
+	return mm;
+}
+
 static void zdd_destroy(struct drm_pagemap_zdd *zdd)
 {
-	complete_all(&zdd->devmem->detached);
 	devmem_release(zdd->devmem);
 	mmdrop(zdd->mm);
 	drm_pagemap_put(zdd->dpagemap);
@@ -198,13 +231,17 @@ static void zdd_destroy_work(struct work_struct *work)
 
 static void zdd_release(struct kref *ref)
 {
-	zdd_destroy(container_of(ref, struct drm_pagemap_zdd, refcount));
+	struct drm_pagemap_zdd *zdd = container_of(ref, struct drm_pagemap_zdd, refcount);
+
+	zdd_detach(zdd);
+	zdd_destroy(zdd);
 }
 
 static void zdd_release_atomic(struct kref *ref)
 {
 	struct drm_pagemap_zdd *zdd = container_of(ref, struct drm_pagemap_zdd, refcount);
 
+	zdd_detach(zdd);
 	queue_work(dsvm_release_wq, &zdd->work);
 }
 
@@ -221,6 +258,7 @@ struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem)
 	zdd->dpagemap = drm_pagemap_get(devmem->dpagemap);
 	zdd->mm = devmem->mm;
 	mmgrab(zdd->mm);
+	devmem->zdd = zdd;
 	return zdd;
 }
 
@@ -365,7 +403,10 @@ static dsvm_bool devmem_detached(void *allocation)
  * drm_pagemap_evict_to_ram() - Moves all that lives in an allocation to RAM
  * @devmem_allocation: the allocation; the caller has a reference of its own
  *
- * Needs neither the owner's address space nor a lock of it.
+ * Works through the pages' reverse mappings, without the owner's page tables
+ * and locks, and after the owner has exited as well, as long as children of a
+ * fork have the pages. What the kernel does not guard here, in mainline either:
+ * a child that exits in the very moment in which one of its pages moves.
  *
  * Context: Sleeps. No mmap_lock, no notifier lock.
  *
@@ -377,8 +418,17 @@ int drm_pagemap_evict_to_ram(struct drm_pagemap_devmem *devmem_allocation)
 {
 	struct dsvm_devmem devmem = to_core_devmem(devmem_allocation, NULL);
 	int ret = check_devmem_ops(devmem_allocation->ops);
+	struct mm_struct *mm;
 
-	return ret ?: dsvm_migrate_evict(&devmem, devmem_detached);
+	if (ret)
+		return ret;
+
+	mm = devmem_grab_mm(devmem_allocation);
+	if (!mm)
+		return 0;
+	ret = dsvm_migrate_evict(&devmem, os_mm(mm), devmem_detached);
+	mmdrop(mm);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_evict_to_ram);
 
@@ -443,7 +493,7 @@ static vm_fault_t pagemap_migrate_to_ram(struct vm_fault *vmf)
 
 static void put_page_zdd(struct page *page)
 {
-	dsvm_zdd_put_atomic(page->zone_device_data);
+	dsvm_zdd_put_atomic(dsvm_page_zdd(page));
 }
 
 COMPAT_DEFINE_PAGE_FREE(pagemap_page_free, put_page_zdd)
@@ -453,12 +503,37 @@ static const struct dev_pagemap_ops pagemap_ops = {
 	.migrate_to_ram = pagemap_migrate_to_ram,
 };
 
+bool dsvm_page_is_ours(struct page *page)
+{
+	struct dev_pagemap *pgmap = is_zone_device_page(page) ? compat_page_pgmap(page) : NULL;
+
+	return pgmap && pgmap->ops == &pagemap_ops;
+}
+
+#define PAGE_RETIRED BIT(0)
+
+/* All of our device pages are of order 0. */
+static unsigned long page_data(struct page *page)
+{
+	return (unsigned long)page->zone_device_data;
+}
+
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page)
 {
-	if (!is_zone_device_page(page) || compat_page_pgmap(page)->ops != &pagemap_ops)
+	if (!dsvm_page_is_ours(page))
 		return NULL;
 
-	return compound_head(page)->zone_device_data;
+	return (struct drm_pagemap_zdd *)(page_data(page) & ~PAGE_RETIRED);
+}
+
+void dsvm_page_retire(struct page *page)
+{
+	page->zone_device_data = (void *)(page_data(page) | PAGE_RETIRED);
+}
+
+bool dsvm_page_is_retired(struct page *page)
+{
+	return page_data(page) & PAGE_RETIRED;
 }
 
 /**

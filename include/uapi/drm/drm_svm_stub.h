@@ -163,13 +163,15 @@ struct drm_svm_stub_exec {
  * @start: in, address, a multiple of the page size
  * @size: in, bytes, a multiple of the page size
  *
- * Holes in the span are passed over. -EINVAL: unknown flag, not aligned, size
- * zero; -ERANGE: overflows or is beyond the GPU's address space; -ENOENT: no
- * such VM, or no memory at all in the span; -EOPNOTSUPP: device without
- * DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to VRAM, and there is less free VRAM than
- * the span has memory that is not there yet; -EBUSY: some page could not be
- * moved; -ENOMEM; -EINTR: the caller is being killed. What could be moved was,
- * with the last three.
+ * Holes in the span are passed over. To RAM, as with an access by the CPU,
+ * memory beside the span may come along if it went to VRAM together with it.
+ *
+ * -EINVAL: unknown flag, not aligned, size zero; -ERANGE: overflows or is
+ * beyond the GPU's address space; -ENOENT: no such VM, or no memory at all in
+ * the span; -EOPNOTSUPP: device without DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to
+ * VRAM, and there is less free VRAM than the span has memory that is not there
+ * yet; -EBUSY: some page could not be moved; -ENOMEM; -EINTR: the caller is
+ * being killed. What could be moved was, with the last three.
  */
 struct drm_svm_stub_migrate {
 	__u32 vm_id;
@@ -207,10 +209,9 @@ struct drm_svm_stub_block {
  *
  * A look, no promise. -EINVAL: unknown flag, not aligned, size or block size
  * zero, block size of 2^32 pages or more, another number of blocks, more than
- * 65536 of them; -ERANGE: overflows
- * or is beyond the GPU's address space; -ENOENT: no such VM; -EFAULT;
- * -ENOMEM; -EBUSY: the address space changed too fast to see; -EINTR: the
- * caller is being killed.
+ * 65536 of them; -ERANGE: overflows or is beyond the GPU's address space;
+ * -ENOENT: no such VM; -EFAULT; -ENOMEM; -EBUSY: the address space changed too
+ * fast to see; -EINTR: the caller is being killed.
  */
 struct drm_svm_stub_residency {
 	__u32 vm_id;

@@ -14,13 +14,24 @@ Status Scratch::allocate(usize npages)
 	memory_ = dsvm_os_alloc(bytes);
 	if (!memory_)
 		return kNoMemory;
+	lay_out(memory_, npages);
+	return Status::ok();
+}
 
-	// Widest alignment first.
+void Scratch::use_reserve()
+{
+	static_assert(sizeof(Reserve) ==
+		      2 * sizeof(usize) + sizeof(dsvm_os_page *) + sizeof(dsvm_dma_addr));
+	lay_out(&reserve_, 1);
+}
+
+// Widest alignment first.
+void Scratch::lay_out(void *memory, usize npages)
+{
 	npages_ = npages;
-	addrs_ = static_cast<dsvm_dma_addr *>(memory_);
+	addrs_ = static_cast<dsvm_dma_addr *>(memory);
 	src_ = reinterpret_cast<usize *>(addrs_ + npages);
 	pages_ = reinterpret_cast<dsvm_os_page **>(src_ + 2 * npages);
-	return Status::ok();
 }
 
 void Scratch::clear()

@@ -26,6 +26,8 @@ public:
 	Scratch &operator=(const Scratch &) = delete;
 
 	Status allocate(usize npages);
+	// Room for one page, which there always is.
+	void use_reserve();
 	// Forgets what a batch before has left.
 	void clear();
 
@@ -36,7 +38,17 @@ public:
 	dsvm_dma_addr *addrs() const { return addrs_; }
 
 private:
-	void *memory_ = nullptr;
+	void lay_out(void *memory, usize npages);
+
+	// What one page needs: where progress must not depend on an allocation.
+	struct Reserve {
+		dsvm_dma_addr addr;
+		usize entries[2];
+		dsvm_os_page *page;
+	};
+
+	Reserve reserve_{};
+	void *memory_ = nullptr; // allocated, or nullptr
 	usize npages_ = 0;
 	usize *src_ = nullptr;
 	dsvm_os_page **pages_ = nullptr;

@@ -39,7 +39,7 @@ Status ToDevice::find_vma()
 bool ToDevice::moves(usize index, dsvm_migrate_entry *entry) const
 {
 	dsvm_os_migrate_decode(scratch_.src()[index], entry);
-	return entry->moves && !entry->zdd;
+	return entry->moves && (!entry->page || entry->is_ram);
 }
 
 ToDevice::Survey ToDevice::survey() const

@@ -4,6 +4,9 @@
 #include "core/base/bits.h"
 #include "core/base/checked.h"
 #include "core/base/va_range.h"
+#include "core/svm/chunk.h"
+#include "core/svm/deadline.h"
+#include "core/svm/hmm.h"
 
 namespace dsvm {
 
@@ -19,22 +22,22 @@ Status ToRam::prepare_page(usize index)
 {
 	dsvm_migrate_entry entry;
 	dsvm_os_migrate_decode(span_.src[index], &entry);
-	if (!entry.moves || !entry.zdd)
+	if (!entry.moves || !entry.zdd || entry.retired)
 		return Status::ok();
 	// The callbacks of one allocation cannot copy another one's pages.
 	if (devmem_.zdd && entry.zdd != devmem_.zdd)
 		return Status::ok();
 
 	const bool is_fault_page = span_.fault_page && entry.page == span_.fault_page;
-	const Status missing = is_fault_page ? kNoMemory : Status::ok();
 	dsvm_os_page *ram = dsvm_os_page_alloc(span_.vma,
 					       span_.first + (index << DSVM_PAGE_SHIFT));
 	if (!ram)
-		return missing;
-	if (dsvm_os_dma_map(devmem_.dev, ram, 0, DSVM_DMA_FROM_DEVICE,
-			    &scratch_.addrs()[index])) {
+		return is_fault_page ? kNoMemory : Status::ok();
+	const Status mapped{dsvm_os_dma_map(devmem_.dev, ram, 0, DSVM_DMA_FROM_DEVICE,
+					    &scratch_.addrs()[index])};
+	if (mapped.is_error()) {
 		dsvm_os_page_discard(ram);
-		return missing;
+		return is_fault_page ? mapped : Status::ok();
 	}
 	scratch_.pages()[index] = entry.page;
 	span_.dst[index] = dsvm_os_migrate_encode(ram);
@@ -78,6 +81,17 @@ Status ToRam::fill()
 	return status;
 }
 
+void ToRam::retire()
+{
+	dsvm_migrate_entry entry;
+
+	for (usize i = 0; i < span_.npages; ++i) {
+		dsvm_os_migrate_decode(span_.src[i], &entry);
+		if (span_.dst[i] && entry.moves)
+			dsvm_os_page_retire(entry.page);
+	}
+}
+
 namespace {
 
 // The aligned block of the allocation's size around the address, as far as the VMA reaches.
@@ -95,9 +109,13 @@ VaRange fault_span(const dsvm_cpu_fault &fault)
 
 Status migrate_back(const dsvm_cpu_fault &fault)
 {
-	const VaRange range = fault_span(fault);
+	VaRange range = fault_span(fault);
 	Scratch scratch;
-	DSVM_TRY(scratch.allocate(range.page_count()));
+	if (scratch.allocate(range.page_count()).is_error()) {
+		// The one page that somebody waits for.
+		range = aligned_block(fault.addr, DSVM_PAGE_SIZE);
+		scratch.use_reserve();
+	}
 
 	dsvm_migrate_span span{};
 	span.vma = fault.vma;
@@ -111,8 +129,10 @@ Status migrate_back(const dsvm_cpu_fault &fault)
 	span.dst = scratch.dst();
 
 	DSVM_TRY(Status{dsvm_os_migrate_setup(&span)});
-	const Status status = ToRam{*fault.devmem, scratch, span}.fill();
+	ToRam engine{*fault.devmem, scratch, span};
+	const Status status = engine.fill();
 	dsvm_os_migrate_pages(&span);
+	engine.retire();
 	dsvm_os_migrate_finalize(&span);
 	return status;
 }
@@ -125,12 +145,17 @@ dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault)
 	if (fault.in_timeslice)
 		return DSVM_FAULT_DONE;
 
-	switch (migrate_back(fault).code()) {
-	case 0:
-	case -DSVM_EAGAIN:
-	case -DSVM_EBUSY:
-	case -DSVM_EINTR:
+	// Two faults on a page hold a reference each, and so keep each other from moving it
+	// for ever. The one that comes second gives its own up at once and tries again; once
+	// the first one has collected the pages it waits there.
+	if (!dsvm_os_zdd_enter(fault.devmem->zdd))
 		return DSVM_FAULT_DONE;
+	const Status status = migrate_back(fault);
+	dsvm_os_zdd_leave(fault.devmem->zdd);
+
+	switch (status.code()) {
+	case 0:
+		return DSVM_FAULT_DONE; // perhaps without it: then the CPU comes back
 	case -DSVM_ENOMEM:
 		return DSVM_FAULT_OOM;
 	default:
@@ -142,6 +167,9 @@ dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault)
 }
 
 namespace {
+
+// How long an eviction waits for an exit of the owner that is under way.
+constexpr u64 kExitGraceNs = 100000000;
 
 // One batch of an allocation's page frames. Errors leave its pages on the device.
 Status evict_batch(const dsvm_devmem &devmem, Scratch &scratch, const usize *pfns, usize npages)
@@ -156,8 +184,10 @@ Status evict_batch(const dsvm_devmem &devmem, Scratch &scratch, const usize *pfn
 	span.dst = scratch.dst();
 
 	DSVM_TRY(Status{dsvm_os_migrate_device_setup(&span)});
-	const Status status = ToRam{devmem, scratch, span}.fill();
+	ToRam engine{devmem, scratch, span};
+	const Status status = engine.fill();
 	dsvm_os_migrate_device_pages(&span);
+	engine.retire();
 	dsvm_os_migrate_device_finalize(&span);
 	return status;
 }
@@ -184,37 +214,92 @@ private:
 	usize *pfns_ = nullptr;
 };
 
-} // namespace
+// One allocation on its way to being empty.
+class Eviction {
+public:
+	Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *));
 
-Status evict(const dsvm_devmem &devmem, dsvm_bool (*detached)(void *))
+	Status run();
+
+private:
+	Status sweep();
+	Status evict_next(usize done);
+
+	const dsvm_devmem &devmem_;
+	dsvm_os_mm *const mm_;
+	dsvm_bool (*const detached_)(void *);
+	const usize npages_;
+	const usize batch_;
+	const Deadline exit_grace_;
+	bool waiting_for_exit_ = false; // in this sweep
+	Frames frames_;
+	Scratch scratch_;
+};
+
+Eviction::Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
+	: devmem_(devmem), mm_(mm), detached_(detached), npages_(devmem.size >> DSVM_PAGE_SHIFT),
+	  batch_(npages_ < kBatchPages ? npages_ : kBatchPages), exit_grace_(kExitGraceNs)
 {
-	const usize npages = devmem.size >> DSVM_PAGE_SHIFT;
-	const usize batch = npages < kBatchPages ? npages : kBatchPages;
-	Frames frames;
-	Scratch scratch;
+}
 
-	if (detached(devmem.allocation))
+// The kernel finds page tables through structs that go with the last address space that maps a
+// page, and it does not keep them itself. So the owner's is kept from exiting for each batch. If
+// it is exiting already, that takes its pages along and is waited for; what is left after that
+// belongs to children of a fork.
+Status Eviction::evict_next(usize done)
+{
+	const usize count = npages_ - done < batch_ ? npages_ - done : batch_;
+	MmUser owner{mm_, MmPut::Later};
+
+	if (!owner.is_alive() && exit_grace_.remaining_ns()) {
+		waiting_for_exit_ = true;
+		return kBusy;
+	}
+	return evict_batch(devmem_, scratch_, frames_.from(done), count);
+}
+
+// Goes over the whole allocation; the last error, if there was any.
+Status Eviction::sweep()
+{
+	Status status;
+
+	waiting_for_exit_ = false;
+	for (usize done = 0; done < npages_; done += batch_) {
+		if (dsvm_os_killed())
+			return kInterrupted;
+		const Status result = evict_next(done);
+		if (result.is_error())
+			status = result;
+	}
+	return status;
+}
+
+Status Eviction::run()
+{
+	if (detached_(devmem_.allocation))
 		return Status::ok();
-	DSVM_TRY(frames.load(devmem, npages));
-	DSVM_TRY(scratch.allocate(batch));
+	DSVM_TRY(frames_.load(devmem_, npages_));
+	DSVM_TRY(scratch_.allocate(batch_));
 
 	Status status;
-	for (int attempt = 0; attempt < DSVM_EVICT_TRIES; ++attempt) {
-		for (usize done = 0; done < npages; done += batch) {
-			const usize count = npages - done < batch ? npages - done : batch;
-			if (dsvm_os_killed())
-				return kInterrupted;
-			const Status result =
-				evict_batch(devmem, scratch, frames.from(done), count);
-			if (result.is_error())
-				status = result;
-		}
-		if (detached(devmem.allocation))
+	for (int attempt = 0; attempt < DSVM_EVICT_TRIES;) {
+		status = sweep();
+		if (detached_(devmem_.allocation))
 			return Status::ok();
+		if (status == kInterrupted)
+			return status;
 		// Somebody held a page for a moment, or a fault on it was under way.
 		dsvm_os_relax();
+		attempt += waiting_for_exit_ ? 0 : 1;
 	}
 	return status.is_error() ? status : kBusy;
+}
+
+} // namespace
+
+Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
+{
+	return Eviction{devmem, mm, detached}.run();
 }
 
 } // namespace dsvm

@@ -10,6 +10,9 @@
 //
 // Unlike the way out, the way back takes what it can get: a page for which
 // there is no RAM stays, and is an error only if it is the one faulted on.
+//
+// A page that has moved is "retired" until it is free: whoever collects it in
+// that time (its mapping is gone, but not its last reference) leaves it alone.
 #ifndef DSVM_CORE_MIGRATE_TO_RAM_H
 #define DSVM_CORE_MIGRATE_TO_RAM_H
 
@@ -32,6 +35,8 @@ public:
 	// none at all, or none for @span.fault_page; what a callback returned. After an error no
 	// page goes anywhere.
 	Status fill();
+	// After the kernel has switched over: marks what has moved for good.
+	void retire();
 
 private:
 	Status prepare();
@@ -49,7 +54,7 @@ private:
 dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault);
 
 // See dsvm_migrate_evict(). May sleep.
-Status evict(const dsvm_devmem &devmem, dsvm_bool (*detached)(void *));
+Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *));
 
 } // namespace dsvm
 

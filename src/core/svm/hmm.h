@@ -7,7 +7,8 @@
 //	lock; read_retry(seq)			the last word, the caller's
 //
 // Everything that looks at a process's pages goes through here, whether it
-// faults them in or only looks. Every loop has a deadline.
+// faults them in or only looks. Every loop here has a deadline; one attempt of the
+// kernel's own may outlast it while a device keeps a page for its timeslice.
 #ifndef DSVM_CORE_SVM_HMM_H
 #define DSVM_CORE_SVM_HMM_H
 
@@ -18,14 +19,23 @@
 
 namespace dsvm {
 
+// Whether the last user tears the address space down where it stands, or leaves that to
+// somebody else because of the locks that its caller may hold.
+enum class MmPut : bool { Now, Later };
+
 // Keeps an address space's users above zero while it is in scope.
 class MmUser {
 public:
-	explicit MmUser(dsvm_os_mm *mm) : mm_(dsvm_os_mm_get(mm) ? mm : nullptr) {}
+	explicit MmUser(dsvm_os_mm *mm, MmPut put = MmPut::Now)
+		: mm_(dsvm_os_mm_get(mm) ? mm : nullptr), put_(put)
+	{
+	}
 	~MmUser()
 	{
-		if (mm_)
+		if (mm_ && put_ == MmPut::Now)
 			dsvm_os_mm_put(mm_);
+		else if (mm_)
+			dsvm_os_mm_put_async(mm_);
 	}
 	MmUser(const MmUser &) = delete;
 	MmUser &operator=(const MmUser &) = delete;
@@ -35,6 +45,7 @@ public:
 
 private:
 	dsvm_os_mm *const mm_;
+	const MmPut put_;
 };
 
 // The address space's lock for reading while it is in scope.
@@ -59,12 +70,15 @@ public:
 
 	Status allocate(usize npages);
 	usize *data() const { return entries_; }
+	// What an entry means; only as long as the request is known to be valid.
 	dsvm_page_desc at(usize index) const
 	{
 		dsvm_page_desc desc;
 		dsvm_os_hmm_decode(entries_[index], &desc);
 		return desc;
 	}
+	// The kind alone, at any time.
+	dsvm_page_kind kind_at(usize index) const { return dsvm_os_hmm_kind(entries_[index]); }
 
 private:
 	usize *entries_ = nullptr;

@@ -27,6 +27,7 @@ public:
 	{
 	}
 
+	// Maps a run of 2^order pages, or a shorter one where the device cannot have it whole.
 	Status map_run(const dsvm_page_desc &desc, u32 order);
 
 	dsvm_os_provider *provider() const { return provider_; }
@@ -34,6 +35,7 @@ public:
 
 private:
 	Status admit(const dsvm_page_desc &desc);
+	Status map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);
 
 	const dsvm_get_pages &request_;
 	dsvm_dma_addr *const addrs_;
@@ -59,6 +61,19 @@ Status Mapper::admit(const dsvm_page_desc &desc)
 	return Status::ok();
 }
 
+Status Mapper::map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir)
+{
+	dsvm_dma_addr &addr = addrs_[count_];
+
+	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, desc.page, order, dir, &addr)});
+	// CPU and device would look at different memory, and nobody knows when to copy.
+	if (dsvm_os_dma_needs_sync(request_.dev, &addr)) {
+		dsvm_os_dma_unmap(request_.dev, &addr);
+		return kUnsupported;
+	}
+	return Status::ok();
+}
+
 Status Mapper::map_run(const dsvm_page_desc &desc, u32 order)
 {
 	const dsvm_dma_dir dir = request_.write ? DSVM_DMA_BIDIRECTIONAL : DSVM_DMA_TO_DEVICE;
@@ -72,8 +87,13 @@ Status Mapper::map_run(const dsvm_page_desc &desc, u32 order)
 			provider_ = desc.provider;
 		}
 	} else {
-		DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, desc.page, order, dir,
-						&addrs_[count_])});
+		Status status = map_ram(desc, order, dir);
+		// There are limits on the size of a mapping; none is below a page.
+		if (status.is_error() && order > 0) {
+			order = 0;
+			status = map_ram(desc, order, dir);
+		}
+		DSVM_TRY(status);
 	}
 	zdd_ = desc.zdd;
 	++count_;
@@ -103,23 +123,18 @@ bool Pages::covers(const dsvm_get_pages &request) const
 	return !request.write || pages_.dma_addr[0].dir == DSVM_DMA_BIDIRECTIONAL;
 }
 
-// True if there is nothing to do. Else the pages are not mapped now.
-Expected<bool> Pages::settled(const dsvm_get_pages &request, usize npages)
+// True if there is nothing to do.
+Expected<bool> Pages::settled(const dsvm_get_pages &request)
 {
 	ReadGuard guard{notifier_lock_};
 
 	if (pages_.flags & DSVM_PAGES_UNMAPPED)
 		return kFault;
-	if (!is_mapped())
-		return false;
-	if (covers(request))
-		return true;
-	unmap_locked(npages);
-	return false;
+	return is_mapped() && covers(request);
 }
 
 Status Pages::map_locked(const dsvm_get_pages &request, const HmmEntries &entries, usize npages,
-			 dsvm_dma_addr *addrs)
+			 dsvm_dma_addr *&addrs)
 {
 	Mapper mapper{request, addrs};
 	auto undo = on_exit([&] {
@@ -135,8 +150,12 @@ Status Pages::map_locked(const dsvm_get_pages &request, const HmmEntries &entrie
 	}
 	undo.release();
 
+	// A mapping that was too narrow for the access goes only now that there is a better one.
+	unmap_locked(npages);
+	dsvm_dma_addr *const old = pages_.dma_addr;
 	const u16 devmem = mapper.provider() ? DSVM_PAGES_DEVMEM : 0;
 	pages_.dma_addr = addrs;
+	addrs = old;
 	pages_.provider = mapper.provider();
 	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_DMA_MAPPED | devmem);
 	return Status::ok();
@@ -153,7 +172,7 @@ Status Pages::collect(const dsvm_get_pages &request)
 
 	// An old mapping vouches for itself only as of a sequence taken before the look at it.
 	const usize seq = dsvm_os_notifier_read_begin(request.notifier);
-	const bool mapped = DSVM_TRY(settled(request, npages));
+	const bool mapped = DSVM_TRY(settled(request));
 	if (mapped) {
 		pages_.notifier_seq = seq;
 		return Status::ok();
@@ -162,15 +181,13 @@ Status Pages::collect(const dsvm_get_pages &request)
 	HmmEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 
-	// Entries that an earlier collection left are used again.
-	dsvm_dma_addr *fresh = nullptr;
-	auto free_fresh = on_exit([&] { dsvm_os_free(fresh); });
-	if (!pages_.dma_addr) {
-		const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(dsvm_dma_addr)));
-		fresh = static_cast<dsvm_dma_addr *>(dsvm_os_alloc(bytes));
-		if (!fresh)
-			return kNoMemory;
-	}
+	// Never into the entries that there are: they may be in use until the very end, and may
+	// have been for a span of another size.
+	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(dsvm_dma_addr)));
+	dsvm_dma_addr *addrs = static_cast<dsvm_dma_addr *>(dsvm_os_alloc(bytes));
+	if (!addrs)
+		return kNoMemory;
+	auto free_addrs = on_exit([&] { dsvm_os_free(addrs); });
 
 	dsvm_hmm_request hmm{};
 	hmm.notifier = request.notifier;
@@ -196,10 +213,8 @@ Status Pages::collect(const dsvm_get_pages &request)
 			if (pages_.flags & DSVM_PAGES_UNMAPPED)
 				return kFault;
 			if (!dsvm_os_notifier_read_retry(request.notifier, hmm.seq)) {
-				DSVM_TRY(map_locked(request, entries, npages,
-						    fresh ? fresh : pages_.dma_addr));
+				DSVM_TRY(map_locked(request, entries, npages, addrs));
 				pages_.notifier_seq = hmm.seq;
-				free_fresh.release();
 				return Status::ok();
 			}
 		}

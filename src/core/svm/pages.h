@@ -47,10 +47,11 @@ public:
 private:
 	bool is_mapped() const { return pages_.flags & DSVM_PAGES_DMA_MAPPED; }
 	bool covers(const dsvm_get_pages &request) const;
-	Expected<bool> settled(const dsvm_get_pages &request, usize npages);
-	// Locking: the notifier lock. All or nothing.
+	Expected<bool> settled(const dsvm_get_pages &request);
+	// Maps into @addrs, and on success lets it take the place of what there was, which is
+	// unmapped and left in @addrs. Locking: the notifier lock. All or nothing.
 	Status map_locked(const dsvm_get_pages &request, const HmmEntries &entries, usize npages,
-			  dsvm_dma_addr *addrs) DSVM_REQUIRES_SHARED(notifier_lock_);
+			  dsvm_dma_addr *&addrs) DSVM_REQUIRES_SHARED(notifier_lock_);
 	// Locking: the notifier lock.
 	void unmap_locked(usize npages) DSVM_REQUIRES_SHARED(notifier_lock_);
 

@@ -11,9 +11,9 @@ namespace {
 // Pages that are looked at in one go: bounds the memory that a look needs.
 constexpr usize kLookPages = 512;
 
-void count_page(const dsvm_page_desc &desc, dsvm_residency &counts)
+void count_page(dsvm_page_kind kind, dsvm_residency &counts)
 {
-	switch (desc.kind) {
+	switch (kind) {
 	case DSVM_PAGE_NONE:
 		++counts.none;
 		return;
@@ -27,7 +27,7 @@ void count_page(const dsvm_page_desc &desc, dsvm_residency &counts)
 	}
 }
 
-// Runs the request over the span, batch by batch, and hands each page to @visit(addr, desc).
+// Runs the request over the span, batch by batch, and hands each page to @visit(addr, kind).
 template <class Visit>
 Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
 {
@@ -45,8 +45,10 @@ Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
 		request.last = request.first + ((count << DSVM_PAGE_SHIFT) - 1);
 		DSVM_TRY(hmm_collect(request, count, deadline));
 		for (usize i = 0; i < count; ++i)
-			visit(request.first + (i << DSVM_PAGE_SHIFT), entries.at(i));
+			visit(request.first + (i << DSVM_PAGE_SHIFT), entries.kind_at(i));
 		done += count;
+		// A span may be as large as an address space.
+		DSVM_TRY(deadline.next_attempt());
 	}
 	return Status::ok();
 }
@@ -68,8 +70,8 @@ Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, 
 	request.notifier = notifier;
 	request.mm = mm;
 	request.owner = owner;
-	return for_each_page(request, span, [&](usize addr, const dsvm_page_desc &desc) {
-		count_page(desc, out[(addr - span.first) / block]);
+	return for_each_page(request, span, [&](usize addr, dsvm_page_kind kind) {
+		count_page(kind, out[(addr - span.first) / block]);
 	});
 }
 
@@ -83,7 +85,7 @@ Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span)
 	request.notifier = notifier;
 	request.mm = mm;
 	request.fault = true;
-	const Status status = for_each_page(request, span, [](usize, const dsvm_page_desc &) {});
+	const Status status = for_each_page(request, span, [](usize, dsvm_page_kind) {});
 	return status.code() == -DSVM_EBUSY ? kTimedOut : status;
 }
 

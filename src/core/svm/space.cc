@@ -121,7 +121,7 @@ bool Space::all_present(dsvm_notifier &notifier, VaRange span, void *owner) cons
 		return false;
 
 	for (usize i = 0; i < npages; ++i) {
-		if (entries.at(i).kind == DSVM_PAGE_NONE)
+		if (entries.kind_at(i) == DSVM_PAGE_NONE)
 			return false;
 	}
 	return true;
