@@ -71,8 +71,8 @@ bool dsvm_page_is_retired(struct page *page);
 /* Releases what was put where one may not sleep; flushed before the module goes. */
 extern struct workqueue_struct *dsvm_release_wq;
 /*
- * Drops what providers held. Apart from the other, because that ends drivers:
- * they may flush dsvm_release_wq, or a queue that is none of reclaim's.
+ * Drops what providers held. Apart from the other, because that may end a
+ * driver, which may wait for a queue that is none of reclaim's.
  */
 extern struct workqueue_struct *dsvm_unhold_wq;
 

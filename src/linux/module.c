@@ -30,14 +30,16 @@ EXPORT_SYMBOL_GPL(drm_svm_can_migrate);
  * drm_svm_flush() - Waits for what is being released
  *
  * On return every allocation whose last page was freed before the call has
- * been given back to its driver. For a driver that goes away.
+ * been given back to its driver, and every provider whose last reference went
+ * has let go of its device and module. For a driver that goes away.
  *
- * Context: Sleeps. No lock that &drm_pagemap_devmem_ops.devmem_release takes,
- * and not in that callback.
+ * Context: Sleeps. No lock that &drm_pagemap_devmem_ops.devmem_release takes;
+ * not in that callback, and not in &drm_driver.release.
  */
 void drm_svm_flush(void)
 {
 	flush_workqueue(dsvm_release_wq);
+	flush_workqueue(dsvm_unhold_wq);
 }
 EXPORT_SYMBOL_GPL(drm_svm_flush);
 
