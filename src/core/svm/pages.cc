@@ -52,6 +52,9 @@ Status Mapper::admit(const dsvm_page_desc &desc)
 
 	if (desc.kind != DSVM_PAGE_SYSTEM && !is_device)
 		return kUnsupported;
+	// The kernel gives a device page as it is, also one that a write would have to copy first.
+	if (request_.write && !desc.writable)
+		return kAgain;
 	if (!request_.allow_mixed && pages_ > 0 && desc.zdd != zdd_)
 		return kUnsupported;
 	if (!is_device)
@@ -213,9 +216,14 @@ Status Pages::collect(const dsvm_get_pages &request)
 			if (pages_.flags & DSVM_PAGES_UNMAPPED)
 				return kFault;
 			if (!dsvm_os_notifier_read_retry(request.notifier, hmm.seq)) {
-				DSVM_TRY(map_locked(request, entries, npages, addrs));
-				pages_.notifier_seq = hmm.seq;
-				return Status::ok();
+				const Status status = map_locked(request, entries, npages, addrs);
+				if (status.is_ok())
+					pages_.notifier_seq = hmm.seq;
+				if (status != kAgain)
+					return status;
+				// Shared device pages, after a fork: as somebody who owns none the
+				// caller gets them into RAM, and copies of his own.
+				hmm.owner = nullptr;
 			}
 		}
 		DSVM_TRY(deadline.next_attempt());
