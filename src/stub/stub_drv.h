@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The stub device: a GPU in software that shares the address space of the
+ * processes that use it. It is meant to be read, and copied for hardware:
+ *
+ *	stub_drv.c	the DRM device: making it, opening it, taking it away
+ *	stub_ioctl.c	the ioctls; each checks its arguments in full and then
+ *			calls one function of the files below
+ *	stub_vm.c	a VM: a process's address space as the GPU sees it;
+ *			invalidations and what they leave behind
+ *	stub_fault.c	serves a GPU page fault
+ *	stub_engine.c	runs programs and raises GPU page faults
+ *	stub_pt.c	the GPU's page table
+ *	stub_vram.c	the device's memory as a provider of pages
+ *	stub_copy.c	moves data between RAM and VRAM, in order, with fences
+ *	stub_stats.c	what it has moved, by process
+ *	stub_migrate.c	moves a span on request, and looks where pages are
+ *
+ * Replace stub_pt.c, stub_engine.c and stub_copy.c by hardware, and the
+ * allocator in stub_vram.c by your own; the rest stays.
+ *
+ * Locks, outermost first:
+ *
+ *	stub_vm.lock		ranges of a VM, structure of its page table
+ *	  mmap_lock		taken by the library
+ *	    drm_gpusvm.notifier_lock
+ *	      stub_pt.tlb_lock	accesses of the GPU in flight
+ *	      stub_vm.garbage.lock
+ *	    stub_vram.lock, stub_stats_table.lock, stub_copy.lock
+ *
+ * Nothing is allocated under the notifier lock or what is below it.
+ */
+#ifndef STUB_DRV_H
+#define STUB_DRV_H
+
+#include <linux/dma-direct.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_file.h>
+
+#include "stub_copy.h"
+#include "stub_vram.h"
+
+/* The GPU translates 47 bits, as far as a process can have memory. */
+#define STUB_VA_START	((u64)PAGE_SIZE)
+#define STUB_VA_END	BIT_ULL(47)
+
+/**
+ * struct stub_device - The device
+ * @drm: the DRM device
+ * @gpu_wq: runs programs and collects garbage; immutable
+ * @copy: the copy engine
+ * @vram: the device's memory
+ */
+struct stub_device {
+	struct drm_device drm;
+	struct workqueue_struct *gpu_wq;
+	struct stub_copy copy;
+	struct stub_vram vram;
+};
+
+/**
+ * struct stub_file - An open file of the device
+ * @vms: its VMs by id; an entry holds a reference
+ */
+struct stub_file {
+	struct xarray vms;
+};
+
+static inline struct stub_device *to_stub_device(struct drm_device *drm)
+{
+	return container_of(drm, struct stub_device, drm);
+}
+
+/*
+ * The page of RAM behind a DMA address. A GPU puts the address on its bus;
+ * this one has to find its way back to the page. It can, because a platform
+ * device made by hand has no IOMMU and its DMA mask covers all of memory.
+ */
+static inline struct page *stub_dma_to_page(struct device *dev, dma_addr_t addr)
+{
+	return pfn_to_page(PHYS_PFN(dma_to_phys(dev, addr)));
+}
+
+int stub_ioctl_info(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_exec(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_residency(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif /* STUB_DRV_H */

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Moves memory between RAM and VRAM on request, and looks where it is. Works
+ * on pieces: parts of one VMA and of one naturally aligned 2 MiB, so that a
+ * huge page stays one.
+ */
+#include <linux/align.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <drm/drm_pagemap.h>
+#include <drm/drm_svm.h>
+#include <uapi/drm/drm_svm_stub.h>
+
+#include "stub_drv.h"
+#include "stub_vm.h"
+
+#define STUB_PIECE_PAGES (SZ_2M / PAGE_SIZE)
+
+/* A piece and where its pages are. Memory of files stays where it is. */
+struct stub_piece {
+	unsigned long start;
+	unsigned long end;
+	bool anonymous;
+	struct drm_svm_residency page[STUB_PIECE_PAGES];
+};
+
+static int stub_piece_look(struct stub_vm *vm, struct stub_piece *piece)
+{
+	memset(piece->page, 0, sizeof(piece->page));
+
+	return drm_svm_residency(vm->gpusvm.mm, vm->stub, piece->start, piece->end,
+				 PAGE_SIZE, piece->page);
+}
+
+static unsigned long stub_piece_pages(const struct stub_piece *piece)
+{
+	return PHYS_PFN(piece->end - piece->start);
+}
+
+static unsigned long stub_piece_pages_in_vram(const struct stub_piece *piece)
+{
+	unsigned long i, count = 0;
+
+	for (i = 0; i < stub_piece_pages(piece); i++)
+		count += piece->page[i].device;
+
+	return count;
+}
+
+/* Finds the first piece in [start, end) and has a look at it. 0: none left. */
+static int stub_piece_next(struct stub_vm *vm, struct stub_piece *piece,
+			   unsigned long start, unsigned long end)
+{
+	struct mm_struct *mm = vm->gpusvm.mm;
+	struct vm_area_struct *vma;
+	int err;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+
+	mmap_read_lock(mm);
+	vma = start < end ? find_vma_intersection(mm, start, end) : NULL;
+	if (vma) {
+		piece->start = max(start, vma->vm_start);
+		piece->end = min3(ALIGN_DOWN(piece->start, SZ_2M) + SZ_2M, end, vma->vm_end);
+		piece->anonymous = vma_is_anonymous(vma);
+	}
+	mmap_read_unlock(mm);
+	if (!vma)
+		return 0;
+
+	err = stub_piece_look(vm, piece);
+
+	return err ? err : 1;
+}
+
+/*
+ * Moves a run of pages. It moves as a whole or not at all; where it does not,
+ * @split looks for the page that is to blame, so that the others move. That
+ * nests nine deep for a run of 512.
+ */
+static int stub_run_to_vram(struct stub_vm *vm, unsigned long start,
+			    unsigned long npages, bool split)
+{
+	unsigned long half = npages / 2;
+	int err, ret;
+
+	err = drm_pagemap_populate_mm(vm->dpagemap, start, start + npages * PAGE_SIZE,
+				      vm->gpusvm.mm, 0);
+	if (err != -EBUSY || !half || !split || fatal_signal_pending(current))
+		return err;
+
+	err = stub_run_to_vram(vm, start, half, split);
+	ret = stub_run_to_vram(vm, start + half * PAGE_SIZE, npages - half, split);
+
+	return err ?: ret;
+}
+
+/* Moves what is not in VRAM yet, in runs: an allocation has a page for each. */
+static int stub_piece_to_vram(struct stub_vm *vm, const struct stub_piece *piece,
+			      bool split)
+{
+	unsigned long i, run, npages = stub_piece_pages(piece);
+	int ret, err = 0;
+
+	for (i = 0; i < npages; i += run) {
+		run = 1;
+		if (piece->page[i].device)
+			continue;
+		while (i + run < npages && !piece->page[i + run].device)
+			run++;
+
+		ret = stub_run_to_vram(vm, piece->start + i * PAGE_SIZE, run, split);
+		err = err ?: ret;
+	}
+
+	return err;
+}
+
+/**
+ * stub_migrate_piece() - Moves a part of 2 MiB to VRAM, as far as it goes
+ * @vm: the VM, of a device with VRAM
+ * @start: first byte
+ * @end: first byte after it
+ *
+ * Context: may sleep; no mmap_lock.
+ * Return: 0 or a negative errno. Some of it may have moved in any case.
+ */
+int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long end)
+{
+	struct stub_piece *piece;
+	int err;
+
+	piece = kmalloc(sizeof(*piece), GFP_KERNEL);
+	if (!piece)
+		return -ENOMEM;
+
+	if (mmget_not_zero(vm->gpusvm.mm)) {
+		piece->start = start;
+		piece->end = end;
+		err = stub_piece_look(vm, piece);
+		if (!err)
+			err = stub_piece_to_vram(vm, piece, false);
+		mmput(vm->gpusvm.mm);
+	} else {
+		err = -EFAULT;
+	}
+	kfree(piece);
+
+	return err;
+}
+
+static int stub_span_to_vram(struct stub_vm *vm, struct stub_piece *piece,
+			     unsigned long start, unsigned long end)
+{
+	unsigned long need = 0, have = stub_vram_num_free(&vm->stub->vram), at;
+	bool any = false, busy = false;
+	int ret;
+
+	/* First look, so that too little VRAM is known before anything moves. */
+	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
+		any = true;
+		need += stub_piece_pages(piece) - stub_piece_pages_in_vram(piece);
+		if (need > have)
+			return -ENOSPC;
+	}
+	if (ret)
+		return ret;
+	if (!any)
+		return -ENOENT;
+
+	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
+		ret = piece->anonymous ? stub_piece_to_vram(vm, piece, true) : 0;
+		if (ret == -ENOMEM)
+			return ret;
+		ret = stub_piece_look(vm, piece);
+		if (ret)
+			return ret;
+		busy |= stub_piece_pages_in_vram(piece) != stub_piece_pages(piece);
+	}
+	if (ret)
+		return ret;
+
+	return busy ? -EBUSY : 0;
+}
+
+/* What a read by the CPU does. */
+static void stub_piece_touch(struct stub_vm *vm, const struct stub_piece *piece)
+{
+	struct mm_struct *mm = vm->gpusvm.mm;
+	unsigned long i;
+
+	for (i = 0; i < stub_piece_pages(piece); i++) {
+		bool unlocked = false;
+
+		if (!piece->page[i].device)
+			continue;
+		mmap_read_lock(mm);
+		fixup_user_fault(mm, piece->start + i * PAGE_SIZE, FAULT_FLAG_REMOTE,
+				 &unlocked);
+		mmap_read_unlock(mm);
+	}
+}
+
+/* Ranges that are in the span as a whole, which is most of it at small cost. */
+static void stub_evict_ranges(struct stub_vm *vm, unsigned long start, unsigned long end)
+{
+	struct drm_gpusvm_notifier *notifier;
+	struct drm_gpusvm_range *range;
+
+	mutex_lock(&vm->lock);
+	stub_vm_collect_garbage(vm);
+	drm_gpusvm_for_each_notifier(notifier, &vm->gpusvm, start, end) {
+		range = NULL;
+		drm_gpusvm_for_each_range(range, notifier, start, end)
+			if (start <= drm_gpusvm_range_start(range) &&
+			    drm_gpusvm_range_end(range) <= end &&
+			    !fatal_signal_pending(current))
+				drm_gpusvm_range_evict(&vm->gpusvm, range);
+	}
+	mutex_unlock(&vm->lock);
+}
+
+static int stub_span_to_ram(struct stub_vm *vm, struct stub_piece *piece,
+			    unsigned long start, unsigned long end)
+{
+	bool any = false, busy = false;
+	unsigned long at;
+	int ret;
+
+	stub_evict_ranges(vm, start, end);
+
+	/* What the GPU has no range for, page by page. */
+	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
+		any = true;
+		if (!stub_piece_pages_in_vram(piece))
+			continue;
+		stub_piece_touch(vm, piece);
+		ret = stub_piece_look(vm, piece);
+		if (ret)
+			return ret;
+		busy |= stub_piece_pages_in_vram(piece) != 0;
+	}
+	if (ret)
+		return ret;
+	if (!any)
+		return -ENOENT;
+
+	return busy ? -EBUSY : 0;
+}
+
+static int stub_migrate(struct stub_vm *vm, unsigned long start, unsigned long end,
+			int (*move)(struct stub_vm *vm, struct stub_piece *piece,
+				    unsigned long start, unsigned long end))
+{
+	struct stub_piece *piece;
+	int err;
+
+	piece = kmalloc(sizeof(*piece), GFP_KERNEL);
+	if (!piece)
+		return -ENOMEM;
+
+	err = -ENOENT;		/* the process has gone, and all of its memory */
+	if (mmget_not_zero(vm->gpusvm.mm)) {
+		err = move(vm, piece, start, end);
+		mmput(vm->gpusvm.mm);
+	}
+	kfree(piece);
+
+	return err;
+}
+
+/**
+ * stub_migrate_to_vram() - Moves a span to VRAM
+ * @vm: the VM, of a device with VRAM
+ * @start: first byte, page-aligned
+ * @end: first byte after the span, page-aligned
+ *
+ * Context: may sleep.
+ * Return: 0 or an errno as the ioctl says.
+ */
+int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long end)
+{
+	return stub_migrate(vm, start, end, stub_span_to_vram);
+}
+
+/**
+ * stub_migrate_to_ram() - Moves a span to RAM
+ * @vm: the VM
+ * @start: first byte, page-aligned
+ * @end: first byte after the span, page-aligned
+ *
+ * Context: may sleep.
+ * Return: 0 or an errno as the ioctl says.
+ */
+int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long end)
+{
+	return stub_migrate(vm, start, end, stub_span_to_ram);
+}
+
+/**
+ * stub_residency() - Looks where pages are
+ * @vm: the VM
+ * @start: first byte, page-aligned
+ * @end: first byte after the span, page-aligned
+ * @block: bytes that make one result
+ * @out: receives the results
+ *
+ * Context: may sleep.
+ * Return: 0 or a negative errno.
+ */
+int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
+		   unsigned long block, struct drm_svm_stub_block *out)
+{
+	unsigned long i, at, num = DIV_ROUND_UP(end - start, block);
+	struct drm_svm_residency *look;
+	int err = 0;
+
+	look = kvcalloc(num, sizeof(*look), GFP_KERNEL);
+	if (!look)
+		return -ENOMEM;
+
+	if (mmget_not_zero(vm->gpusvm.mm)) {
+		err = drm_svm_residency(vm->gpusvm.mm, vm->stub, start, end, block, look);
+		mmput(vm->gpusvm.mm);
+	} else {
+		for (i = 0, at = start; i < num; i++, at += block)
+			look[i].none = PHYS_PFN(min(block, end - at));
+	}
+
+	for (i = 0, at = start; !err && i < num; i++, at += block) {
+		out[i].none = look[i].none;
+		out[i].system = look[i].system;
+		out[i].device = look[i].device;
+		out[i].gpu_mapped = stub_pt_count(&vm->pt, at, at + min(block, end - at));
+	}
+	kvfree(look);
+
+	return err;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * A VM: the address space of a process as the GPU sees it.
+ */
+#ifndef STUB_VM_H
+#define STUB_VM_H
+
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include <drm/drm_gpusvm.h>
+
+#include "stub_pt.h"
+
+struct drm_svm_stub_block;
+struct drm_svm_stub_exec;
+struct drm_svm_stub_vm_stats;
+struct stub_device;
+struct stub_stats;
+
+/**
+ * struct stub_range - A span that the GPU maps as one
+ * @base: the library's side
+ * @pages: what is behind it
+ * @garbage_link: entry in &stub_vm.garbage, which holds a reference then
+ */
+struct stub_range {
+	struct drm_gpusvm_range base;
+	struct drm_gpusvm_pages pages;
+	struct list_head garbage_link;
+};
+
+/**
+ * struct stub_vm - A VM
+ * @ref: references: one of the file's table of VMs, one of each program
+ * @programs: those that run, and one for as long as the VM is open
+ * @idle: woken when @programs falls to zero
+ * @stub: the device, referenced; immutable
+ * @migrate_on_fault: GPU faults move memory to VRAM; immutable
+ * @gpusvm: the library's side
+ * @lock: serialises all that makes, maps and removes ranges
+ * @pt: the GPU's page table
+ * @dpagemap: reference to the device's memory, NULL if it has none; immutable
+ * @garbage: ranges that lost their memory and wait for being removed
+ * @garbage.lock: guards @garbage.ranges
+ * @garbage.ranges: the ranges
+ * @garbage.work: removes them
+ * @stats: of the process; immutable
+ * @pages_to_vram: value in @stats when the VM was made; immutable
+ * @pages_to_ram: likewise
+ * @gpu_faults: faults served
+ * @invalidations: events that took entries from @pt
+ * @ranges: ranges that exist
+ */
+struct stub_vm {
+	struct kref ref;
+	refcount_t programs;
+	wait_queue_head_t idle;
+	struct stub_device *stub;
+	bool migrate_on_fault;
+	struct drm_gpusvm gpusvm;
+	struct mutex lock;
+	struct stub_pt pt;
+	struct drm_pagemap *dpagemap;
+	struct {
+		spinlock_t lock;
+		struct list_head ranges;
+		struct work_struct work;
+	} garbage;
+	struct stub_stats *stats;
+	u64 pages_to_vram;
+	u64 pages_to_ram;
+	atomic64_t gpu_faults;
+	atomic64_t invalidations;
+	atomic64_t ranges;
+};
+
+static inline struct stub_vm *to_stub_vm(struct drm_gpusvm *gpusvm)
+{
+	return container_of(gpusvm, struct stub_vm, gpusvm);
+}
+
+static inline struct stub_range *to_stub_range(struct drm_gpusvm_range *range)
+{
+	return container_of(range, struct stub_range, base);
+}
+
+/* stub_vm.c */
+struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault);
+void stub_vm_put(struct stub_vm *vm);
+void stub_vm_close(struct stub_vm *vm);
+void stub_vm_wait_idle(struct stub_vm *vm);
+bool stub_vm_begin_program(struct stub_vm *vm);
+void stub_vm_end_program(struct stub_vm *vm);
+void stub_vm_remove_range(struct stub_vm *vm, struct stub_range *range);
+void stub_vm_zap_range(struct stub_vm *vm, struct stub_range *range);
+void stub_vm_collect_garbage(struct stub_vm *vm);
+void stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
+
+/* stub_fault.c */
+int stub_fault_serve(struct stub_vm *vm, u64 addr, bool write, bool migrate);
+
+/* stub_engine.c */
+int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args);
+
+/* stub_migrate.c */
+int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long end);
+int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long end);
+int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long end);
+int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
+		   unsigned long block, struct drm_svm_stub_block *out);
+
+#endif /* STUB_VM_H */
