@@ -111,23 +111,41 @@ expected_cases() {
 		awk 'NF { count[$1]++ } END { for (suite in count) print suite, count[suite] }'
 }
 
-# guest FLAVOUR SECONDS [OPTION...]: KUnit and guest tests.
-guest() {
-	local flavour=$1 limit=$2 program options programs
-	shift 2
+# program_options: set options to what qemu.py needs to know of the test programs.
+program_options() {
+	local program programs
 	# They are built already; it prints what they are.
 	mapfile -t programs < <("$top/tests/guest/build.sh" "$build/guest")
-	options=(--module drm_svm --module drm_svm_stub --module drm_svm_kunit
-		--require kunit/ --require guest/)
+	options=(--module drm_svm --module drm_svm_stub --require guest/)
 	for program in "${programs[@]}"; do
 		options+=(--program "$program")
 		# The demo is there because some tests run it.
 		[[ ${program##*/} == demo ]] || options+=(--require "guest/${program##*/}")
 	done
-	expected_cases >"$build/kunit-expected"
-	options+=(--expect "$build/kunit-expected")
+}
+
+# guest FLAVOUR SECONDS [OPTION...]: KUnit and guest tests.
+guest() {
+	local flavour=$1 limit=$2 options
+	shift 2
+	program_options
+	expected_cases | cat - "$top/tests/guest/programs.txt" >"$build/expected"
+	options+=(--module drm_svm_kunit --require kunit/ --expect "$build/expected")
 	step "Testing in a guest with the kernel $flavour."
 	qemu "guest-$flavour" "$limit" "$flavour" job-test "${options[@]}" "$@"
+}
+
+# stock: the guest tests on this Debian's own kernel, which has no KUnit and, in
+# Debian 12, no device-private memory.
+stock() {
+	local stock options
+	mapfile -t stock < <("$top/scripts/stock-kernel.sh")
+	single modules-stock "the modules build without a warning" "$limit_short" \
+		"$top/scripts/build.sh" "${stock[1]-}" "$build/stock" || return 0
+	program_options
+	step "Testing in a guest with Debian's own kernel."
+	qemu guest-stock "$limit_guest" "${stock[0]}" job-test --dir "$build/run/stock-test" \
+		--module-dir "$build/stock" "${options[@]}" --expect "$top/tests/guest/programs.txt"
 }
 
 demo() {
@@ -187,6 +205,9 @@ run_more() {
 			demo "$flavour"
 		fi
 	done
+	if fits 5 "Debian's own kernel"; then
+		stock
+	fi
 	if fits 15 "the DKMS test"; then
 		step "Installing with DKMS."
 		tap dkms "$limit_kernel" "$top/scripts/dkms-test.sh"
