@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+#
+# build.sh OUTDIR: build the demo and the test programs, static, in OUTDIR. What
+# is up to date is left alone. Prints the path of each.
+
+. "$(dirname "$0")/../../scripts/lib.sh"
+
+(($# == 1)) || die "Say where to build: build.sh OUTDIR."
+need_packages "${packages_guest[@]}"
+mkdir -p "$1/include"
+here=$(cd "$(dirname "$0")" && pwd)
+out=$(cd "$1" && pwd)
+
+# Debian keeps the kernel's drm.h in a directory of another name.
+ln -sfn /usr/include/libdrm "$out/include/drm"
+flags=(-std=gnu17 -D_GNU_SOURCE -O2 -g -static -pthread
+	-Wall -Wextra -Wshadow -Wno-missing-field-initializers -Werror
+	-isystem "$out/include" -I "$top/include/uapi")
+
+# program NAME SOURCE...: build one program, if a source of it or this file is newer.
+program() {
+	local name=$1 source sources=() new=''
+	shift
+	for source; do
+		sources+=("$here/$source")
+	done
+	for source in "${sources[@]}" "$here"/*.h "$here/build.sh" "$top"/include/uapi/drm/*.h; do
+		[[ $out/$name -nt $source ]] || new=1
+	done
+	if [[ $new ]]; then
+		gcc "${flags[@]}" -o "$out/$name.new" "${sources[@]}"
+		mv "$out/$name.new" "$out/$name"
+	fi
+	echo "$out/$name"
+}
+
+program demo demo.c demo_svg.c stub.c
+program test_ioctl test_ioctl.c ktap.c stub.c
+program test_kill test_kill.c ktap.c stub.c
+program test_leak test_leak.c ktap.c stub.c
+program test_migrate test_migrate.c memory.c ktap.c stub.c
+program test_mm test_mm.c memory.c ktap.c stub.c
+program test_race test_race.c memory.c ktap.c stub.c
+program test_svm test_svm.c memory.c ktap.c stub.c

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The stub device from user space: one function per ioctl, and what the demo
+ * and the tests need around them.
+ *
+ * Functions that can fail return 0 or a negative errno, as the kernel does.
+ */
+#ifndef TESTS_GUEST_STUB_H
+#define TESTS_GUEST_STUB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <drm/drm_svm_stub.h>
+
+#define STUB_DRIVER "drm_svm_stub"
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define KIB(n) ((size_t)(n) << 10)
+#define MIB(n) ((size_t)(n) << 20)
+
+/* One open file of the device with one VM in it. */
+struct gpu {
+	int fd;
+	__u32 vm;
+	__u32 faults; /* that the last program took */
+	struct drm_svm_stub_info info; /* as it was at gpu_open() */
+};
+
+/* Opens the first node of @kind ("renderD" or "card") that is the stub's. */
+int stub_open(const char *kind);
+int stub_ioctl(int fd, unsigned long request, void *arg);
+
+/* Opens the device and creates a VM with @flags. */
+int gpu_open(struct gpu *gpu, __u32 flags);
+int gpu_close(struct gpu *gpu);
+int gpu_info(struct gpu *gpu, struct drm_svm_stub_info *info);
+int gpu_create(struct gpu *gpu, __u32 flags);
+int gpu_destroy(struct gpu *gpu, __u32 vm);
+
+/* Programs. @size is in bytes. */
+int gpu_fill(struct gpu *gpu, void *dst, __u32 value, size_t size);
+int gpu_copy(struct gpu *gpu, void *dst, const void *src, size_t size);
+int gpu_add(struct gpu *gpu, void *dst, const void *src0, const void *src1, size_t size);
+int gpu_checksum(struct gpu *gpu, const void *src, size_t size, __u64 *sum);
+
+int gpu_migrate(struct gpu *gpu, const void *start, size_t size, __u32 flags);
+int gpu_stats(struct gpu *gpu, struct drm_svm_stub_vm_stats *stats);
+
+/* @blocks has room for size / block entries, rounded up. */
+int gpu_residency(struct gpu *gpu, const void *start, size_t size, size_t block,
+		  struct drm_svm_stub_block *blocks);
+/* The same for the whole span as one block. */
+int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum);
+
+static inline bool gpu_can_migrate(const struct gpu *gpu)
+{
+	return gpu->info.capabilities & DRM_SVM_STUB_CAP_MIGRATE;
+}
+
+/*
+ * Waits until all VRAM is free: what a process leaves behind is released a
+ * little later. -ETIMEDOUT if it is not within @seconds.
+ */
+int gpu_wait_free(struct gpu *gpu, unsigned int seconds);
+
+/* Milliseconds of a clock that never jumps. */
+double now_ms(void);
+
+/* The word that belongs at @index of an array filled from @seed. */
+static inline __u32 pattern(__u32 seed, __u64 index)
+{
+	__u32 x = seed ^ (__u32)index * 0x9e3779b1u;
+
+	x = (x ^ x >> 16) * 0x85ebca6bu;
+	return x ^ x >> 13;
+}
+
+#endif /* TESTS_GUEST_STUB_H */
