@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The one C++ translation unit of drm_svm_kunit.ko. The host compiles the same files
+// one by one; a kernel module cannot hold two C++ objects that share an inline
+// function, because `ld -r` discards one copy and not the references to it.
+
+// The core and its C ABI.
+#include "abi/core.cc"
+
+// What it runs on.
+#include "fake/env.cc"
+#include "fake/migrate.cc"
+#include "fake/mm.cc"
+#include "fake/world.cc"
+
+// The cases.
+#include "cases/aug_tree.cc"
+#include "cases/base.cc"
+#include "cases/env.cc"
+#include "cases/evict.cc"
+#include "cases/fake.cc"
+#include "cases/interval_tree.cc"
+#include "cases/list.cc"
+#include "cases/migrate.cc"
+#include "cases/svm_pages.cc"
+#include "cases/svm_remap.cc"
+#include "cases/svm_residency.cc"
+#include "cases/svm_space.cc"
+#include "cases/to_ram.cc"

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// Cases for core/migrate: allocations that have to be emptied.
+
+#include "kunit/case.h"
+#include "kunit/cases/scene.h"
+
+using namespace dsvm;
+using namespace dsvm::cases;
+
+namespace {
+
+void unmap_fifth(World &world, void *)
+{
+	world.unmap(world.mm(), page_at(5), page_end(5));
+}
+
+void finish_owner(World &world, void *)
+{
+	world.finish_exit(world.mm());
+}
+
+void drop_page(World &world, void *page)
+{
+	world.put_page(static_cast<fake::Page *>(page));
+}
+
+// How long an exit of the owner that is under way is waited for.
+constexpr u64 kGraceNs = 100 * 1000 * 1000;
+
+} // namespace
+
+DSVM_CASE(evict, everything_comes_home)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(s.in_ram(), kSpan);
+	DSVM_EXPECT(s.allocation.is_detached());
+	DSVM_EXPECT(s.is_intact());
+	// Empty already.
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 1u);
+}
+
+DSVM_CASE(evict, after_the_process_has_gone)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.exit(s.world.mm());
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT(s.allocation.is_detached());
+}
+
+DSVM_CASE(evict, shared_after_fork)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.share(s.world.mm(0), s.world.mm(1));
+	s.world.exit(s.world.mm(0));
+	const u64 before = dsvm_os_now_ns();
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	// The owner's exit is not waited for any longer than this.
+	DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * kGraceNs);
+	DSVM_EXPECT_EQ(
+		s.world.count(s.world.mm(1), page_at(0), page_end(kSpan - 1), PteKind::kPresent),
+		kSpan);
+	for (u32 i = 0; i < kSpan; i++)
+		DSVM_EXPECT_EQ(s.world.read(s.world.mm(1), page_at(i)), page_at(i));
+}
+
+DSVM_CASE(evict, pinned_for_a_while)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.page(7).pinned = true;
+	s.world.at(Call::kDeviceSetup, 4, [](World &world, void *) {
+		world.pte(world.mm(), page_at(7)).page->pinned = false;
+	});
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 4u);
+	DSVM_EXPECT(s.is_intact());
+}
+
+DSVM_CASE(evict, pinned_for_ever)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.page(7).pinned = true;
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EBUSY);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), u32{DSVM_EVICT_TRIES});
+	DSVM_EXPECT_EQ(s.on_device(), 1u);
+	DSVM_EXPECT(s.is_intact());
+}
+
+DSVM_CASE(evict, killed)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.page(7).pinned = true;
+	s.world.at(Call::kDeviceFinalize, 2, [](World &, void *) { dsvm_env_set_killed(true); });
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EINTR);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 2u);
+	DSVM_EXPECT(s.is_intact());
+}
+
+// An error of one attempt, after which the next one succeeds.
+DSVM_CASE(evict, transient_failures_are_retried)
+{
+	const Call calls[] = {Call::kDeviceSetup, Call::kCopyToRam, Call::kDevicePages,
+			      Call::kDmaMap, Call::kPageAlloc};
+
+	for (const Call call : calls) {
+		Scene s;
+
+		DSVM_REQUIRE_EQ(s.out(), 0);
+		s.allocation.settle();
+		s.world.fail(call, 1, -DSVM_ENOMEM);
+		DSVM_EXPECT_EQ(s.evict(), 0);
+		DSVM_EXPECT_EQ(s.in_ram(), kSpan);
+		DSVM_REQUIRE(s.is_intact());
+	}
+}
+
+// A transient error, and then a page that resists: what is reported is the last.
+DSVM_CASE(evict, an_error_that_is_over_is_not_reported)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.page(7).pinned = true;
+	s.world.fail(Call::kCopyToRam, 1, -DSVM_EIO);
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EBUSY);
+}
+
+DSVM_CASE(evict, each_allocation_fails)
+{
+	Scene s;
+	u32 failures = 0;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	for (u64 n = 1;; n++) {
+		dsvm_env_fail_alloc(n);
+		const int result = s.evict();
+		dsvm_env_fail_alloc(0);
+		if (result == 0)
+			break;
+		failures++;
+		DSVM_EXPECT_EQ(result, -DSVM_ENOMEM);
+		DSVM_EXPECT_EQ(s.on_device(), kSpan);
+		DSVM_REQUIRE(s.is_intact());
+	}
+	DSVM_EXPECT_EQ(failures, 2u);
+	DSVM_EXPECT(s.is_intact());
+}
+
+DSVM_CASE(evict, unmapped_meanwhile)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.at(Call::kDeviceSetup, 1, unmap_fifth);
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(s.in_ram(), kSpan - 1);
+	DSVM_EXPECT(s.allocation.is_detached());
+}
+
+DSVM_CASE(evict, each_step_fails_for_good)
+{
+	struct Step {
+		Call call;
+		int error;
+		int result;
+	};
+	const Step steps[] = {
+		{Call::kPopulate, -DSVM_EIO, -DSVM_EIO},
+		{Call::kDeviceSetup, -DSVM_ENOMEM, -DSVM_ENOMEM},
+		{Call::kCopyToRam, -DSVM_EIO, -DSVM_EIO},
+		{Call::kDevicePages, -1, -DSVM_EBUSY},
+		{Call::kDmaMap, -DSVM_EFAULT, -DSVM_EBUSY},
+		{Call::kPageAlloc, -1, -DSVM_EBUSY},
+	};
+
+	for (const Step &step : steps) {
+		Scene s;
+
+		DSVM_REQUIRE_EQ(s.out(), 0);
+		s.allocation.settle();
+		s.world.fail(step.call, World::kEvery, step.error);
+		DSVM_EXPECT_EQ(s.evict(), step.result);
+		DSVM_EXPECT_EQ(s.on_device(), kSpan);
+		DSVM_EXPECT_EQ(s.world.calls(Call::kPageRetire), 0u);
+		DSVM_REQUIRE(s.is_intact());
+		s.world.fail(step.call, 0, 0);
+		DSVM_EXPECT_EQ(s.evict(), 0);
+		DSVM_EXPECT_EQ(s.in_ram(), kSpan);
+		DSVM_REQUIRE(s.is_intact());
+	}
+}
+
+// A CPU has the page back in RAM, but not yet dropped the reference of its fault, when an
+// eviction finds the page; it drops it just before the eviction counts references.
+DSVM_CASE(evict, retired_page_is_left_alone)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	dsvm_os_mm_read_lock(s.world.os_mm());
+	fake::Page *const page = s.begin_fault(3);
+	DSVM_EXPECT_EQ(s.handle_fault(3, page), DSVM_FAULT_DONE);
+	s.world.unlock_page(page);
+	DSVM_EXPECT_EQ(s.allocation.pages_in_use(), 1u);
+	s.world.at(Call::kPageLocked, 1, drop_page, page);
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	dsvm_os_mm_read_unlock(s.world.os_mm());
+	DSVM_EXPECT_EQ(s.world.calls(Call::kCopyToRam), 1u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kPageRetire), kSpan);
+	DSVM_EXPECT(s.allocation.is_detached());
+	DSVM_EXPECT(s.is_intact());
+}
+
+// Another eviction looks at a page of this one's just before it is dropped, and gives up
+// its reference when this one comes round again.
+DSVM_CASE(evict, evicted_page_is_left_alone)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	fake::Page *const page = s.allocation.page(7);
+	s.world.at(
+		Call::kDeviceFinalize, 1,
+		[](World &world, void *arg) { world.get_page(static_cast<fake::Page *>(arg)); },
+		page);
+	s.world.at(Call::kPageLocked, kSpan + 1, drop_page, page);
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 2u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kCopyToRam), 1u);
+	DSVM_EXPECT(s.allocation.is_detached());
+	DSVM_EXPECT(s.is_intact());
+}
+
+// The page of a fault, with its reference kept: not the eviction's to move, nor empty.
+DSVM_CASE(evict, retired_page_that_is_held)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	dsvm_os_mm_read_lock(s.world.os_mm());
+	fake::Page *const page = s.begin_fault(3);
+	DSVM_EXPECT_EQ(s.handle_fault(3, page), DSVM_FAULT_DONE);
+	// Still locked, and then not any more.
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EBUSY);
+	s.world.unlock_page(page);
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EBUSY);
+	s.world.put_page(page);
+	dsvm_os_mm_read_unlock(s.world.os_mm());
+	DSVM_EXPECT(s.allocation.is_detached());
+	// A frame used again starts anew.
+	fake::Allocation again(s.world, 0, kSpan, &s);
+	dsvm_to_device request = s.request();
+	request.devmem = &again.devmem();
+	DSVM_EXPECT_EQ(s.run(request), 0);
+	again.settle();
+	DSVM_EXPECT_EQ(s.evict(again), 0);
+	DSVM_EXPECT_EQ(s.in_ram(), kSpan);
+	DSVM_EXPECT(s.is_intact());
+}
+
+DSVM_CASE(evict, owner_is_kept_for_each_batch)
+{
+	Scene s(kSpan, 600);
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.at(Call::kDeviceFinalize, World::kEvery,
+		   [](World &world, void *) { DSVM_EXPECT_EQ(world.mm().held, 1u); });
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 2u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kMmGet), 2u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kMmPutAsync), 2u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kMmPut), 0u);
+	DSVM_EXPECT_EQ(s.world.mm().users, 1u);
+	DSVM_EXPECT(s.is_intact());
+}
+
+// The eviction has the last user then, and leaves the tearing down to somebody else.
+DSVM_CASE(evict, owner_exits_meanwhile)
+{
+	const Call points[] = {Call::kDeviceSetup, Call::kDeviceCollected, Call::kCopyToRam,
+			       Call::kDeviceFinalize};
+
+	for (const Call point : points) {
+		Scene s;
+
+		DSVM_REQUIRE_EQ(s.out(), 0);
+		s.allocation.settle();
+		s.world.at(point, 1, [](World &world, void *) { world.exit(world.mm()); });
+		DSVM_EXPECT_EQ(s.evict(), 0);
+		DSVM_EXPECT(s.world.mm().exiting);
+		DSVM_EXPECT_EQ(s.in_ram(), kSpan);
+		DSVM_EXPECT(s.is_intact());
+	}
+}
+
+DSVM_CASE(evict, exit_of_the_owner_is_waited_for)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.begin_exit(s.world.mm());
+	s.world.at(Call::kMmGet, 50, finish_owner);
+	const u64 before = dsvm_os_now_ns();
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT(dsvm_os_now_ns() - before < kGraceNs);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kMmGet), 50u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 0u);
+	DSVM_EXPECT(s.allocation.is_detached());
+}
+
+// Waiting costs no try: what is left belongs to a child, which holds a page for a while.
+DSVM_CASE(evict, child_keeps_pages_when_the_owner_exits)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.share(s.world.mm(0), s.world.mm(1));
+	s.page(7).pinned = true;
+	s.world.begin_exit(s.world.mm());
+	s.world.at(Call::kMmGet, 50, finish_owner);
+	s.world.at(Call::kDeviceSetup, DSVM_EVICT_TRIES, [](World &world, void *) {
+		world.pte(world.mm(1), page_at(7)).page->pinned = false;
+	});
+	const u64 before = dsvm_os_now_ns();
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT(dsvm_os_now_ns() - before >= kGraceNs);
+	DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * kGraceNs);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), u32{DSVM_EVICT_TRIES});
+	for (u32 i = 0; i < kSpan; i++)
+		DSVM_EXPECT_EQ(s.world.read(s.world.mm(1), page_at(i)), page_at(i));
+	DSVM_EXPECT_EQ(
+		s.world.count(s.world.mm(1), page_at(0), page_end(kSpan - 1), PteKind::kPresent),
+		kSpan);
+}
+
+DSVM_CASE(evict, child_pins_pages_for_ever)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.share(s.world.mm(0), s.world.mm(1));
+	s.page(7).pinned = true;
+	s.world.exit(s.world.mm());
+	const u64 before = dsvm_os_now_ns();
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EBUSY);
+	DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * kGraceNs);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), u32{DSVM_EVICT_TRIES});
+}
+
+// An exit that takes longer than the grace. To go on then is what the machine complains
+// about; what counts here is that it ends.
+DSVM_CASE(evict, exit_that_does_not_end_is_not_waited_for)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.begin_exit(s.world.mm());
+	const u64 before = dsvm_os_now_ns();
+	dsvm_env_expect_begin();
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 2 * kSpan);
+	DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * kGraceNs);
+	DSVM_EXPECT(s.allocation.is_detached());
+}
+
+DSVM_CASE(evict, killed_while_the_owner_exits)
+{
+	Scene s;
+
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.allocation.settle();
+	s.world.begin_exit(s.world.mm());
+	s.world.at(Call::kMmGet, 3, [](World &, void *) { dsvm_env_set_killed(true); });
+	DSVM_EXPECT_EQ(s.evict(), -DSVM_EINTR);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kMmGet), 3u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 0u);
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// Cases for core/svm: collecting pages, with an invalidation at every point of the
+// protocol and every step failed in turn.
+
+#include "kunit/case.h"
+#include "kunit/cases/sixteen.h"
+
+using namespace dsvm;
+using namespace dsvm::cases;
+
+DSVM_CASE(pages, collect_faults_in_and_maps)
+{
+	SixteenPages m;
+
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
+	DSVM_EXPECT_EQ(m.pages->dma_addr[0].dir, u64{DSVM_DMA_TO_DEVICE});
+	// Nothing to do the second time.
+	const u32 walks = m.world.calls(Call::kHmmFault);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), walks);
+	// A mapping for reading is not one for writing.
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), 0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), walks + 1);
+	DSVM_EXPECT_EQ(m.pages->dma_addr[0].dir, u64{DSVM_DMA_BIDIRECTIONAL});
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
+}
+
+DSVM_CASE(pages, runs_of_huge_mappings)
+{
+	SixteenPages m;
+
+	// 8 + 4 + 4 x 1 pages.
+	m.world.populate(m.world.mm(), at_page(0), 8, 3);
+	m.world.populate(m.world.mm(), at_page(8), 4, 2);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT_EQ(m.pages->dma_addr[0].order, 3u);
+	DSVM_EXPECT_EQ(m.pages->dma_addr[1].order, 2u);
+	DSVM_EXPECT_EQ(m.pages->dma_addr[2].order, 0u);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 6u);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+}
+
+DSVM_CASE(pages, invalidation_unmaps)
+{
+	SixteenPages m;
+
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	const usize seq = m.pages->notifier_seq;
+	DSVM_EXPECT(!dsvm_os_notifier_read_retry(m.os_notifier(*m.range), seq));
+	m.world.invalidate(m.world.mm(), at_page(15), end_of_page(15));
+	DSVM_EXPECT(!dsvm_svm_pages_valid(m.pages));
+	DSVM_EXPECT(dsvm_os_notifier_read_retry(m.os_notifier(*m.range), seq));
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	replace_page(m.world, nullptr);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	DSVM_EXPECT(m.pages->notifier_seq != seq);
+}
+
+DSVM_CASE(pages, invalidation_at_each_point)
+{
+	// kMmPut lies between the walk and the lock, where only the last look can tell.
+	// kNotifierReadRetry is under the notifier lock: no invalidation gets in there.
+	const Call points[] = {Call::kNotifierReadBegin, Call::kHmmFault, Call::kHmmWalked,
+			       Call::kMmGet, Call::kMmPut};
+
+	for (const Call point : points) {
+		for (u32 n = 1; n <= 3; n++) {
+			SixteenPages m;
+
+			m.world.at(point, n, replace_page);
+			DSVM_REQUIRE_EQ(m.get_pages(*m.range, true), 0);
+			DSVM_EXPECT(m.maps_what_the_cpu_maps());
+			DSVM_EXPECT(!dsvm_os_notifier_read_retry(m.os_notifier(*m.range),
+								 m.pages->notifier_seq));
+		}
+	}
+}
+
+DSVM_CASE(pages, retry_under_the_lock)
+{
+	SixteenPages m;
+
+	// The last look, under the lock, finds that an invalidation has come.
+	m.world.fail(Call::kNotifierReadRetry, 1, -1);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), 2u);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+}
+
+DSVM_CASE(pages, endless_invalidation_ends)
+{
+	SixteenPages m;
+	const u64 before = dsvm_os_now_ns();
+
+	m.world.at(Call::kHmmWalked, World::kEvery, invalidate_only);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EBUSY);
+	DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * DSVM_GET_PAGES_BUDGET_NS);
+	DSVM_EXPECT(m.world.calls(Call::kHmmFault) > 10);
+	DSVM_EXPECT(!dsvm_svm_pages_valid(m.pages));
+}
+
+DSVM_CASE(pages, killed_while_retrying)
+{
+	SixteenPages m;
+
+	m.world.at(Call::kHmmWalked, World::kEvery, [](World &world, void *arg) {
+		invalidate_only(world, arg);
+		dsvm_env_set_killed(true);
+	});
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EINTR);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), 1u);
+}
+
+DSVM_CASE(pages, each_dma_mapping_fails)
+{
+	for (u32 n = 1; n <= 16; n++) {
+		SixteenPages m;
+
+		m.world.fail(Call::kDmaMap, n, -DSVM_EFAULT);
+		DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+		DSVM_EXPECT(!dsvm_svm_pages_valid(m.pages));
+		DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	}
+}
+
+DSVM_CASE(pages, each_allocation_fails)
+{
+	SixteenPages m;
+	u32 failures = 0;
+
+	for (u64 n = 1;; n++) {
+		const u64 outstanding = dsvm_env_outstanding();
+
+		dsvm_env_fail_alloc(n);
+		const int result = m.get_pages(*m.range);
+		dsvm_env_fail_alloc(0);
+		if (result == 0)
+			break;
+		failures++;
+		DSVM_EXPECT_EQ(result, -DSVM_ENOMEM);
+		DSVM_EXPECT_EQ(dsvm_env_outstanding(), outstanding);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	}
+	DSVM_EXPECT(failures > 0);
+}
+
+DSVM_CASE(pages, errors_pass_through)
+{
+	const int errors[] = {-DSVM_EFAULT, -DSVM_EPERM, -DSVM_ENOMEM, -DSVM_EINTR};
+
+	for (const int error : errors) {
+		SixteenPages m;
+
+		m.world.fail(Call::kHmmFault, 1, error);
+		DSVM_EXPECT_EQ(m.get_pages(*m.range), error);
+	}
+	SixteenPages m;
+	m.world.fail(Call::kMmGet, 1, -1);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+	m.world.unmap(m.world.mm(), at_page(8), end_of_page(8));
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+}
+
+DSVM_CASE(pages, unreachable_memory_is_refused)
+{
+	SixteenPages m;
+
+	m.world.pte(m.world.mm(), at_page(9)).kind = fake::PteKind::kOther;
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EOPNOTSUPP);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	m.world.pte(m.world.mm(), at_page(9)).kind = fake::PteKind::kNone;
+}
+
+DSVM_CASE(pages, device_pages_map_through_their_provider)
+{
+	SixteenPages m;
+	fake::Zdd *const zdd = m.world.make_zdd(m.world.provider(), &m, nullptr, nullptr);
+
+	for (u32 i = 0; i < 16; i++) {
+		dsvm_os_page *const page =
+			dsvm_os_page_init_device(fake::kDevicePfn + i, fake::to_os(zdd));
+		m.world.set_pte(m.world.pte(m.world.mm(), at_page(i)), fake::PteKind::kDevice,
+				fake::from_os(page), fake::Writable::Yes);
+		dsvm_os_page_discard(page);
+	}
+	m.world.zdd_put(zdd);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT_EQ(m.pages->flags & DSVM_PAGES_DEVMEM, DSVM_PAGES_DEVMEM);
+	DSVM_EXPECT_EQ(m.world.provider_refs(), 2u);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kProviderMap), 16u);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 0u);
+	invalidate_only(m.world, nullptr);
+	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	DSVM_EXPECT_EQ(m.pages->flags & DSVM_PAGES_DEVMEM, 0u);
+
+	// Each mapping failed in turn: neither mappings nor the provider stay referenced.
+	for (u32 n = 1; n <= 16; n++) {
+		m.world.fail(Call::kProviderMap, n, -DSVM_EFAULT);
+		DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+		DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	}
+
+	// RAM among device pages, where the request forbids it and where not.
+	fake::Pte &pte = m.world.pte(m.world.mm(), at_page(4));
+	m.world.clear_pte(pte);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EOPNOTSUPP);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
+	dsvm_get_pages mixed = m.request(*m.range);
+	mixed.allow_mixed = true;
+	DSVM_EXPECT_EQ(dsvm_svm_get_pages(m.pages, &mixed), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	DSVM_EXPECT_EQ(m.world.provider_refs(), 2u);
+	invalidate_only(m.world, nullptr);
+
+	// RAM where only device memory will do.
+	mixed.devmem_only = true;
+	DSVM_EXPECT_EQ(dsvm_svm_get_pages(m.pages, &mixed), -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
+}
+
+DSVM_CASE(pages, random_invalidations)
+{
+	SixteenPages m;
+	Random random;
+
+	for (u32 step = 0; step < rounds(2000); step++) {
+		const u32 page = static_cast<u32>(random.below(16));
+
+		switch (random.below(4)) {
+		case 0:
+			m.world.invalidate(m.world.mm(), at_page(page), end_of_page(page));
+			break;
+		case 1:
+			replace_page(m.world, nullptr);
+			break;
+		case 2:
+			m.world.at(Call::kHmmWalked, 1 + static_cast<u32>(random.below(3)),
+				   replace_page);
+			break;
+		default:
+			DSVM_REQUIRE_EQ(m.get_pages(*m.range, random.chance(50)), 0);
+			DSVM_REQUIRE(m.maps_what_the_cpu_maps());
+		}
+	}
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The environment of a test case: kunit/env.h, and that part of os.h which is not
+// about address spaces (those are in the other files of this directory).
+//
+// Everything here is counted and checked. There is one thread, so a lock is a note
+// of who holds what; the notes are what the lock order is checked against.
+
+#include "kunit/env.h"
+#include "core/base/locking.h"
+#include "core/base/utility.h"
+#include "drm_svm/os.h"
+
+// Models struct rw_semaphore: one writer or many readers, not recursive.
+struct dsvm_os_rwsem {
+	const char *name;
+	dsvm::u32 rank;
+	bool held;
+	bool for_writing;
+};
+
+namespace dsvm::fake {
+namespace {
+
+constexpr u32 kMaxHeld = 16;
+constexpr u32 kLineBytes = 320;
+// Failed checks of one case that are printed; the rest is counted.
+constexpr u32 kPrintedFailures = 12;
+// Before each allocation: tells our memory from others', and how much it is.
+constexpr u64 kMagic = 0x6473766d'616c6c6full;
+
+struct Header {
+	u64 magic;
+	u64 bytes;
+};
+
+struct Env {
+	const char *suite;
+	const char *name;
+	u64 seed;
+
+	u32 checks;
+	u32 failures;
+	u32 expecting; // depth of dsvm_env_expect_begin()
+	u32 expected;  // reports swallowed since
+
+	u64 outstanding;
+	u64 fail_in; // allocations until the one that fails; 0: none
+	bool alloc_failed;
+
+	u64 clock_ns;
+	bool killed;
+
+	u32 log_count;
+	char log[kLineBytes];
+	char line[kLineBytes];
+
+	u32 held_count;
+	dsvm_os_rwsem *held[kMaxHeld];
+};
+
+Env env;
+
+[[gnu::format(printf, 1, 2)]] void print(const char *format, ...)
+{
+	__builtin_va_list args;
+
+	__builtin_va_start(args, format);
+	dsvm_backend_vformat(env.line, sizeof(env.line), format, args);
+	__builtin_va_end(args);
+	dsvm_backend_print(env.line);
+}
+
+// Counts a failure; whether it is still to be printed.
+bool count_failure()
+{
+	if (env.expecting > 0) {
+		env.expected++;
+		return false;
+	}
+	env.failures++;
+	if (env.failures == kPrintedFailures + 1)
+		dsvm_backend_print("... more failures, not printed");
+	return env.failures <= kPrintedFailures;
+}
+
+void take(dsvm_os_rwsem *lock, bool for_writing)
+{
+	if (lock->held) {
+		dsvm_env_violation("%s: taken while held", lock->name);
+		return;
+	}
+	for (u32 i = 0; i < env.held_count; i++) {
+		const dsvm_os_rwsem *const other = env.held[i];
+
+		if (lock->rank != 0 && other->rank >= lock->rank)
+			dsvm_env_violation("%s (rank %u) taken inside %s (rank %u)", lock->name,
+					   lock->rank, other->name, other->rank);
+	}
+	lock->held = true;
+	lock->for_writing = for_writing;
+	if (env.held_count < kMaxHeld)
+		env.held[env.held_count++] = lock;
+	else
+		dsvm_env_violation("%s: too many locks at once", lock->name);
+}
+
+void drop(dsvm_os_rwsem *lock, bool for_writing)
+{
+	if (!lock->held) {
+		dsvm_env_violation("%s: dropped but not held", lock->name);
+		return;
+	}
+	if (lock->for_writing != for_writing)
+		dsvm_env_violation("%s: dropped in another mode than taken", lock->name);
+	lock->held = false;
+
+	u32 kept = 0;
+	for (u32 i = 0; i < env.held_count; i++) {
+		if (env.held[i] != lock)
+			env.held[kept++] = env.held[i];
+	}
+	env.held_count = kept;
+}
+
+// FNV-1a, so that cases draw different numbers from one seed.
+u64 mix_name(u64 hash, const char *text)
+{
+	for (; *text != '\0'; text++)
+		hash = (hash ^ static_cast<u8>(*text)) * 0x100000001b3ull;
+	return hash;
+}
+
+} // namespace
+} // namespace dsvm::fake
+
+using dsvm::fake::env;
+
+// Cases ---------------------------------------------------------------------------
+
+void dsvm_env_begin(const char *suite, const char *name, dsvm_u64 seed)
+{
+	env = {};
+	env.suite = suite;
+	env.name = name;
+	env.seed = seed;
+	env.clock_ns = 1;
+}
+
+dsvm_bool dsvm_env_end(void)
+{
+	if (env.checks == 0)
+		dsvm_env_violation("the case checked nothing");
+	if (env.outstanding != 0)
+		dsvm_env_violation("%llu allocations outstanding", env.outstanding);
+	for (dsvm::u32 i = 0; i < env.held_count; i++)
+		dsvm_env_violation("%s: still held", env.held[i]->name);
+	if (env.expecting != 0)
+		dsvm_env_violation("reports are still expected");
+	if (env.failures != 0)
+		dsvm::fake::print("%s_%s: %u failures; seed %#llx", env.suite, env.name,
+				  env.failures, env.seed);
+	return env.failures == 0;
+}
+
+dsvm_bool dsvm_case_check(dsvm_bool holds, const char *file, int line, const char *what)
+{
+	env.checks++;
+	if (!holds && dsvm::fake::count_failure())
+		dsvm::fake::print("%s:%d: expected: %s", file, line, what);
+	return holds;
+}
+
+dsvm_bool dsvm_case_check_eq(dsvm_u64 a, dsvm_u64 b, const char *file, int line, const char *a_text,
+			     const char *b_text)
+{
+	env.checks++;
+	if (a != b && dsvm::fake::count_failure())
+		dsvm::fake::print("%s:%d: %s is %lld (%#llx), expected %s, %lld (%#llx)", file,
+				  line, a_text, static_cast<dsvm_s64>(a), a, b_text,
+				  static_cast<dsvm_s64>(b), b);
+	return a == b;
+}
+
+void dsvm_case_log(const char *format, ...)
+{
+	__builtin_va_list args;
+
+	__builtin_va_start(args, format);
+	dsvm_backend_vformat(env.line, sizeof(env.line), format, args);
+	__builtin_va_end(args);
+	dsvm_backend_print(env.line);
+}
+
+dsvm_u64 dsvm_case_seed(void)
+{
+	return dsvm::fake::mix_name(
+		dsvm::fake::mix_name(env.seed ^ 0xcbf29ce484222325ull, env.suite), env.name);
+}
+
+void dsvm_env_violation(const char *format, ...)
+{
+	if (!dsvm::fake::count_failure())
+		return;
+	__builtin_va_list args;
+
+	__builtin_va_start(args, format);
+	dsvm_backend_vformat(env.line, sizeof(env.line), format, args);
+	__builtin_va_end(args);
+	dsvm_backend_print(env.line);
+}
+
+void dsvm_env_expect_begin(void)
+{
+	env.expecting++;
+	env.expected = 0;
+}
+
+dsvm_u32 dsvm_env_expect_end(void)
+{
+	env.expecting--;
+	return env.expected;
+}
+
+// Memory ----------------------------------------------------------------------------
+
+void dsvm_env_fail_alloc(dsvm_u64 n)
+{
+	env.fail_in = n;
+	env.alloc_failed = false;
+}
+
+dsvm_bool dsvm_env_alloc_failed(void)
+{
+	return env.alloc_failed;
+}
+
+dsvm_u64 dsvm_env_outstanding(void)
+{
+	return env.outstanding;
+}
+
+// Models kvzalloc(GFP_KERNEL): may reclaim, so it is forbidden where a notifier lock
+// is held.
+void *dsvm_os_alloc(dsvm_usize bytes)
+{
+	using dsvm::fake::Header;
+
+	if (dsvm_env_rank_held() >= static_cast<dsvm::u32>(dsvm::LockRank::kNotifier))
+		dsvm_env_violation("memory allocated under the notifier lock");
+	if (env.fail_in != 0 && --env.fail_in == 0) {
+		env.alloc_failed = true;
+		return nullptr;
+	}
+	auto *const header = static_cast<Header *>(dsvm_backend_alloc(sizeof(Header) + bytes));
+	if (header == nullptr)
+		return nullptr;
+	header->magic = dsvm::fake::kMagic;
+	header->bytes = bytes;
+	env.outstanding++;
+	return header + 1;
+}
+
+// Models kvfree(): any context that may sleep.
+void dsvm_os_free(void *memory)
+{
+	using dsvm::fake::Header;
+
+	if (memory == nullptr)
+		return;
+	Header *const header = static_cast<Header *>(memory) - 1;
+	if (header->magic != dsvm::fake::kMagic) {
+		dsvm_env_violation("freed twice, or never allocated");
+		return;
+	}
+	header->magic = 0;
+	env.outstanding--;
+	dsvm_backend_free(header);
+}
+
+// Time, log, warnings -----------------------------------------------------------------
+
+dsvm_u64 dsvm_os_now_ns(void)
+{
+	env.clock_ns += 1000;
+	return env.clock_ns;
+}
+
+void dsvm_os_relax(void)
+{
+	env.clock_ns += 100 * 1000;
+}
+
+dsvm_bool dsvm_os_killed(void)
+{
+	return env.killed;
+}
+
+void dsvm_env_advance_ns(dsvm_u64 ns)
+{
+	env.clock_ns += ns;
+}
+
+void dsvm_env_set_killed(dsvm_bool killed)
+{
+	env.killed = killed;
+}
+
+void dsvm_os_log(enum dsvm_log_level, const char *format, ...)
+{
+	__builtin_va_list args;
+
+	__builtin_va_start(args, format);
+	dsvm_backend_vformat(env.log, sizeof(env.log), format, args);
+	__builtin_va_end(args);
+	env.log_count++;
+}
+
+const char *dsvm_env_last_log(void)
+{
+	return env.log;
+}
+
+dsvm_u32 dsvm_env_log_count(void)
+{
+	return env.log_count;
+}
+
+void dsvm_os_warn(const char *file, int line, const char *what)
+{
+	dsvm_env_violation("%s:%d: warning: %s", file, line, what);
+}
+
+// Locks ----------------------------------------------------------------------------------
+
+dsvm_os_rwsem *dsvm_env_lock_create(const char *name, dsvm_u32 rank)
+{
+	auto *const lock = static_cast<dsvm_os_rwsem *>(dsvm_backend_alloc(sizeof(dsvm_os_rwsem)));
+
+	if (lock != nullptr) {
+		lock->name = name;
+		lock->rank = rank;
+	}
+	return lock;
+}
+
+void dsvm_env_lock_destroy(dsvm_os_rwsem *lock)
+{
+	if (lock->held) {
+		dsvm_env_violation("%s: destroyed while held", lock->name);
+		dsvm::fake::drop(lock, lock->for_writing);
+	}
+	dsvm_backend_free(lock);
+}
+
+dsvm_bool dsvm_env_lock_is_held(const dsvm_os_rwsem *lock)
+{
+	return lock->held;
+}
+
+dsvm_u32 dsvm_env_rank_held(void)
+{
+	dsvm::u32 rank = 0;
+
+	for (dsvm::u32 i = 0; i < env.held_count; i++) {
+		if (env.held[i]->rank > rank)
+			rank = env.held[i]->rank;
+	}
+	return rank;
+}
+
+void dsvm_os_read_lock(dsvm_os_rwsem *lock)
+{
+	dsvm::fake::take(lock, false);
+}
+
+void dsvm_os_read_unlock(dsvm_os_rwsem *lock)
+{
+	dsvm::fake::drop(lock, false);
+}
+
+void dsvm_os_write_lock(dsvm_os_rwsem *lock)
+{
+	dsvm::fake::take(lock, true);
+}
+
+void dsvm_os_write_unlock(dsvm_os_rwsem *lock)
+{
+	dsvm::fake::drop(lock, true);
+}
+
+void dsvm_os_assert_held(dsvm_os_rwsem *lock)
+{
+	if (!lock->held)
+		dsvm_env_violation("%s: not held", lock->name);
+}
+
+void dsvm_os_assert_held_write(dsvm_os_rwsem *lock)
+{
+	if (!lock->held || !lock->for_writing)
+		dsvm_env_violation("%s: not held for writing", lock->name);
+}

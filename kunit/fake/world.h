@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// A small machine for the core to run on: RAM, a device's memory, address spaces
+// with VMAs and page tables, interval notifiers, DMA, and the kernel's migration.
+//
+// It implements the part of os.h that is about memory management, by the kernel's
+// contracts rather than by its code; each function names the contract it models. It
+// is deterministic and has one thread. Races are injected: a case hangs a hook on
+// the n-th call of a function, and the hook does there what another CPU would do
+// (invalidate, unmap, write, free), at exactly that point.
+//
+//	World world;                          the machine, one at a time
+//	world.map(mm, first, pages, ...)      VMAs and pages
+//	world.fail(Call::kDmaMap, 3, -EFAULT) the third call from now fails
+//	world.at(Call::kHmmWalked, 1, hook)   the hook runs inside the first call from now
+//
+// Every page has `content`, one word that stands for its 4096 bytes. A case writes
+// it through the CPU's page table and reads it back the same way after whatever the
+// core did: data that was lost, mixed up or not copied shows.
+//
+// What it checks by itself, at once: use of a free page, DMA mappings of pages that
+// are freed, unlocked or foreign pages in migration, data moved a second time, entries
+// looked at after an invalidation, page tables that may go away while they are walked,
+// locks missing or in the way.
+// And at its end: page references that are not mappings, locked pages, DMA mappings,
+// device mappings, mm users, provider and zdd references, zdds that a fault has not left.
+//
+// What it does not model: caches, folios of more than one page as objects (a huge
+// mapping is a property of page table entries), swap, files, page table pages.
+#ifndef DSVM_KUNIT_FAKE_WORLD_H
+#define DSVM_KUNIT_FAKE_WORLD_H
+
+#include "core/base/locking.h"
+#include "core/base/utility.h"
+#include "core/base/va_range.h"
+#include "drm_svm/os.h"
+#include "kunit/env.h"
+
+namespace dsvm::fake {
+
+// The points at which a call can be made to fail, and a hook can run. Those with a
+// comment lie inside of a call, after the kernel has done its part.
+enum class Call : u8 {
+	kMmGet,
+	kMmPut,
+	kMmPutAsync,
+	kMmReadLock,
+	kVmaAt,
+	kVmaFirst,
+	kNotifierReadBegin,
+	kNotifierReadRetry,
+	kHmmFault,
+	kHmmWalked, // entries are filled in, the sequence not yet compared
+	kHmmKind,
+	kDmaMap,
+	kDmaUnmap,
+	kDmaNeedsSync, // failing means: it does
+	kProviderMap,
+	kProviderUnmap,
+	kMigrateSetup,
+	kPageLocked,	   // one page is locked and referenced, nothing else looked at yet
+	kMigrateCollected, // unmapped and locked
+	kMigratePages,
+	kMigrateFinalize,
+	kDeviceSetup,
+	kDeviceCollected,
+	kDevicePages,
+	kDeviceFinalize,
+	kPageAlloc,
+	kPageInitDevice,
+	kPageRetire,
+	kZddEnter, // failing means: somebody else is in
+	kPopulate, // the driver's callbacks, see fake/device.h
+	kCopyToDevice,
+	kCopyToRam,
+	kCount,
+};
+
+class World;
+using Hook = void (*)(World &world, void *arg);
+
+constexpr u32 kCalls = static_cast<u32>(Call::kCount);
+constexpr u32 kRamPages = 2048;
+constexpr u32 kDevicePages = 1024;
+constexpr u32 kForeignPages = 64;
+constexpr u32 kPages = kRamPages + kDevicePages + kForeignPages;
+// Page frame numbers of the first page of RAM, of the device, and of a device whose
+// driver is none of ours.
+constexpr usize kRamPfn = 0x1000;
+constexpr usize kDevicePfn = 0x100000;
+constexpr usize kForeignPfn = 0x200000;
+// Where a device sees a page: not where the CPU does, so that mixing them up shows.
+constexpr u64 kDmaOffset = 1ull << 44;
+constexpr u32 kMms = 2;
+constexpr u32 kVmas = 8;
+constexpr u32 kNotifiers = 4;
+constexpr u32 kZdds = 8;
+// What of an address space can be mapped: 4 MiB from here.
+constexpr usize kBase = 0x7f0000000000;
+constexpr u32 kPtes = 1024;
+
+struct Mm;
+
+// What a device page points to, as struct drm_pagemap_zdd.
+struct Zdd {
+	u32 refs;
+	dsvm_os_provider *provider;
+	void *owner;
+	const Mm *mm; // the address space that the allocation was made for
+	bool entered; // a CPU fault is at work on it
+	// Called when the last reference goes: the allocation is empty.
+	void (*released)(void *arg);
+	void *arg;
+};
+
+// A page of RAM or of a device.
+struct Page {
+	u32 refs;   // mappings included; 0: free
+	u32 mapped; // page table entries that point here
+	u32 dma;    // DMA mappings
+	bool locked;
+	bool pinned;   // somebody has a reference that migration finds at once
+	bool raced;    // somebody takes one between collecting and moving
+	bool retired;  // device pages: dsvm_os_page_retire()
+	bool spent;    // device pages: the data has gone to RAM, whoever noted it
+	bool coherent; // foreign pages: the CPU maps them as it maps RAM
+	Zdd *zdd;      // device pages in use
+	u64 content;
+};
+
+enum class PteKind : u8 {
+	kNone,
+	kPresent,
+	kDevice,    // a device page's special entry: the CPU faults on it
+	kMigration, // being migrated
+	kOther,	    // mapped, but nothing that DMA could reach
+};
+
+struct Pte {
+	Page *page;
+	PteKind kind;
+	u8 order; // a mapping of 2^order pages covers this one
+	bool writable;
+	bool inaccessible; // hmm reports it absent and cannot bring it in: -EFAULT
+};
+
+struct Vma {
+	usize first;
+	usize last;
+	bool in_use;
+	bool writable;
+	bool anonymous;
+	bool special;
+};
+
+// What an address space is to the core: struct mm_struct.
+struct Mm {
+	u32 users;    // one of them the process itself, until it exits
+	u32 held;     // those that dsvm_os_mm_get() gave
+	bool exiting; // no users any more, page tables not yet torn down
+	dsvm_os_rwsem *lock;
+	Vma vmas[kVmas];
+	Pte ptes[kPtes];
+};
+
+// The driver's callback as struct mmu_interval_notifier_ops has it. It takes the lock
+// of the driver and calls dsvm_os_notifier_set_seq() under it.
+using Invalidate = void (*)(World &world, dsvm_os_notifier *notifier, usize first, usize last,
+			    usize seq, void *arg);
+
+struct Notifier {
+	Mm *mm;
+	usize first;
+	usize last;
+	usize seq;
+	bool in_use;
+	Invalidate invalidate;
+	void *arg;
+};
+
+// The last request that hmm has fulfilled: what its entries say holds as long as the
+// sequence is that of the notifier.
+struct Collection {
+	u32 id; // in the entries
+	const Notifier *notifier;
+	usize seq;
+};
+
+// One injected failure and one hook per kind of call.
+struct Injection {
+	u32 calls;   // since the world began
+	u32 fail_at; // 0: never; kEvery: at each call
+	int error;
+	u32 hook_at; // 0: never; kEvery: at each call
+	Hook hook;
+	void *arg;
+};
+
+enum class Writable : bool { No, Yes };
+
+class World {
+public:
+	static constexpr u32 kEvery = ~0u;
+
+	// Makes it the current one; there is one at a time.
+	World();
+	World(const World &) = delete;
+	World &operator=(const World &) = delete;
+	// Checks the balance, see above.
+	~World();
+
+	static World &current();
+
+	// Set-up ------------------------------------------------------------------
+
+	[[nodiscard]] Mm &mm(u32 index = 0);
+	[[nodiscard]] dsvm_os_mm *os_mm(u32 index = 0);
+	// A VMA over [first, last]; anonymous unless changed in the result.
+	Vma &add_vma(Mm &mm, usize first, usize last, Writable writable = Writable::Yes);
+	// Maps `count` pages of RAM from `addr`, contiguous, content = addr of each page.
+	// `order`: in mappings of 2^order pages each.
+	void populate(Mm &mm, usize addr, u32 count, u32 order = 0);
+	// As munmap(): tells the notifiers, frees the pages, cuts the VMAs.
+	void unmap(Mm &mm, usize first, usize last);
+	// Maps `count` pages of a driver that is none of ours from `addr`, which moves them for
+	// `owner` only. `coherent`: as if they were RAM.
+	void populate_foreign(Mm &mm, usize addr, u32 count, void *owner, bool coherent);
+	// As the end of a user: with the last one the address space is torn down.
+	void exit(Mm &mm);
+	// The same in two steps: between them nobody can get a user, but pages are still mapped.
+	void begin_exit(Mm &mm);
+	void finish_exit(Mm &mm);
+	// As fork() between two mms, for entries that are present or a device's.
+	void share(Mm &from, Mm &to);
+	[[nodiscard]] Pte &pte(Mm &mm, usize addr);
+	[[nodiscard]] dsvm_os_notifier *add_notifier(Mm &mm, usize first, usize last,
+						     Invalidate invalidate, void *arg);
+	// As mmu_notifier_invalidate_range_start() to _end() on all CPUs but ours.
+	void invalidate(Mm &mm, usize first, usize last);
+	[[nodiscard]] dsvm_os_provider *provider(u32 index = 0);
+	[[nodiscard]] u32 provider_refs(u32 index = 0) const;
+	[[nodiscard]] dsvm_os_dev *device();
+	// From now on the device reaches RAM by copies that have to be kept in step.
+	void set_needs_sync(bool needs_sync);
+	[[nodiscard]] bool needs_sync() const;
+	// From now on DMA mappings of more than 2^order pages are refused.
+	void set_max_dma_order(u32 order);
+	[[nodiscard]] u32 max_dma_order() const;
+	// For the first address space.
+	[[nodiscard]] Zdd *make_zdd(dsvm_os_provider *provider, void *owner,
+				    void (*released)(void *), void *arg);
+	void zdd_put(Zdd *zdd);
+
+	// What a CPU sees ----------------------------------------------------------
+
+	// Content of the page at `addr` wherever it is; 0 for an absent one.
+	[[nodiscard]] u64 read(Mm &mm, usize addr);
+	// How many pages of [first, last] are of that kind.
+	[[nodiscard]] u32 count(Mm &mm, usize first, usize last, PteKind kind);
+
+	// Injection --------------------------------------------------------------------
+
+	// The n-th call from now (kEvery: each) returns `error` (or what stands for failure);
+	// n = 0: none does.
+	void fail(Call call, u32 n, int error);
+	// `hook` runs inside the n-th call from now (kEvery: each).
+	void at(Call call, u32 n, Hook hook, void *arg = nullptr);
+	[[nodiscard]] u32 calls(Call call) const;
+	// The injected error of this call, or 0; runs its hook.
+	int enter(Call call);
+
+	// Pages -------------------------------------------------------------------------
+
+	[[nodiscard]] Page *page_of_pfn(usize pfn);
+	[[nodiscard]] usize pfn_of(const Page *page) const;
+	// The page at an address that dsvm_os_dma_map() or dsvm_os_provider_map() gave.
+	[[nodiscard]] Page *page_of_dma(u64 addr)
+	{
+		return page_of_pfn((addr - kDmaOffset) >> kPageShift);
+	}
+	[[nodiscard]] bool is_ram(const Page *page) const;
+	[[nodiscard]] bool is_device(const Page *page) const;
+	// Who may have a device page migrated: struct dev_pagemap's owner.
+	[[nodiscard]] void *owner_of(const Page *page) const;
+	[[nodiscard]] Page *alloc_ram(u32 count = 1, u32 alignment = 1);
+	void get_page(Page *page);
+	void put_page(Page *page);
+	void lock_page(Page *page);
+	void unlock_page(Page *page);
+	// Page table entries, with the page's references and counts.
+	void set_pte(Pte &pte, PteKind kind, Page *page, Writable writable);
+	void clear_pte(Pte &pte);
+	[[nodiscard]] u32 dma_mappings() const;
+	[[nodiscard]] u32 pages_in_use() const;
+	[[nodiscard]] Collection &last_collection();
+
+private:
+	friend void check_balance(World &world);
+	struct State;
+
+	void tear_down(Mm &mm);
+
+	State *state_;
+};
+
+// Complains about whatever is left over; ~World() calls it.
+void check_balance(World &world);
+
+inline bool holds_notifier_lock()
+{
+	return dsvm_env_rank_held() >= to_underlying(LockRank::kNotifier);
+}
+
+inline Page *from_os(dsvm_os_page *page)
+{
+	return reinterpret_cast<Page *>(page);
+}
+inline dsvm_os_page *to_os(Page *page)
+{
+	return reinterpret_cast<dsvm_os_page *>(page);
+}
+inline Mm *from_os(dsvm_os_mm *mm)
+{
+	return reinterpret_cast<Mm *>(mm);
+}
+inline Notifier *from_os(dsvm_os_notifier *notifier)
+{
+	return reinterpret_cast<Notifier *>(notifier);
+}
+inline dsvm_os_notifier *to_os(Notifier *notifier)
+{
+	return reinterpret_cast<dsvm_os_notifier *>(notifier);
+}
+inline Vma *from_os(dsvm_os_vma *vma)
+{
+	return reinterpret_cast<Vma *>(vma);
+}
+inline dsvm_os_vma *to_os(Vma *vma)
+{
+	return reinterpret_cast<dsvm_os_vma *>(vma);
+}
+inline Zdd *from_os(dsvm_os_zdd *zdd)
+{
+	return reinterpret_cast<Zdd *>(zdd);
+}
+inline dsvm_os_zdd *to_os(Zdd *zdd)
+{
+	return reinterpret_cast<dsvm_os_zdd *>(zdd);
+}
+
+} // namespace dsvm::fake
+
+#endif // DSVM_KUNIT_FAKE_WORLD_H
