@@ -47,8 +47,12 @@ Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
 		for (usize i = 0; i < count; ++i)
 			visit(request.first + (i << DSVM_PAGE_SHIFT), entries.kind_at(i));
 		done += count;
-		// A span may be as large as an address space.
-		DSVM_TRY(deadline.next_attempt());
+		// A span may be as large as an address space. The time of a batch is for tries
+		// that fail: one that has worked may have taken longer.
+		if (dsvm_os_killed())
+			return kInterrupted;
+		if (done < npages)
+			dsvm_os_relax();
 	}
 	return Status::ok();
 }
