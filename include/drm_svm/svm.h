@@ -154,7 +154,8 @@ struct dsvm_get_pages {
 /*
  * Collects the pages of a span and maps them for the device, in at most
  * DSVM_GET_PAGES_BUDGET_NS. Nothing to do if they are mapped already for the
- * access asked. May sleep; the notifier lock not held.
+ * access asked; as long as they are, the span is the one they were asked for
+ * first. May sleep; the notifier lock not held.
  *
  * 0; -EBUSY: invalidated again and again until the time was up; -EFAULT:
  * unmapped, no such memory, or RAM with devmem_only; -EPERM; -ENOMEM; -EINTR: the caller is being

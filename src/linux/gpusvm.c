@@ -525,9 +525,12 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_set_unmapped);
  *
  * Faults the pages in as the access needs it: for writing unless
  * @ctx->read_only. Does nothing if they are mapped already, for this access
- * or a wider one. If they are mapped for reading and are wanted for writing,
- * the old mapping goes when the new one is there, so the driver has zapped its
- * page-table entries before; a failure leaves the old mapping. The mapping may be invalid again on return: check with
+ * or a wider one; until that mapping is gone the span has to be the same. If
+ * they are mapped for reading and are wanted for writing, the old mapping goes
+ * when the new one is there, so the driver has zapped its page-table entries
+ * before; a failure leaves the old mapping.
+ *
+ * The mapping may be invalid again on return: check with
  * drm_gpusvm_pages_valid() under the notifier lock, and begin again if so.
  *
  * Context: The driver's lock for @svm_pages. Takes the mmap_lock and the

@@ -264,9 +264,7 @@ Status Eviction::sweep()
 	Status status;
 
 	waiting_for_exit_ = false;
-	for (usize done = 0; done < npages_; done += batch_) {
-		if (dsvm_os_killed())
-			return kInterrupted;
+	for (usize done = 0; done < npages_ && !dsvm_os_killed(); done += batch_) {
 		const Status result = evict_next(done);
 		if (result.is_error())
 			status = result;
@@ -286,8 +284,8 @@ Status Eviction::run()
 		status = sweep();
 		if (detached_(devmem_.allocation))
 			return Status::ok();
-		if (status == kInterrupted)
-			return status;
+		if (dsvm_os_killed())
+			return kInterrupted;
 		// Somebody held a page for a moment, or a fault on it was under way.
 		dsvm_os_relax();
 		attempt += waiting_for_exit_ ? 0 : 1;

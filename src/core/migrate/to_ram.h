@@ -31,9 +31,9 @@ public:
 	{
 	}
 
-	// Gives each page of the allocation that moves a filled page of RAM. kNoMemory: there is
-	// none at all, or none for @span.fault_page; what a callback returned. After an error no
-	// page goes anywhere.
+	// Gives each page of the allocation that moves a filled page of RAM, as far as there is
+	// RAM. kNoMemory: there is none for @span.fault_page; kFault: DMA does not reach it; what a
+	// callback returned. After an error no page goes anywhere.
 	Status fill();
 	// After the kernel has switched over: marks what has moved for good.
 	void retire();
