@@ -4,6 +4,7 @@
 // kernel module: two C++ objects that share an inline function cannot be
 // linked into one module (their COMDAT groups lose ftrace and objtool
 // sections). On the host each file is compiled by itself.
+#include "core/migrate/evict.cc"
 #include "core/migrate/scratch.cc"
 #include "core/migrate/to_device.cc"
 #include "core/migrate/to_ram.cc"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
 // drm_svm/migrate.h for C: forwards to core/migrate and decides nothing.
+#include "core/migrate/evict.h"
 #include "core/migrate/to_device.h"
 #include "core/migrate/to_ram.h"
 #include "drm_svm/migrate.h"

@@ -23,6 +23,10 @@
 
 namespace dsvm {
 
+// The most that a CPU fault brings back, and the most that an eviction has in flight: bounds
+// the scratch memory of both.
+constexpr usize kToRamPages = 512;
+
 // What happens between setup and pages, for one collected span.
 class ToRam {
 public:
@@ -52,9 +56,6 @@ private:
 
 // See dsvm_migrate_to_ram(). Locking: the mm's lock. May sleep.
 dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault);
-
-// See dsvm_migrate_evict(). May sleep.
-Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *));
 
 } // namespace dsvm
 

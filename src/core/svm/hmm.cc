@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/svm/hmm.h"
 
-#include "core/base/checked.h"
-
 namespace dsvm {
-
-Status HmmEntries::allocate(usize npages)
-{
-	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(usize)));
-	entries_ = static_cast<usize *>(dsvm_os_alloc(bytes));
-	return entries_ ? Status::ok() : kNoMemory;
-}
 
 Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline)
 {

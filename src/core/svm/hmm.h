@@ -12,6 +12,7 @@
 #ifndef DSVM_CORE_SVM_HMM_H
 #define DSVM_CORE_SVM_HMM_H
 
+#include "core/base/array.h"
 #include "core/base/result.h"
 #include "core/base/va_range.h"
 #include "core/svm/deadline.h"
@@ -63,25 +64,20 @@ private:
 // One entry a page for a request; freed with the scope.
 class HmmEntries {
 public:
-	HmmEntries() = default;
-	~HmmEntries() { dsvm_os_free(entries_); }
-	HmmEntries(const HmmEntries &) = delete;
-	HmmEntries &operator=(const HmmEntries &) = delete;
-
-	Status allocate(usize npages);
-	usize *data() const { return entries_; }
+	Status allocate(usize npages) { return entries_.allocate(npages); }
+	usize *data() const { return entries_.data(); }
 	// What an entry means; only as long as the request is known to be valid.
 	dsvm_page_desc at(usize index) const
 	{
 		dsvm_page_desc desc;
-		dsvm_os_hmm_decode(entries_[index], &desc);
+		dsvm_os_hmm_decode(entries_.data()[index], &desc);
 		return desc;
 	}
 	// The kind alone, at any time.
-	dsvm_page_kind kind_at(usize index) const { return dsvm_os_hmm_kind(entries_[index]); }
+	dsvm_page_kind kind_at(usize index) const { return dsvm_os_hmm_kind(entries_.data()[index]); }
 
 private:
-	usize *entries_ = nullptr;
+	Array<usize> entries_;
 };
 
 // Runs the request, beginning anew with a fresh sequence as long as it is invalidated

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// Empties an allocation of device memory.
+//
+// Page frames are collected in batches over reverse mappings; to_ram.h does the
+// rest. A sweep over the allocation is repeated a bounded number of times,
+// because a page may be held for a moment by a fault, a look-up or a copy.
+#ifndef DSVM_CORE_MIGRATE_EVICT_H
+#define DSVM_CORE_MIGRATE_EVICT_H
+
+#include "core/base/result.h"
+#include "drm_svm/migrate.h"
+#include "drm_svm/os.h"
+
+namespace dsvm {
+
+// See dsvm_migrate_evict(). May sleep.
+Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *));
+
+} // namespace dsvm
+
+#endif // DSVM_CORE_MIGRATE_EVICT_H
