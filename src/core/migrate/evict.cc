@@ -52,15 +52,14 @@ private:
 	const usize batch_;
 	const Deadline exit_grace_;
 	bool waiting_for_exit_ = false; // in this sweep
-	Array<usize> frames_; // page frame numbers, all of the allocation's
+	Array<usize> frames_;		// page frame numbers, all of the allocation's
 	Scratch scratch_;
 };
 
 Eviction::Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
 	: devmem_(devmem), mm_(mm), detached_(detached), npages_(devmem.size >> DSVM_PAGE_SHIFT),
 	  batch_(npages_ < kToRamPages ? npages_ : kToRamPages), exit_grace_(kExitGraceNs)
-{
-}
+{}
 
 // The kernel finds page tables through structs that go with the last address space that maps a
 // page, and it does not keep them itself. So the owner's is kept from exiting for each batch. If

@@ -8,8 +8,7 @@ namespace dsvm {
 ToDevice::ToDevice(dsvm_to_device &request)
 	: request_(request), devmem_(*request.devmem),
 	  npages_(VaRange{request.first, request.last}.page_count())
-{
-}
+{}
 
 Status ToDevice::find_vma()
 {

@@ -18,8 +18,7 @@ Status ToRam::prepare_page(usize index)
 		return Status::ok();
 
 	const bool is_fault_page = span_.fault_page && entry.page == span_.fault_page;
-	dsvm_os_page *ram = dsvm_os_page_alloc(span_.vma,
-					       span_.first + (index << DSVM_PAGE_SHIFT));
+	dsvm_os_page *ram = dsvm_os_page_alloc(span_.vma, span_.first + (index << DSVM_PAGE_SHIFT));
 	if (!ram)
 		return is_fault_page ? kNoMemory : Status::ok();
 	const Status mapped{dsvm_os_dma_map(devmem_.dev, ram, 0, DSVM_DMA_FROM_DEVICE,

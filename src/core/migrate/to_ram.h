@@ -32,8 +32,7 @@ class ToRam {
 public:
 	ToRam(const dsvm_devmem &devmem, Scratch &scratch, const dsvm_migrate_span &span)
 		: devmem_(devmem), scratch_(scratch), span_(span)
-	{
-	}
+	{}
 
 	// Gives each page of the allocation that moves a filled page of RAM, as far as there is
 	// RAM. kNoMemory: there is none for @span.fault_page; kFault: DMA does not reach it; what a

@@ -29,8 +29,7 @@ class MmUser {
 public:
 	explicit MmUser(dsvm_os_mm *mm, MmPut put = MmPut::Now)
 		: mm_(dsvm_os_mm_get(mm) ? mm : nullptr), put_(put)
-	{
-	}
+	{}
 	~MmUser()
 	{
 		if (mm_ && put_ == MmPut::Now)
@@ -74,7 +73,10 @@ public:
 		return desc;
 	}
 	// The kind alone, at any time.
-	dsvm_page_kind kind_at(usize index) const { return dsvm_os_hmm_kind(entries_.data()[index]); }
+	dsvm_page_kind kind_at(usize index) const
+	{
+		return dsvm_os_hmm_kind(entries_.data()[index]);
+	}
 
 private:
 	Array<usize> entries_;

@@ -24,8 +24,7 @@ class Mapper {
 public:
 	Mapper(const dsvm_get_pages &request, dsvm_dma_addr *addrs)
 		: request_(request), addrs_(addrs)
-	{
-	}
+	{}
 
 	// Maps a run of 2^order pages, or a shorter one where the device cannot have it whole.
 	Status map_run(const dsvm_page_desc &desc, u32 order);
@@ -140,9 +139,8 @@ Status Pages::map_locked(const dsvm_get_pages &request, const HmmEntries &entrie
 			 dsvm_dma_addr *&addrs)
 {
 	Mapper mapper{request, addrs};
-	auto undo = on_exit([&] {
-		unmap_entries(dev_, mapper.provider(), addrs, mapper.mapped_pages());
-	});
+	auto undo = on_exit(
+		[&] { unmap_entries(dev_, mapper.provider(), addrs, mapper.mapped_pages()); });
 
 	while (mapper.mapped_pages() < npages) {
 		const usize done = mapper.mapped_pages();

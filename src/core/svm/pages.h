@@ -32,8 +32,7 @@ class Pages {
 public:
 	Pages(dsvm_pages &pages, dsvm_os_rwsem *lock, dsvm_os_dev *dev)
 		: pages_(pages), notifier_lock_(lock), dev_(dev)
-	{
-	}
+	{}
 
 	// Collects and maps; see dsvm_svm_get_pages(). Takes the notifier lock; may sleep.
 	Status collect(const dsvm_get_pages &request);

@@ -28,8 +28,7 @@ void count_page(dsvm_page_kind kind, dsvm_residency &counts)
 }
 
 // Runs the request over the span, batch by batch, and hands each page to @visit(addr, kind).
-template <class Visit>
-Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
+template <class Visit> Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
 {
 	const usize npages = span.page_count();
 	const usize batch = npages < kLookPages ? npages : kLookPages;

@@ -190,8 +190,8 @@ Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&ou
 	const VaRange span = DSVM_TRY(choose_range(*notifier, vma, request));
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
 	dsvm_range *range = nullptr;
-	DSVM_TRY(Status{svm_.ops->range_create(&svm_, notifier, span.first, span.last, flags,
-					       &range)});
+	DSVM_TRY(Status{
+		svm_.ops->range_create(&svm_, notifier, span.first, span.last, flags, &range)});
 
 	publish(*notifier, notifier_is_new, *range);
 	undo_notifier.release();
