@@ -56,6 +56,32 @@ template <class Visit> Status for_each_page(dsvm_hmm_request &request, VaRange s
 	return Status::ok();
 }
 
+// Where there is no memory there is nothing to look at, and it may be most of an address space.
+void count_hole(VaRange hole, usize base, usize block, dsvm_residency *out)
+{
+	for (usize addr = hole.first;;) {
+		const usize rest = block - (addr - base) % block; // of the block
+		const usize left = hole.last - addr;		  // of the hole, but one byte
+		const usize last = left < rest ? hole.last : addr + (rest - 1);
+
+		out[(addr - base) / block].none += (last - addr + 1) >> DSVM_PAGE_SHIFT;
+		if (last == hole.last)
+			return;
+		addr = last + 1;
+	}
+}
+
+// The part of the next VMA that lies in the span, if there is one.
+bool next_memory(dsvm_os_mm *mm, VaRange span, VaRange &memory)
+{
+	MmReadGuard guard{mm};
+	dsvm_vma_info vma;
+	if (!dsvm_os_vma_first(mm, span.first, span.last, &vma))
+		return false;
+	memory = VaRange{max<u64>(vma.first, span.first), min<u64>(vma.last, span.last)};
+	return true;
+}
+
 } // namespace
 
 Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
@@ -73,9 +99,23 @@ Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, 
 	request.notifier = notifier;
 	request.mm = mm;
 	request.owner = owner;
-	return for_each_page(request, span, [&](usize addr, dsvm_page_kind kind) {
+	const auto count = [&](usize addr, dsvm_page_kind kind) {
 		count_page(kind, out[(addr - span.first) / block]);
-	});
+	};
+
+	for (VaRange rest = span;;) {
+		VaRange memory;
+		if (!next_memory(mm, rest, memory)) {
+			count_hole(rest, span.first, block, out);
+			return Status::ok();
+		}
+		if (memory.first > rest.first)
+			count_hole(VaRange{rest.first, memory.first - 1}, span.first, block, out);
+		DSVM_TRY(for_each_page(request, memory, count));
+		if (memory.last == span.last)
+			return Status::ok();
+		rest.first = memory.last + 1;
+	}
 }
 
 Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span)
