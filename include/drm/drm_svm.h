@@ -13,7 +13,8 @@ struct mm_struct;
 
 /**
  * struct drm_svm_residency - Where the pages of a span are
- * @none: pages that are not present, or another owner's device memory
+ * @none: pages that are not present, another owner's device memory, and memory
+ *	that the process itself may not read
  * @system: pages in RAM, or other memory that stays where it is
  * @device: pages in device memory of the owner asked for
  */

@@ -22,7 +22,7 @@ DSVM_EXTERN_C_BEGIN
 
 /* Memory ------------------------------------------------------------------ */
 
-/* Zeroed memory, or NULL. May sleep and reclaim; any size. */
+/* Zeroed memory, charged to the caller, or NULL. May sleep and reclaim; any size. */
 void *dsvm_os_alloc(dsvm_usize bytes);
 /* Gives back what dsvm_os_alloc() gave; NULL is fine. May sleep. */
 void dsvm_os_free(void *memory);

@@ -179,7 +179,7 @@ int dsvm_svm_range_evict(struct dsvm_svm *svm, struct dsvm_os_notifier *notifier
 
 /* Where the pages of a span are. */
 struct dsvm_residency {
-	dsvm_u32 none;	  /* not present, or another owner's device memory */
+	dsvm_u32 none;	  /* not present, unreadable, or another owner's device memory */
 	dsvm_u32 system;  /* RAM, or other memory that stays where it is */
 	dsvm_u32 device;  /* device memory of the owner asked for */
 };

@@ -68,7 +68,7 @@ static int notifier_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize la
 	int ret;
 
 	notifier = gpusvm->ops->notifier_alloc ? gpusvm->ops->notifier_alloc() :
-		   kzalloc(sizeof(*notifier), GFP_KERNEL);
+		   kzalloc(sizeof(*notifier), GFP_KERNEL_ACCOUNT);
 	if (!notifier)
 		return -ENOMEM;
 
@@ -122,7 +122,7 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 	struct drm_gpusvm_range *range;
 
 	range = gpusvm->ops->range_alloc ? gpusvm->ops->range_alloc(gpusvm) :
-		kzalloc(sizeof(*range), GFP_KERNEL);
+		kzalloc(sizeof(*range), GFP_KERNEL_ACCOUNT);
 	if (!range)
 		return -ENOMEM;
 
@@ -304,8 +304,8 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_find_vma_start);
  * Return: the range, without a reference for the caller. Or an ERR_PTR():
  * -EINVAL: outside of what is mirrored, or no chunk fits; -EFAULT: the address
  * space has gone; -ENOENT: no memory there; -EPERM: write to read-only memory;
- * -EIO: memory without pages (VM_IO, VM_PFNMAP); -ENOMEM. A failed call leaves
- * nothing behind.
+ * -EIO: memory without pages (VM_IO, VM_PFNMAP); -ENOMEM; -EINTR: a signal came
+ * at the first fault in a process. A failed call leaves nothing behind.
  */
 struct drm_gpusvm_range *
 drm_gpusvm_range_find_or_insert(struct drm_gpusvm *gpusvm,

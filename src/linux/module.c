@@ -33,8 +33,9 @@ EXPORT_SYMBOL_GPL(drm_svm_can_migrate);
  * been given back to its driver, and every provider whose last reference went
  * has let go of its device and module. For a driver that goes away.
  *
- * Context: Sleeps. No lock that &drm_pagemap_devmem_ops.devmem_release takes;
- * not in that callback, and not in &drm_driver.release.
+ * Context: Sleeps, and waits for every driver's releases: no mmap_lock, no
+ * driver's lock; not in &drm_pagemap_devmem_ops.devmem_release, and not in
+ * &drm_driver.release.
  */
 void drm_svm_flush(void)
 {

@@ -18,7 +18,7 @@
 
 void *dsvm_os_alloc(dsvm_usize bytes)
 {
-	return kvzalloc(bytes, GFP_KERNEL);
+	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
 }
 
 void dsvm_os_free(void *memory)

@@ -458,7 +458,7 @@ int drm_pagemap_populate_mm(struct drm_pagemap *dpagemap,
 	mmap_read_lock(mm);
 	ret = dpagemap->ops->populate_mm(dpagemap, start, end, mm, timeslice_ms);
 	mmap_read_unlock(mm);
-	mmput(mm);
+	mmput_async(mm);	/* the driver's lock may be held */
 	return ret;
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_populate_mm);

@@ -43,7 +43,7 @@ static const struct mmu_interval_notifier_ops look_ops = {
  *
  * Return: 0; -EINVAL: not aligned, or a size of 0; -EFAULT: the address space
  * has gone; -EBUSY: it changed all the time for a second; -ENOMEM; -EINTR: the
- * caller is being killed.
+ * caller is being killed, or a signal came at the first look at a process.
  */
 int drm_svm_residency(struct mm_struct *mm, void *owner,
 		      unsigned long start, unsigned long end,

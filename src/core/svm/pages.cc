@@ -202,7 +202,7 @@ Status Pages::collect(const dsvm_get_pages &request)
 
 	for (;;) {
 		{
-			MmUser user{request.mm};
+			MmUser user{request.mm, MmPut::Later}; // the driver's lock is held
 			if (!user.is_alive())
 				return kFault;
 			DSVM_TRY(hmm_collect(hmm, npages, deadline));
