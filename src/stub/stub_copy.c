@@ -22,7 +22,6 @@
  * @pages: device pages, or NULL where there is nothing to do
  * @addr: pages of RAM at the same index
  * @npages: entries in both
- * @after: what has to be done before, or NULL
  * @to_ram: the direction
  */
 struct stub_copy_job {
@@ -33,7 +32,6 @@ struct stub_copy_job {
 	struct page **pages;
 	const struct drm_pagemap_addr *addr;
 	unsigned long npages;
-	struct dma_fence *after;
 	bool to_ram;
 };
 
@@ -107,8 +105,6 @@ static void stub_copy_work(struct work_struct *work)
 	struct stub_copy_job *job = container_of(work, struct stub_copy_job, work);
 	bool cookie = dma_fence_begin_signalling();
 
-	if (job->after)
-		dma_fence_wait(job->after, false);
 	stub_copy_pages(job);
 
 	dma_fence_signal(&job->fence);
@@ -135,7 +131,6 @@ static int stub_copy_run(struct page **pages, const struct drm_pagemap_addr *add
 		.pages = pages,
 		.addr = addr,
 		.npages = npages,
-		.after = after,
 		.to_ram = to_ram,
 	};
 	struct stub_copy_job *job;
@@ -144,11 +139,13 @@ static int stub_copy_run(struct page **pages, const struct drm_pagemap_addr *add
 	if (!proto.vram)
 		return 0;
 
+	/* Here and not in the queue, where all copies would wait behind this one. */
+	if (after)
+		dma_fence_wait(after, false);
+
 	job = kmemdup(&proto, sizeof(proto), GFP_KERNEL | __GFP_NOWARN);
 	if (!job) {
 		/* Out of memory is no reason to lose a page: go without the engine. */
-		if (after)
-			dma_fence_wait(after, false);
 		stub_copy_pages(&proto);
 		return 0;
 	}

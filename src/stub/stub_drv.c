@@ -37,6 +37,7 @@ static int stub_open(struct drm_device *drm, struct drm_file *file)
 		return -ENOMEM;
 
 	xa_init_flags(&sf->vms, XA_FLAGS_ALLOC1);
+	sema_init(&sf->programs, STUB_MAX_PROGRAMS);
 	file->driver_priv = sf;
 
 	return 0;
@@ -116,23 +117,30 @@ static const struct drm_driver stub_driver = {
 	.minor = 0,
 };
 
-static void stub_gpu_fini(void *gpu_wq)
+static void stub_wq_fini(void *wq)
 {
-	/*
-	 * Programs of killed callers may still be on their way out, and their
-	 * VMs queue work until they are gone.
-	 */
-	flush_workqueue(gpu_wq);
-	destroy_workqueue(gpu_wq);
+	destroy_workqueue(wq);
 }
 
-static int stub_gpu_init(struct stub_device *stub)
+static int stub_wq_init(struct stub_device *stub, struct workqueue_struct **wq,
+			const char *name)
 {
-	stub->gpu_wq = alloc_workqueue("drm_svm_stub-gpu", WQ_UNBOUND, 0);
-	if (!stub->gpu_wq)
+	*wq = alloc_workqueue("drm_svm_stub-%s", WQ_UNBOUND, 0, name);
+	if (!*wq)
 		return -ENOMEM;
 
-	return devm_add_action_or_reset(stub->drm.dev, stub_gpu_fini, stub->gpu_wq);
+	return devm_add_action_or_reset(stub->drm.dev, stub_wq_fini, *wq);
+}
+
+/*
+ * Programs of killed callers may still be on their way out when the queue goes;
+ * until then their VMs collect garbage, so that queue goes after it.
+ */
+static int stub_gpu_init(struct stub_device *stub)
+{
+	int err = stub_wq_init(stub, &stub->garbage_wq, "garbage");
+
+	return err ?: stub_wq_init(stub, &stub->gpu_wq, "gpu");
 }
 
 static int stub_probe(struct device *dev)
@@ -171,7 +179,7 @@ static int __init stub_init(void)
 	if (IS_ERR(stub_pdev))
 		return PTR_ERR(stub_pdev);
 
-	/* No driver is bound to it, so nobody else would undo devm_*(). */
+	/* No driver is bound to it, so nobody else would undo devm_*() in time. */
 	if (!devres_open_group(&stub_pdev->dev, NULL, GFP_KERNEL)) {
 		err = -ENOMEM;
 		goto err_unregister;

@@ -21,6 +21,7 @@
  *
  * Locks, outermost first:
  *
+ *	stub_vram.get_lock	making the provider of VRAM
  *	stub_vm.lock		ranges of a VM, structure of its page table
  *	  mmap_lock		taken by the library
  *	    drm_gpusvm.notifier_lock
@@ -35,6 +36,7 @@
 
 #include <linux/dma-direct.h>
 #include <linux/mm.h>
+#include <linux/semaphore.h>
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -49,16 +51,21 @@
 #define STUB_VA_START	((u64)PAGE_SIZE)
 #define STUB_VA_END	BIT_ULL(47)
 
+/* Programs that a file may have on the GPU at once; more wait. */
+#define STUB_MAX_PROGRAMS 16
+
 /**
  * struct stub_device - The device
  * @drm: the DRM device
- * @gpu_wq: runs programs and collects garbage; immutable
+ * @gpu_wq: runs programs; immutable
+ * @garbage_wq: collects garbage, also while programs keep the GPU busy; immutable
  * @copy: the copy engine
  * @vram: the device's memory
  */
 struct stub_device {
 	struct drm_device drm;
 	struct workqueue_struct *gpu_wq;
+	struct workqueue_struct *garbage_wq;
 	struct stub_copy copy;
 	struct stub_vram vram;
 };
@@ -66,9 +73,11 @@ struct stub_device {
 /**
  * struct stub_file - An open file of the device
  * @vms: its VMs by id; an entry holds a reference
+ * @programs: free places for programs, of STUB_MAX_PROGRAMS
  */
 struct stub_file {
 	struct xarray vms;
+	struct semaphore programs;
 };
 
 static inline struct stub_device *to_stub_device(struct drm_device *drm)

@@ -11,7 +11,8 @@
 #include <linux/completion.h>
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
-#include <linux/sched.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include <uapi/drm/drm_svm_stub.h>
@@ -201,14 +202,17 @@ static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
 static void stub_program_work(struct work_struct *work)
 {
 	struct stub_program *program = container_of(work, struct stub_program, work);
+	struct mem_cgroup *memcg = set_active_memcg(program->vm->memcg);
 	u64 offset;
 	u32 size;
 
+	/* Whatever a fault allocates is charged to who made the VM. */
 	for (offset = 0; offset < program->size && !program->err; offset += size) {
 		size = stub_step_size(program, offset);
 		program->err = stub_program_step(program, offset, size);
 	}
 
+	set_active_memcg(memcg);
 	complete(&program->done);
 	stub_vm_end_program(program->vm);
 	stub_program_put(program);
@@ -259,6 +263,8 @@ int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args)
 		err = -EINTR;
 	} else {
 		err = program->err;
+	}
+	if (!err) {
 		args->result = program->result;
 		args->faults = program->faults;
 	}

@@ -82,9 +82,8 @@ static int stub_fault_failed(struct stub_vm *vm, struct stub_range *range, int e
 {
 	switch (err) {
 	case -EOPNOTSUPP:
-		/* Memory of a device that this one cannot reach. */
-		err = drm_gpusvm_range_evict(&vm->gpusvm, &range->base);
-		return err == -ENOMEM ? err : -EAGAIN;
+		/* Memory that DMA does not reach, or only through a copy of it. */
+		return -EFAULT;
 	case -EBUSY:
 		return -EAGAIN;
 	case -EFAULT:
@@ -207,7 +206,7 @@ int stub_fault_serve(struct stub_vm *vm, u64 addr, bool write, bool migrate)
 	case -EBUSY:
 		return -EAGAIN;
 	default:
-		/* -ENOENT: no VMA; -EIO: nothing behind it; -EINTR: the process ends. */
+		/* -ENOENT: no VMA; -EIO: nothing behind it. */
 		return -EFAULT;
 	}
 }

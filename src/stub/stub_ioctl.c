@@ -20,7 +20,7 @@ static struct stub_file *to_stub_file(struct drm_file *file)
 	return file->driver_priv;
 }
 
-/* A VM by its id, with a reference, or NULL. */
+/* A VM by its id, with a reference, or -ENOENT. */
 static struct stub_vm *stub_vm_lookup(struct drm_file *file, u32 vm_id)
 {
 	struct xarray *vms = &to_stub_file(file)->vms;
@@ -31,6 +31,22 @@ static struct stub_vm *stub_vm_lookup(struct drm_file *file, u32 vm_id)
 	if (vm)
 		kref_get(&vm->ref);
 	xa_unlock(vms);
+
+	return vm ?: ERR_PTR(-ENOENT);
+}
+
+/*
+ * The same for what reaches the memory behind the VM. That is its maker's: a
+ * file that a child inherited, or somebody was given, is no key to it.
+ */
+static struct stub_vm *stub_vm_lookup_own(struct drm_file *file, u32 vm_id)
+{
+	struct stub_vm *vm = stub_vm_lookup(file, vm_id);
+
+	if (!IS_ERR(vm) && vm->gpusvm.mm != current->mm) {
+		stub_vm_put(vm);
+		return ERR_PTR(-EACCES);
+	}
 
 	return vm;
 }
@@ -131,17 +147,15 @@ int stub_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *f
 
 static int stub_check_exec(const struct drm_svm_stub_exec *args)
 {
-	/* The operands that each program has. */
-	static const struct {
-		bool dst, src0, src1;
-	} ops[] = {
-		[DRM_SVM_STUB_OP_FILL] = { .dst = true },
-		[DRM_SVM_STUB_OP_COPY] = { .dst = true, .src0 = true },
-		[DRM_SVM_STUB_OP_ADD] = { .dst = true, .src0 = true, .src1 = true },
-		[DRM_SVM_STUB_OP_CHECKSUM] = { .src0 = true },
+	/* Which of dst, src0 and src1 each program has. */
+	static const bool ops[][3] = {
+		[DRM_SVM_STUB_OP_FILL] = { true, false, false },
+		[DRM_SVM_STUB_OP_COPY] = { true, true, false },
+		[DRM_SVM_STUB_OP_ADD] = { true, true, true },
+		[DRM_SVM_STUB_OP_CHECKSUM] = { false, true, false },
 	};
+	const u64 operand[3] = { args->dst, args->src0, args->src1 };
 	const bool *has;
-	u64 operand[3] = { args->dst, args->src0, args->src1 };
 	unsigned int i;
 
 	if (args->op >= ARRAY_SIZE(ops) || args->flags || args->pad)
@@ -151,7 +165,7 @@ static int stub_check_exec(const struct drm_svm_stub_exec *args)
 	if (!args->size || args->size % sizeof(u32))
 		return -EINVAL;
 
-	has = &ops[args->op].dst;
+	has = ops[args->op];
 	for (i = 0; i < ARRAY_SIZE(operand); i++) {
 		if (!has[i] && operand[i])
 			return -EINVAL;
@@ -190,10 +204,14 @@ int stub_ioctl_exec(struct drm_device *drm, void *data, struct drm_file *file)
 	if (err)
 		return err;
 
-	vm = stub_vm_lookup(file, args->vm_id);
-	if (!vm)
-		return -ENOENT;
-	err = stub_engine_exec(vm, args);
+	vm = stub_vm_lookup_own(file, args->vm_id);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	err = down_killable(&to_stub_file(file)->programs);
+	if (!err) {
+		err = stub_engine_exec(vm, args);
+		up(&to_stub_file(file)->programs);
+	}
 	stub_vm_put(vm);
 
 	return err;
@@ -227,9 +245,9 @@ int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file
 	if (err)
 		return err;
 
-	vm = stub_vm_lookup(file, args->vm_id);
-	if (!vm)
-		return -ENOENT;
+	vm = stub_vm_lookup_own(file, args->vm_id);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
 	if (!vm->dpagemap)
 		err = -EOPNOTSUPP;
 	else if (args->flags & DRM_SVM_STUB_MIGRATE_TO_RAM)
@@ -279,9 +297,9 @@ int stub_ioctl_residency(struct drm_device *drm, void *data, struct drm_file *fi
 	if (err)
 		return err;
 
-	vm = stub_vm_lookup(file, args->vm_id);
-	if (!vm)
-		return -ENOENT;
+	vm = stub_vm_lookup_own(file, args->vm_id);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
 
 	blocks = kvcalloc(args->num_blocks, sizeof(*blocks), GFP_KERNEL_ACCOUNT);
 	if (blocks)
@@ -311,15 +329,16 @@ int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *fil
 {
 	struct drm_svm_stub_vm_stats *args = data;
 	struct stub_vm *vm;
+	int err;
 
 	if (args->flags)
 		return -EINVAL;
 
 	vm = stub_vm_lookup(file, args->vm_id);
-	if (!vm)
-		return -ENOENT;
-	stub_vm_read_stats(vm, args);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	err = stub_vm_read_stats(vm, args);
 	stub_vm_put(vm);
 
-	return 0;
+	return err;
 }

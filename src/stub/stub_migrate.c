@@ -19,7 +19,10 @@
 
 #define STUB_PIECE_PAGES (SZ_2M / PAGE_SIZE)
 
-/* A piece and where its pages are. Memory of files stays where it is. */
+/*
+ * A piece and where its pages are. Memory of files stays where it is, and so
+ * does memory that its own process may not read, which nobody can look at.
+ */
 struct stub_piece {
 	unsigned long start;
 	unsigned long end;
@@ -64,6 +67,8 @@ static int stub_piece_next(struct stub_vm *vm, struct stub_piece *piece,
 
 	mmap_read_lock(mm);
 	vma = start < end ? find_vma_intersection(mm, start, end) : NULL;
+	while (vma && !(vma->vm_flags & VM_READ))
+		vma = vma->vm_end < end ? find_vma_intersection(mm, vma->vm_end, end) : NULL;
 	if (vma) {
 		piece->start = max(start, vma->vm_start);
 		piece->end = min3(ALIGN_DOWN(piece->start, SZ_2M) + SZ_2M, end, vma->vm_end);
@@ -188,41 +193,49 @@ static int stub_span_to_vram(struct stub_vm *vm, struct stub_piece *piece,
 	return busy ? -EBUSY : 0;
 }
 
-/* What a read by the CPU does. */
-static void stub_piece_touch(struct stub_vm *vm, const struct stub_piece *piece)
+/* What a read by the CPU does. -ENOMEM; anything else shows in where it is then. */
+static int stub_piece_touch(struct stub_vm *vm, const struct stub_piece *piece)
 {
 	struct mm_struct *mm = vm->gpusvm.mm;
 	unsigned long i;
+	int err = 0;
 
-	for (i = 0; i < stub_piece_pages(piece); i++) {
+	for (i = 0; i < stub_piece_pages(piece) && err != -ENOMEM; i++) {
 		bool unlocked = false;
 
 		if (!piece->page[i].device)
 			continue;
 		mmap_read_lock(mm);
-		fixup_user_fault(mm, piece->start + i * PAGE_SIZE, FAULT_FLAG_REMOTE,
-				 &unlocked);
+		err = fixup_user_fault(mm, piece->start + i * PAGE_SIZE, FAULT_FLAG_REMOTE,
+				       &unlocked);
 		mmap_read_unlock(mm);
 	}
+
+	return err == -ENOMEM ? err : 0;
 }
 
 /* Ranges that are in the span as a whole, which is most of it at small cost. */
-static void stub_evict_ranges(struct stub_vm *vm, unsigned long start, unsigned long end)
+static int stub_evict_ranges(struct stub_vm *vm, unsigned long start, unsigned long end)
 {
 	struct drm_gpusvm_notifier *notifier;
 	struct drm_gpusvm_range *range;
+	int err = 0;
 
-	mutex_lock(&vm->lock);
+	/* Killable: see stub_vm_read_stats(). */
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	stub_vm_collect_garbage(vm);
 	drm_gpusvm_for_each_notifier(notifier, &vm->gpusvm, start, end) {
 		range = NULL;
 		drm_gpusvm_for_each_range(range, notifier, start, end)
 			if (start <= drm_gpusvm_range_start(range) &&
 			    drm_gpusvm_range_end(range) <= end &&
-			    !fatal_signal_pending(current))
-				drm_gpusvm_range_evict(&vm->gpusvm, range);
+			    err != -ENOMEM && !fatal_signal_pending(current))
+				err = drm_gpusvm_range_evict(&vm->gpusvm, range);
 	}
 	mutex_unlock(&vm->lock);
+
+	return err == -ENOMEM ? err : 0;
 }
 
 static int stub_span_to_ram(struct stub_vm *vm, struct stub_piece *piece,
@@ -232,15 +245,16 @@ static int stub_span_to_ram(struct stub_vm *vm, struct stub_piece *piece,
 	unsigned long at;
 	int ret;
 
-	stub_evict_ranges(vm, start, end);
+	ret = stub_evict_ranges(vm, start, end);
+	if (ret)
+		return ret;
 
 	/* What the GPU has no range for, page by page. */
 	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
 		any = true;
 		if (!stub_piece_pages_in_vram(piece))
 			continue;
-		stub_piece_touch(vm, piece);
-		ret = stub_piece_look(vm, piece);
+		ret = stub_piece_touch(vm, piece) ?: stub_piece_look(vm, piece);
 		if (ret)
 			return ret;
 		busy |= stub_piece_pages_in_vram(piece) != 0;
@@ -333,6 +347,8 @@ int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
 	}
 
 	for (i = 0, at = start; !err && i < num; i++, at += block) {
+		if (fatal_signal_pending(current))
+			err = -EINTR;
 		out[i].none = look[i].none;
 		out[i].system = look[i].system;
 		out[i].device = look[i].device;

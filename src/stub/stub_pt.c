@@ -84,6 +84,7 @@ static void stub_pt_free_table(u64 *table, unsigned int level)
 			stub_pt_free_table(stub_pt_child(table[i]), level - 1);
 
 	free_page((unsigned long)table);
+	cond_resched();
 }
 
 /**

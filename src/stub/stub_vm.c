@@ -4,6 +4,7 @@
  * as long as that lasts; it holds the mm_struct, never a user of it, so it
  * keeps no memory of a process that has gone.
  */
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -20,7 +21,7 @@ static const unsigned long stub_vm_chunk_sizes[] = { SZ_2M, SZ_64K, SZ_4K };
 static struct drm_gpusvm_range *stub_vm_range_alloc(struct drm_gpusvm *gpusvm)
 {
 	struct stub_vm *vm = to_stub_vm(gpusvm);
-	struct stub_range *range = kzalloc(sizeof(*range), GFP_KERNEL);
+	struct stub_range *range = kzalloc(sizeof(*range), GFP_KERNEL_ACCOUNT);
 
 	if (!range)
 		return NULL;
@@ -44,7 +45,7 @@ static void stub_vm_add_garbage(struct stub_vm *vm, struct stub_range *range)
 	if (list_empty(&range->garbage_link)) {
 		drm_gpusvm_range_get(&range->base);
 		list_add_tail(&range->garbage_link, &vm->garbage.ranges);
-		queue_work(vm->stub->gpu_wq, &vm->garbage.work);
+		queue_work(vm->stub->garbage_wq, &vm->garbage.work);
 	}
 	spin_unlock(&vm->garbage.lock);
 }
@@ -233,6 +234,7 @@ struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault)
 		goto err_dpagemap;
 	drm_gpusvm_driver_set_lock(&vm->gpusvm, &vm->lock);
 	drm_dev_get(&stub->drm);
+	vm->memcg = get_mem_cgroup_from_mm(current->mm);
 
 	return vm;
 
@@ -275,6 +277,7 @@ static void stub_vm_free(struct kref *ref)
 		drm_pagemap_put(vm->dpagemap);
 	stub_stats_put(vm->stats);
 	stub_pt_fini(&vm->pt);
+	mem_cgroup_put(vm->memcg);
 	mutex_destroy(&vm->lock);
 	kfree(vm);
 	drm_dev_put(drm);
@@ -338,11 +341,17 @@ void stub_vm_wait_idle(struct stub_vm *vm)
  * @out: receives it
  *
  * Context: may sleep.
+ * Return: 0, or -EINTR if the caller is killed.
  */
-void stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
+int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 {
+	/*
+	 * A fault that holds the lock may wait for the caller's own process, as
+	 * the server of a file system, so it must be possible to kill it here.
+	 */
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
 	/* Ranges that wait to be removed are gone as far as anyone can see. */
-	mutex_lock(&vm->lock);
 	stub_vm_collect_garbage(vm);
 	out->ranges = atomic64_read(&vm->ranges);
 	mutex_unlock(&vm->lock);
@@ -351,4 +360,6 @@ void stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 	out->invalidations = atomic64_read(&vm->invalidations);
 	out->pages_to_vram = atomic64_read(&vm->stats->pages_to_vram) - vm->pages_to_vram;
 	out->pages_to_ram = atomic64_read(&vm->stats->pages_to_ram) - vm->pages_to_ram;
+
+	return 0;
 }

@@ -40,6 +40,7 @@ struct stub_range {
  * @idle: woken when @programs falls to zero
  * @stub: the device, referenced; immutable
  * @migrate_on_fault: GPU faults move memory to VRAM; immutable
+ * @memcg: is charged for what faults allocate, referenced; immutable
  * @gpusvm: the library's side
  * @lock: serialises all that makes, maps and removes ranges
  * @pt: the GPU's page table
@@ -61,6 +62,7 @@ struct stub_vm {
 	wait_queue_head_t idle;
 	struct stub_device *stub;
 	bool migrate_on_fault;
+	struct mem_cgroup *memcg;
 	struct drm_gpusvm gpusvm;
 	struct mutex lock;
 	struct stub_pt pt;
@@ -98,7 +100,7 @@ void stub_vm_end_program(struct stub_vm *vm);
 void stub_vm_remove_range(struct stub_vm *vm, struct stub_range *range);
 void stub_vm_zap_range(struct stub_vm *vm, struct stub_range *range);
 void stub_vm_collect_garbage(struct stub_vm *vm);
-void stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
+int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
 
 /* stub_fault.c */
 int stub_fault_serve(struct stub_vm *vm, u64 addr, bool write, bool migrate);

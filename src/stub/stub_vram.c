@@ -96,11 +96,6 @@ static struct stub_bo *stub_bo_create(struct stub_vram *vram, struct mm_struct *
 
 	err = stub_bo_take_pages(vram, bo);
 	if (err) {
-		/* What was freed a moment ago may still be on its way here. */
-		drm_svm_flush();
-		err = stub_bo_take_pages(vram, bo);
-	}
-	if (err) {
 		kvfree(bo);
 		return ERR_PTR(err);
 	}

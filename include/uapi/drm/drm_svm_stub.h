@@ -5,7 +5,15 @@
  * Rules for all of them: unknown flag bits and padding that is not zero are
  * -EINVAL; addresses and lengths are in bytes; a pointer that cannot be read
  * or written is -EFAULT; an unknown or closed VM is -ENOENT. An ioctl that
- * fails has changed nothing, unless it says otherwise.
+ * fails has changed nothing, unless it says otherwise, and unless what failed
+ * was to hand out what it has done: results go where the arguments came from.
+ *
+ * A VM is the memory of the process that made it. Its file may come into other
+ * hands (fork(), SCM_RIGHTS), the memory does not: EXEC, MIGRATE and RESIDENCY
+ * of another process are -EACCES.
+ *
+ * -EINTR: the caller is being killed; or, at the first use of a VM's memory, a
+ * signal came.
  */
 #ifndef _DRM_SVM_STUB_H_
 #define _DRM_SVM_STUB_H_
@@ -75,10 +83,6 @@ struct drm_svm_stub_info {
  * @flags: in, DRM_SVM_STUB_VM_*
  * @vm_id: out, not zero
  *
- * The VM stays with that address space, whoever uses the file: what a child
- * does with it after fork() is done to the memory of its parent, and finds
- * none once the parent has ended.
- *
  * -EINVAL: unknown flag; -EOPNOTSUPP: DRM_SVM_STUB_VM_MIGRATE_ON_FAULT on a
  * device without DRM_SVM_STUB_CAP_MIGRATE; -ENOMEM.
  */
@@ -122,8 +126,8 @@ struct drm_svm_stub_vm_destroy {
  * @src0: in, address of the first operand; zero if the op has none
  * @src1: in, address of the second operand; zero if the op has none
  * @size: in, bytes of each operand
- * @result: out, 64-bit sum, for DRM_SVM_STUB_OP_CHECKSUM
- * @faults: out, GPU page faults that were served
+ * @result: out, if all went well: 64-bit sum, for DRM_SVM_STUB_OP_CHECKSUM
+ * @faults: out, if all went well: GPU page faults that were served
  * @pad: in, must be zero
  *
  * Addresses are plain pointers of the process. They and @size are multiples
@@ -133,11 +137,11 @@ struct drm_svm_stub_vm_destroy {
  *
  * -EINVAL: unknown op or flag, size zero, not a multiple of 4, operand that
  * the op does not have; overlap; -ERANGE: address plus size overflows or is
- * beyond the GPU's address space; -ENOENT: no such VM. What the GPU could not
- * do: -EFAULT: no memory at an address, or no memory that it can use there;
+ * beyond the GPU's address space; -ENOENT: no such VM; -EACCES: another
+ * process's. What the GPU could not do: -EFAULT: no memory at an address, or no memory that it can use there;
  * -EPERM: write to read-only memory; -EBUSY: a page was taken away again and
  * again; -ENOMEM. The program has run up to the word that failed then.
- * -EINTR: the caller is being killed.
+ * -EINTR. A file has room for 16 programs at once; more wait.
  */
 struct drm_svm_stub_exec {
 	__u32 vm_id;
@@ -163,15 +167,16 @@ struct drm_svm_stub_exec {
  * @start: in, address, a multiple of the page size
  * @size: in, bytes, a multiple of the page size
  *
- * Holes in the span are passed over. To RAM, as with an access by the CPU,
+ * Holes in the span are passed over, and so is memory that the process itself
+ * may not read: it stays where it is. To RAM, as with an access by the CPU,
  * memory beside the span may come along if it went to VRAM together with it.
  *
  * -EINVAL: unknown flag, not aligned, size zero; -ERANGE: overflows or is
  * beyond the GPU's address space; -ENOENT: no such VM, or no memory at all in
- * the span; -EOPNOTSUPP: device without DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to
+ * the span; -EACCES: another process's; -EOPNOTSUPP: device without DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to
  * VRAM, and there is less free VRAM than the span has memory that is not there
- * yet; -EBUSY: some page could not be moved; -ENOMEM; -EINTR: the caller is
- * being killed. What could be moved was, with the last three.
+ * yet; -EBUSY: some page could not be moved; -ENOMEM; -EINTR. What could be
+ * moved was, with the last three.
  */
 struct drm_svm_stub_migrate {
 	__u32 vm_id;
@@ -182,7 +187,7 @@ struct drm_svm_stub_migrate {
 
 /**
  * struct drm_svm_stub_block - Where the pages of one block are
- * @none: pages not present
+ * @none: pages not present, or that the process itself may not read
  * @system: pages in RAM
  * @device: pages in this device's VRAM
  * @gpu_mapped: pages that the GPU's page table maps
@@ -210,8 +215,8 @@ struct drm_svm_stub_block {
  * A look, no promise. -EINVAL: unknown flag, not aligned, size or block size
  * zero, block size of 2^32 pages or more, another number of blocks, more than
  * 65536 of them; -ERANGE: overflows or is beyond the GPU's address space;
- * -ENOENT: no such VM; -EFAULT; -ENOMEM; -EBUSY: the address space changed too
- * fast to see; -EINTR: the caller is being killed.
+ * -ENOENT: no such VM; -EACCES: another process's; -EFAULT; -ENOMEM; -EBUSY:
+ * the address space changed too fast to see; -EINTR.
  */
 struct drm_svm_stub_residency {
 	__u32 vm_id;
@@ -235,7 +240,7 @@ struct drm_svm_stub_residency {
  *	since the VM was made
  * @pages_to_ram: out, likewise, pages copied from VRAM back to RAM
  *
- * -EINVAL, -ENOENT.
+ * -EINVAL, -ENOENT, -EINTR.
  */
 struct drm_svm_stub_vm_stats {
 	__u32 vm_id;
