@@ -438,6 +438,39 @@ static void run_vm_ids(const void *arg)
 		EXPECT_ERR(gpu_destroy(&gpu, ids[i]), -ENOENT);
 }
 
+/* The file comes along with fork(), the memory behind its VMs does not. */
+static void run_other_process(const void *arg)
+{
+	struct fixture f;
+	struct state before;
+	pid_t pid;
+
+	(void)arg;
+	set_up(&f);
+	/* fork() takes the memory from the GPU, which the second one need not. */
+	pid = ktap_fork();
+	if (!pid)
+		ktap_done();
+	ktap_join(pid);
+	read_state(&f, &before);
+
+	pid = ktap_fork();
+	if (!pid) {
+		struct drm_svm_stub_vm_stats stats;
+		struct drm_svm_stub_block block;
+		__u64 sum;
+
+		EXPECT_ERR(gpu_fill(&f.gpu, f.memory, 1, SIZE), -EACCES);
+		EXPECT_ERR(gpu_checksum(&f.gpu, f.memory, SIZE, &sum), -EACCES);
+		EXPECT_ERR(gpu_migrate(&f.gpu, f.memory, SIZE, 0), -EACCES);
+		EXPECT_ERR(gpu_residency(&f.gpu, f.memory, SIZE, SIZE, &block), -EACCES);
+		EXPECT_OK(gpu_stats(&f.gpu, &stats));
+		ktap_done();
+	}
+	ktap_join(pid);
+	expect_same_state(&f, &before);
+}
+
 /* How many lines of the kernel's log have the text in them. */
 static int count_log_lines(const char *text)
 {
@@ -484,6 +517,7 @@ static const struct ktap_case cases[] = {
 	{ "good arguments are good", run_good, NULL },
 	{ "INFO: answers", run_info, NULL },
 	{ "VM_CREATE: identities are unique", run_vm_ids, NULL },
+	{ "another process's VM", run_other_process, NULL },
 	{ "no migration on a device that cannot", run_no_migration, NULL },
 
 	POINTER("NULL", 0),

@@ -403,6 +403,9 @@ static void test_nothing_stays(const void *arg)
 	int differences;
 
 	(void)arg;
+	/* Their own memory grows with what they have seen; kmemleak looks instead. */
+	if (!access("/sys/kernel/debug/debug_objects", F_OK))
+		ktap_skip("the debug kernel's checkers keep memory for themselves");
 	unload_all();
 	/* What the kernel makes at the first use of something stays. */
 	cycle(2, 1);
