@@ -5,6 +5,7 @@
  * huge page stays one.
  */
 #include <linux/align.h>
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -18,6 +19,7 @@
 #include "stub_vm.h"
 
 #define STUB_PIECE_PAGES (SZ_2M / PAGE_SIZE)
+#define STUB_PIECE_TRIES 3
 
 /*
  * A piece and where its pages are. Memory of files stays where it is, and so
@@ -159,6 +161,29 @@ int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long en
 	return err;
 }
 
+/*
+ * The same until it is all there, or has been tried a few times: a page that
+ * somebody looks at in this very moment moves in the next.
+ */
+static int stub_piece_all_to_vram(struct stub_vm *vm, struct stub_piece *piece)
+{
+	int tries, err;
+
+	for (tries = 0; tries < STUB_PIECE_TRIES; tries++) {
+		if (tries)
+			usleep_range(100, 200);
+		if (stub_piece_to_vram(vm, piece, true) == -ENOMEM)
+			return -ENOMEM;
+		err = stub_piece_look(vm, piece);
+		if (err)
+			return err;
+		if (stub_piece_pages_in_vram(piece) == stub_piece_pages(piece))
+			return 0;
+	}
+
+	return -EBUSY;
+}
+
 static int stub_span_to_vram(struct stub_vm *vm, struct stub_piece *piece,
 			     unsigned long start, unsigned long end)
 {
@@ -179,13 +204,10 @@ static int stub_span_to_vram(struct stub_vm *vm, struct stub_piece *piece,
 		return -ENOENT;
 
 	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
-		ret = piece->anonymous ? stub_piece_to_vram(vm, piece, true) : 0;
-		if (ret == -ENOMEM)
+		ret = piece->anonymous ? stub_piece_all_to_vram(vm, piece) : -EBUSY;
+		if (ret && ret != -EBUSY)
 			return ret;
-		ret = stub_piece_look(vm, piece);
-		if (ret)
-			return ret;
-		busy |= stub_piece_pages_in_vram(piece) != stub_piece_pages(piece);
+		busy |= ret == -EBUSY;
 	}
 	if (ret)
 		return ret;

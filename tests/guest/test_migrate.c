@@ -561,7 +561,7 @@ static void test_fork(const void *arg)
 static void test_random(const void *arg)
 {
 	const size_t words = MIB(3) / 4;
-	__u32 *memory = map_pattern(MIB(3), 15), *model = map_pattern(MIB(3), 15);
+	__u32 *memory = map_small_pages(MIB(3), 15), *model = map_pattern(MIB(3), 15);
 	struct gpu gpu;
 
 	(void)arg;
