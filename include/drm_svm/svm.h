@@ -122,6 +122,8 @@ struct dsvm_notifier *dsvm_svm_notifier_find(struct dsvm_svm *svm, dsvm_usize fi
 					     dsvm_usize last);
 struct dsvm_range *dsvm_svm_range_find(struct dsvm_notifier *notifier, dsvm_usize first,
 				       dsvm_usize last);
+/* Whether any range overlaps [first, last]. Driver's lock or notifier lock. */
+dsvm_bool dsvm_svm_has_range(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last);
 /* Where the first VMA in [first, last] starts, or all ones. May sleep. */
 dsvm_usize dsvm_svm_find_vma_start(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last);
 

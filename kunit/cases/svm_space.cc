@@ -128,6 +128,8 @@ DSVM_CASE(svm, find_or_insert_makes_and_finds)
 	DSVM_EXPECT(dsvm_svm_notifier_find(&m.svm, at_page(0), end_of_page(511)) == nullptr);
 	DSVM_EXPECT(dsvm_svm_notifier_find(&m.svm, at_page(0), end_of_page(512)) ==
 		    m.home(*far).notifier);
+	DSVM_EXPECT(!dsvm_svm_has_range(&m.svm, at_page(0), end_of_page(511)));
+	DSVM_EXPECT(dsvm_svm_has_range(&m.svm, at_page(0), end_of_page(512)));
 }
 
 DSVM_CASE(svm, find_or_insert_refuses)
@@ -246,6 +248,9 @@ DSVM_CASE(svm, random_ranges_come_and_go)
 			if (notifier != nullptr)
 				range = dsvm_svm_range_find(notifier, at_page(page),
 							    end_of_page(page));
+			DSVM_REQUIRE_EQ(
+				dsvm_svm_has_range(&m.svm, at_page(page), end_of_page(page)),
+				range != nullptr);
 			if (range != nullptr)
 				dsvm_svm_range_remove(&m.svm, notifier, range);
 		}

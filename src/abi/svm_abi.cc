@@ -40,6 +40,11 @@ dsvm_range *dsvm_svm_range_find(dsvm_notifier *notifier, dsvm_usize first, dsvm_
 	return find_range(*notifier, VaRange{first, last});
 }
 
+dsvm_bool dsvm_svm_has_range(dsvm_svm *svm, dsvm_usize first, dsvm_usize last)
+{
+	return Space{*svm}.has_range(VaRange{first, last});
+}
+
 dsvm_usize dsvm_svm_find_vma_start(dsvm_svm *svm, dsvm_usize first, dsvm_usize last)
 {
 	return Space{*svm}.find_vma_start(VaRange{first, last});

@@ -478,13 +478,8 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_find);
 bool drm_gpusvm_has_mapping(struct drm_gpusvm *gpusvm, unsigned long start,
 			    unsigned long end)
 {
-	struct drm_gpusvm_notifier *notifier;
-
-	drm_gpusvm_for_each_notifier(notifier, gpusvm, start, end) {
-		if (drm_gpusvm_range_find(notifier, start, end))
-			return true;
-	}
-	return false;
+	assert_tree_lock(gpusvm);
+	return dsvm_svm_has_range(&gpusvm->core, start, end - 1);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_has_mapping);
 

@@ -78,6 +78,18 @@ dsvm_notifier *Space::find_notifier(VaRange span) const
 	return NotifierTree{svm_.root}.first_overlap(span);
 }
 
+bool Space::has_range(VaRange span) const
+{
+	NotifierTree notifiers{svm_.root};
+
+	for (dsvm_notifier *notifier = notifiers.first_overlap(span); notifier;
+	     notifier = notifiers.next_overlap(*notifier, span)) {
+		if (find_range(*notifier, span))
+			return true;
+	}
+	return false;
+}
+
 dsvm_range *find_range(dsvm_notifier &notifier, VaRange span)
 {
 	return RangeTree{notifier.root}.first_overlap(span);

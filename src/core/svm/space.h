@@ -69,6 +69,8 @@ public:
 	// Where the first VMA in the span starts, or all ones if there is none.
 	// Locking: takes the mm's lock. May sleep.
 	usize find_vma_start(VaRange span) const;
+	// Whether any range overlaps the span. Locking: the driver's lock or the notifier lock.
+	bool has_range(VaRange span) const;
 	// The first window that overlaps the span, or nullptr.
 	// Locking: the driver's lock or the notifier lock.
 	dsvm_notifier *find_notifier(VaRange span) const;
