@@ -300,11 +300,7 @@ static int stub_migrate(struct stub_vm *vm, unsigned long start, unsigned long e
 	if (!piece)
 		return -ENOMEM;
 
-	err = -ENOENT;		/* the process has gone, and all of its memory */
-	if (mmget_not_zero(vm->gpusvm.mm)) {
-		err = move(vm, piece, start, end);
-		mmput(vm->gpusvm.mm);
-	}
+	err = move(vm, piece, start, end);
 	kfree(piece);
 
 	return err;
@@ -316,7 +312,7 @@ static int stub_migrate(struct stub_vm *vm, unsigned long start, unsigned long e
  * @start: first byte, page-aligned
  * @end: first byte after the span, page-aligned
  *
- * Context: may sleep.
+ * Context: may sleep; a thread of the process whose VM it is.
  * Return: 0 or an errno as the ioctl says.
  */
 int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long end)
@@ -330,7 +326,7 @@ int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long 
  * @start: first byte, page-aligned
  * @end: first byte after the span, page-aligned
  *
- * Context: may sleep.
+ * Context: may sleep; a thread of the process whose VM it is.
  * Return: 0 or an errno as the ioctl says.
  */
 int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long end)
@@ -346,7 +342,7 @@ int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long e
  * @block: bytes that make one result
  * @out: receives the results
  *
- * Context: may sleep.
+ * Context: may sleep; a thread of the process whose VM it is.
  * Return: 0 or a negative errno.
  */
 int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
@@ -354,20 +350,13 @@ int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
 {
 	unsigned long i, at, num = DIV_ROUND_UP(end - start, block);
 	struct drm_svm_residency *look;
-	int err = 0;
+	int err;
 
-	look = kvcalloc(num, sizeof(*look), GFP_KERNEL);
+	look = kvcalloc(num, sizeof(*look), GFP_KERNEL_ACCOUNT);
 	if (!look)
 		return -ENOMEM;
 
-	if (mmget_not_zero(vm->gpusvm.mm)) {
-		err = drm_svm_residency(vm->gpusvm.mm, vm->stub, start, end, block, look);
-		mmput(vm->gpusvm.mm);
-	} else {
-		for (i = 0, at = start; i < num; i++, at += block)
-			look[i].none = PHYS_PFN(min(block, end - at));
-	}
-
+	err = drm_svm_residency(vm->gpusvm.mm, vm->stub, start, end, block, look);
 	for (i = 0, at = start; !err && i < num; i++, at += block) {
 		if (fatal_signal_pending(current))
 			err = -EINTR;
