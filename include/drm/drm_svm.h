@@ -5,8 +5,12 @@
 #ifndef __DRM_SVM_H__
 #define __DRM_SVM_H__
 
+#include <linux/list.h>
 #include <linux/types.h>
 
+#include <drm/drm_gpuvm.h>
+
+#include "drm_svm/bind.h"
 #include "drm_svm/link_names.h"
 
 struct mm_struct;
@@ -31,5 +35,222 @@ void drm_svm_flush(void);
 int drm_svm_residency(struct mm_struct *mm, void *owner,
 		      unsigned long start, unsigned long end,
 		      unsigned long block, struct drm_svm_residency *out);
+
+/*
+ * A bind transaction: any number of requests to map, unmap and prefetch that
+ * take effect all together or not at all. What every driver with VM_BIND
+ * writes by hand: parse, plan, allocate, commit, unwind.
+ *
+ *	lock the VM
+ *	drm_svm_bind_begin(bind, gpuvm, &ops, priv);
+ *	for each request:
+ *		drm_svm_bind_map() / _unmap() / _prefetch();
+ *	drm_exec_until_all_locked(exec)
+ *		drm_svm_bind_lock(bind, exec, num_fences);
+ *	drm_svm_bind_prepare(bind);
+ *	drm_svm_bind_commit(bind);
+ *	unlock
+ *	write page-table entries, or let a job do it: drm_svm_bind_for_each_op()
+ *	drm_svm_bind_finish(bind);
+ *
+ * If anything fails on the way to drm_svm_bind_commit(): drm_svm_bind_abort().
+ *
+ * A request sees the space as it will be after the requests before it. The
+ * space itself does not change before the commit, so whoever only looks at it
+ * may do so under a weaker lock until then; nobody else may change it (an
+ * insertion is -EBUSY). Nothing that allocates or fails is left for the commit:
+ * in immediate mode it is legal in dma-fence signalling critical sections.
+ *
+ * A step (&struct drm_svm_bind_op) is one piece of memory, with room for the
+ * driver's own data behind it (drm_svm_bind_op_priv()), as page tables that it
+ * has to allocate beforehand. The first ones are in &struct drm_svm_bind.
+ */
+
+struct drm_svm_bind;
+
+/**
+ * struct drm_svm_bind_op - A step of a transaction
+ * @core: the library's view
+ * @base: the step, for drm_gpuva_for_each_op() and the like. @base.unmap.va
+ *	(and of a remap, and of a prefetch) is the driver's own mapping from
+ *	&drm_svm_bind_ops.prepare on; before that it may be one that the
+ *	library plans
+ * @va: DRM_GPUVA_OP_MAP: the mapping that it makes, from prepare on
+ * @prev: DRM_GPUVA_OP_REMAP: what is made of @base.remap.prev, from prepare on
+ * @next: DRM_GPUVA_OP_REMAP: what is made of @base.remap.next, from prepare on
+ * @vm_bo: DRM_GPUVA_OP_MAP with an object: from prepare to commit
+ * @addr: first unit of what was asked for; a map that has merged is wider
+ * @range: how many
+ * @tag: what the request was given
+ * @request: its number, from 0
+ * @__bo_state: the library's
+ */
+struct drm_svm_bind_op {
+	union {
+		struct dsvm_bind_op core;
+		struct {
+			struct drm_gpuva_op base;
+			struct drm_gpuva *va;
+			struct drm_gpuva *prev;
+			struct drm_gpuva *next;
+			struct drm_gpuvm_bo *vm_bo;
+			u64 addr;
+			u64 range;
+			void *tag;
+			u32 request;
+			u32 __bo_state;
+		};
+	};
+};
+
+/**
+ * struct drm_svm_bind_ops - What a driver does for a transaction
+ */
+struct drm_svm_bind_ops {
+	/**
+	 * @op_priv_size: Bytes of the driver's own in each step, zeroed;
+	 * drm_svm_bind_op_priv().
+	 */
+	size_t op_priv_size;
+
+	/**
+	 * @va_alloc: Makes a zeroed mapping, for a driver that embeds it; @op
+	 * is the step that needs it. Optional. May sleep.
+	 *
+	 * Return: the mapping, or NULL if there is no memory.
+	 */
+	struct drm_gpuva *(*va_alloc)(struct drm_svm_bind *bind,
+				      struct drm_svm_bind_op *op);
+
+	/**
+	 * @va_free: Frees a mapping that @va_alloc made, for this transaction
+	 * or an earlier one. Optional.
+	 */
+	void (*va_free)(struct drm_svm_bind *bind, struct drm_gpuva *va);
+
+	/**
+	 * @can_merge: Whether a mapping and a request beside it may become one
+	 * mapping. They show the same object contiguously, with equal flags.
+	 * The mapping is @va; or NULL, and what the step @maker is going to
+	 * make. Optional: without it nothing merges. May not change the
+	 * transaction.
+	 *
+	 * Return: whether they may.
+	 */
+	bool (*can_merge)(struct drm_svm_bind *bind, const struct drm_gpuva *va,
+			  const struct drm_svm_bind_op *maker,
+			  const struct drm_gpuva_op_map *req, void *tag);
+
+	/**
+	 * @prepare: Allocates what the step will need. For each step, in
+	 * order. Optional. May sleep.
+	 *
+	 * Return: 0 or an error, which drm_svm_bind_prepare() returns.
+	 */
+	int (*prepare)(struct drm_svm_bind *bind, struct drm_svm_bind_op *op);
+
+	/**
+	 * @unprepare: Undoes a @prepare that returned 0: the step is not going
+	 * to be committed. In reverse order. Optional.
+	 */
+	void (*unprepare)(struct drm_svm_bind *bind, struct drm_svm_bind_op *op);
+
+	/**
+	 * @commit: The space has changed as the step says; page-table entries
+	 * may follow. For each step, in order. Optional. May not fail, nor
+	 * allocate, nor change the space.
+	 */
+	void (*commit)(struct drm_svm_bind *bind, struct drm_svm_bind_op *op);
+
+	/**
+	 * @finish: Frees what @prepare allocated and nobody has taken; for
+	 * each step of a committed transaction, in order. Optional. May sleep.
+	 */
+	void (*finish)(struct drm_svm_bind *bind, struct drm_svm_bind_op *op);
+};
+
+/* Room for four steps with 64 bytes of the driver's each. */
+#define DRM_SVM_BIND_INLINE_SIZE (4 * (sizeof(struct drm_svm_bind_op) + 64))
+
+/**
+ * struct drm_svm_bind - A bind transaction
+ * @core: the library's
+ * @vm: the space, referenced while the transaction lasts
+ * @driver: the driver's callbacks
+ * @priv: the driver's own
+ * @buffer: memory of the first steps
+ *
+ * Too large for a stack. Zeroed, or left by drm_svm_bind_abort() or
+ * drm_svm_bind_finish(), before it is used.
+ */
+struct drm_svm_bind {
+	struct dsvm_bind core;
+	struct drm_gpuvm *vm;
+	const struct drm_svm_bind_ops *driver;
+	void *priv;
+	u8 buffer[DRM_SVM_BIND_INLINE_SIZE] __aligned(8);
+};
+
+/* How a mapping is asked for: -EEXIST if anything is there. */
+#define DRM_SVM_BIND_NOREPLACE DSVM_BIND_NOREPLACE
+/* Merge with mappings beside it, of the same object, that can_merge lets. */
+#define DRM_SVM_BIND_COALESCE DSVM_BIND_COALESCE
+
+int drm_svm_bind_begin(struct drm_svm_bind *bind, struct drm_gpuvm *gpuvm,
+		       const struct drm_svm_bind_ops *ops, void *priv);
+int drm_svm_bind_map(struct drm_svm_bind *bind,
+		     const struct drm_gpuvm_map_req *req, u32 how, void *tag);
+int drm_svm_bind_unmap(struct drm_svm_bind *bind, u64 addr, u64 range, void *tag);
+int drm_svm_bind_prefetch(struct drm_svm_bind *bind, u64 addr, u64 range, void *tag);
+struct drm_svm_bind_op *
+drm_svm_bind_driver_op(struct drm_svm_bind *bind, u64 addr, u64 range, void *tag);
+#if IS_ENABLED(CONFIG_DRM_EXEC)
+int drm_svm_bind_lock(struct drm_svm_bind *bind, struct drm_exec *exec,
+		      unsigned int num_fences);
+#endif
+int drm_svm_bind_prepare(struct drm_svm_bind *bind);
+void drm_svm_bind_commit(struct drm_svm_bind *bind);
+void drm_svm_bind_abort(struct drm_svm_bind *bind);
+void drm_svm_bind_finish(struct drm_svm_bind *bind);
+
+/**
+ * drm_svm_bind_op_priv() - The driver's own part of a step
+ * @op: the step
+ *
+ * Return: &drm_svm_bind_ops.op_priv_size bytes.
+ */
+static inline void *drm_svm_bind_op_priv(struct drm_svm_bind_op *op)
+{
+	return op + 1;
+}
+
+/**
+ * drm_svm_bind_for_each_op() - Walks the steps of a transaction
+ * @op__: the cursor, a &struct drm_svm_bind_op
+ * @bind__: the transaction
+ */
+#define drm_svm_bind_for_each_op(op__, bind__) \
+	list_for_each_entry(op__, (struct list_head *)&(bind__)->core.ops, base.entry)
+
+/**
+ * struct drm_svm_remap_pieces - What of a cut mapping stays mapped, and what does not
+ * @prev_addr: first unit that keeps its entries in front
+ * @prev_range: how many; 0: none
+ * @zap_addr: first unit that loses its entry
+ * @zap_range: how many: what goes, and the rest of the blocks that it cuts
+ * @next_addr: first unit that keeps its entries behind
+ * @next_range: how many; 0: none
+ */
+struct drm_svm_remap_pieces {
+	u64 prev_addr;
+	u64 prev_range;
+	u64 zap_addr;
+	u64 zap_range;
+	u64 next_addr;
+	u64 next_range;
+};
+
+void drm_svm_remap_pieces(const struct drm_gpuva_op_remap *op, u64 block,
+			  struct drm_svm_remap_pieces *out);
 
 #endif /* __DRM_SVM_H__ */

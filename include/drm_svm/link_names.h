@@ -28,6 +28,53 @@
 #define drm_gpusvm_range_set_unmapped dsvm_drm_gpusvm_range_set_unmapped
 #define drm_gpusvm_unmap_pages dsvm_drm_gpusvm_unmap_pages
 
+/* drm/drm_gpuvm.h */
+#define drm_debugfs_gpuva_info dsvm_drm_debugfs_gpuva_info
+#define drm_gpuva_find dsvm_drm_gpuva_find
+#define drm_gpuva_find_first dsvm_drm_gpuva_find_first
+#define drm_gpuva_find_next dsvm_drm_gpuva_find_next
+#define drm_gpuva_find_prev dsvm_drm_gpuva_find_prev
+#define drm_gpuva_insert dsvm_drm_gpuva_insert
+#define drm_gpuva_link dsvm_drm_gpuva_link
+#define drm_gpuva_map dsvm_drm_gpuva_map
+#define drm_gpuva_ops_free dsvm_drm_gpuva_ops_free
+#define drm_gpuva_remap dsvm_drm_gpuva_remap
+#define drm_gpuva_remove dsvm_drm_gpuva_remove
+#define drm_gpuva_unlink dsvm_drm_gpuva_unlink
+#define drm_gpuva_unlink_defer dsvm_drm_gpuva_unlink_defer
+#define drm_gpuva_unmap dsvm_drm_gpuva_unmap
+#define drm_gpuvm_bo_create dsvm_drm_gpuvm_bo_create
+#define drm_gpuvm_bo_deferred_cleanup dsvm_drm_gpuvm_bo_deferred_cleanup
+#define drm_gpuvm_bo_evict dsvm_drm_gpuvm_bo_evict
+#define drm_gpuvm_bo_extobj_add dsvm_drm_gpuvm_bo_extobj_add
+#define drm_gpuvm_bo_find dsvm_drm_gpuvm_bo_find
+#define drm_gpuvm_bo_obtain_locked dsvm_drm_gpuvm_bo_obtain_locked
+#define drm_gpuvm_bo_obtain_prealloc dsvm_drm_gpuvm_bo_obtain_prealloc
+#define drm_gpuvm_bo_put dsvm_drm_gpuvm_bo_put
+#define drm_gpuvm_bo_put_deferred dsvm_drm_gpuvm_bo_put_deferred
+#define drm_gpuvm_bo_unmap_ops_create dsvm_drm_gpuvm_bo_unmap_ops_create
+#define drm_gpuvm_exec_lock dsvm_drm_gpuvm_exec_lock
+#define drm_gpuvm_exec_lock_array dsvm_drm_gpuvm_exec_lock_array
+#define drm_gpuvm_exec_lock_range dsvm_drm_gpuvm_exec_lock_range
+#define drm_gpuvm_init dsvm_drm_gpuvm_init
+#define drm_gpuvm_interval_empty dsvm_drm_gpuvm_interval_empty
+#define drm_gpuvm_madvise_ops_create dsvm_drm_gpuvm_madvise_ops_create
+#define drm_gpuvm_prefetch_ops_create dsvm_drm_gpuvm_prefetch_ops_create
+#define drm_gpuvm_prepare_objects dsvm_drm_gpuvm_prepare_objects
+#define drm_gpuvm_prepare_range dsvm_drm_gpuvm_prepare_range
+#define drm_gpuvm_prepare_vm dsvm_drm_gpuvm_prepare_vm
+#define drm_gpuvm_put dsvm_drm_gpuvm_put
+#define drm_gpuvm_range_valid dsvm_drm_gpuvm_range_valid
+#define drm_gpuvm_resv_add_fence dsvm_drm_gpuvm_resv_add_fence
+#define drm_gpuvm_resv_object_alloc dsvm_drm_gpuvm_resv_object_alloc
+#define drm_gpuvm_sm_map dsvm_drm_gpuvm_sm_map
+#define drm_gpuvm_sm_map_exec_lock dsvm_drm_gpuvm_sm_map_exec_lock
+#define drm_gpuvm_sm_map_ops_create dsvm_drm_gpuvm_sm_map_ops_create
+#define drm_gpuvm_sm_unmap dsvm_drm_gpuvm_sm_unmap
+#define drm_gpuvm_sm_unmap_exec_lock dsvm_drm_gpuvm_sm_unmap_exec_lock
+#define drm_gpuvm_sm_unmap_ops_create dsvm_drm_gpuvm_sm_unmap_ops_create
+#define drm_gpuvm_validate dsvm_drm_gpuvm_validate
+
 /* drm/drm_pagemap.h */
 #define drm_pagemap_devmem_init dsvm_drm_pagemap_devmem_init
 #define drm_pagemap_evict_to_ram dsvm_drm_pagemap_evict_to_ram
@@ -40,8 +87,19 @@
 #define drm_pagemap_reinit dsvm_drm_pagemap_reinit
 
 /* drm/drm_svm.h */
+#define drm_svm_bind_abort dsvm_drm_svm_bind_abort
+#define drm_svm_bind_begin dsvm_drm_svm_bind_begin
+#define drm_svm_bind_commit dsvm_drm_svm_bind_commit
+#define drm_svm_bind_driver_op dsvm_drm_svm_bind_driver_op
+#define drm_svm_bind_finish dsvm_drm_svm_bind_finish
+#define drm_svm_bind_lock dsvm_drm_svm_bind_lock
+#define drm_svm_bind_map dsvm_drm_svm_bind_map
+#define drm_svm_bind_prefetch dsvm_drm_svm_bind_prefetch
+#define drm_svm_bind_prepare dsvm_drm_svm_bind_prepare
+#define drm_svm_bind_unmap dsvm_drm_svm_bind_unmap
 #define drm_svm_can_migrate dsvm_drm_svm_can_migrate
 #define drm_svm_flush dsvm_drm_svm_flush
+#define drm_svm_remap_pieces dsvm_drm_svm_remap_pieces
 #define drm_svm_residency dsvm_drm_svm_residency
 
 #endif /* DRM_SVM_LINK_NAMES_H */

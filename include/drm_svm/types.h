@@ -102,9 +102,11 @@ struct dsvm_os_dev;	 /* struct device */
 struct dsvm_os_fence;	 /* struct dma_fence */
 struct dsvm_os_mm;	 /* struct mm_struct */
 struct dsvm_os_notifier; /* struct mmu_interval_notifier */
+struct dsvm_os_obj;	 /* struct drm_gem_object */
 struct dsvm_os_page;	 /* struct page */
 struct dsvm_os_provider; /* struct drm_pagemap: gives device memory */
 struct dsvm_os_rwsem;	 /* struct rw_semaphore */
+struct dsvm_os_vm_bo;	 /* struct drm_gpuvm_bo */
 struct dsvm_os_vma;	 /* struct vm_area_struct */
 struct dsvm_os_zdd;	 /* struct drm_pagemap_zdd: what device pages point to */
 
