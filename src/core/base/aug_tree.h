@@ -367,19 +367,28 @@ public:
 	// Precondition: `node` is in no tree. What its words held does not matter.
 	void insert(Node &node)
 	{
-		TreeNode *const words = Traits::words(node);
-		TreeNode *above = nullptr;
-		TreeNode *at = static_cast<TreeNode *>(root_.root);
+		Node *above = nullptr;
+		Node *at = root();
 		tree::Side side = tree::kLeft;
 		bool leftmost = true;
 
 		while (at != nullptr) {
 			above = at;
-			side = Traits::less(node, *node_at(at)) ? tree::kLeft : tree::kRight;
+			side = Traits::less(node, *at) ? tree::kLeft : tree::kRight;
 			if (side == tree::kRight)
 				leftmost = false;
-			at = tree::child(at, side);
+			at = side == tree::kLeft ? left(*at) : right(*at);
 		}
+		insert_at(node, above, side, leftmost);
+	}
+
+	// The same for who has walked down already: `node` becomes the child of `above` (null:
+	// the root) on a side that has none. `leftmost`: it comes before all others.
+	void insert_at(Node &node, Node *above_node, tree::Side side, bool leftmost)
+	{
+		TreeNode *const words = Traits::words(node);
+		TreeNode *const above =
+			above_node != nullptr ? Traits::words(*above_node) : nullptr;
 
 		words[0] = reinterpret_cast<usize>(above);
 		words[tree::kLeft] = 0;

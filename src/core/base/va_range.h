@@ -94,6 +94,13 @@ struct VaRange {
 
 static_assert(sizeof(VaRange) == 16);
 
+// The block of `size` (a power of two) that holds `addr`.
+[[nodiscard]] constexpr VaRange aligned_block(u64 addr, u64 size)
+{
+	const u64 first = align_down(addr, size);
+	return VaRange{first, first + (size - 1)};
+}
+
 } // namespace dsvm
 
 #endif // DSVM_CORE_BASE_VA_RANGE_H

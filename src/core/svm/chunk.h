@@ -33,13 +33,6 @@ struct ChunkBounds {
 	}
 };
 
-// The block of @size bytes (a power of two) that holds @addr.
-constexpr VaRange aligned_block(u64 addr, u64 size)
-{
-	const u64 first = addr & ~(size - 1);
-	return VaRange{first, first + (size - 1)};
-}
-
 // The first of @sizes (powers of two, descending) whose block around @addr fits the
 // bounds and that @acceptable(VaRange) takes. kInvalid if none does.
 template <class Acceptable>
