@@ -33,7 +33,7 @@ struct dsvm_bind_op {
 	dsvm_u8 state; /* the core's: what has to be undone */
 	dsvm_bool is_inline;
 	struct dsvm_bind_va made[2]; /* MAP: [0]; REMAP: prev, next */
-	struct dsvm_va *victim; /* the mapping that goes, real or planned; or NULL */
+	struct dsvm_va *subject; /* what goes, or is prefetched: real or planned; or NULL */
 };
 
 /* What the core asks of the shim. None may touch the space. */

@@ -111,7 +111,7 @@ int dsvm_va_space_init(struct dsvm_va_space *space, dsvm_u64 start, dsvm_u64 ran
 /* Takes the kernel mapping out. Whether nothing else was left in. */
 dsvm_bool dsvm_va_space_fini(struct dsvm_va_space *space);
 /* Whether the span is not empty, inside the space and clear of the kernel mapping. */
-dsvm_bool dsvm_va_range_valid(const struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range);
+dsvm_bool dsvm_va_range_valid(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range);
 
 /*
  * Puts a mapping in. Allocates nothing. -EINVAL: not valid; -EEXIST: overlaps;
@@ -125,13 +125,13 @@ int dsvm_va_insert(struct dsvm_va_space *space, struct dsvm_va *va);
 dsvm_bool dsvm_va_remove(struct dsvm_va_space *space, struct dsvm_va *va);
 
 /* The first that overlaps the span; NULL if none does or @range is 0. */
-struct dsvm_va *dsvm_va_find_first(const struct dsvm_va_space *space, dsvm_u64 addr,
+struct dsvm_va *dsvm_va_find_first(struct dsvm_va_space *space, dsvm_u64 addr,
 				   dsvm_u64 range);
 /* The one of exactly this span, or NULL. */
-struct dsvm_va *dsvm_va_find(const struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range);
+struct dsvm_va *dsvm_va_find(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range);
 /* The one that ends right before @start; the one that begins, or lies, at @end. Or NULL. */
-struct dsvm_va *dsvm_va_find_prev(const struct dsvm_va_space *space, dsvm_u64 start);
-struct dsvm_va *dsvm_va_find_next(const struct dsvm_va_space *space, dsvm_u64 end);
+struct dsvm_va *dsvm_va_find_prev(struct dsvm_va_space *space, dsvm_u64 start);
+struct dsvm_va *dsvm_va_find_next(struct dsvm_va_space *space, dsvm_u64 end);
 
 /* Split and merge (core/va/split.h) ------------------------------------------ */
 

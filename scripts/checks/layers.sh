@@ -11,7 +11,7 @@ include/drm_svm/*           "drm_svm/[a-z_]+[.]h"
 include/drm/*               <(asm|drm|linux|uapi)/.*>|"drm_svm/[a-z_]+[.]h"|<drm_svm/[a-z_]+[.]h>
 include/uapi/*              <(drm|linux)/.*>|"drm.h"
 src/core/base/*             "(core/base/.*|drm_svm/(types|os)[.]h)"
-src/core/va/*               "(core/(base|va)/.*|drm_svm/(types|os|va)[.]h)"
+src/core/va/*               "(core/(base|va)/.*|drm_svm/(types|os|va|bind)[.]h)"
 src/core/svm/*              "(core/(base|svm)/.*|drm_svm/(types|os|svm)[.]h)"
 src/core/migrate/*          "(core/(base|svm|migrate)/.*|drm_svm/(types|os|svm|migrate)[.]h)"
 src/abi/*                   "(abi|core|drm_svm)/.*"
