@@ -12,6 +12,11 @@
 #include "core/svm/pages.cc"
 #include "core/svm/residency.cc"
 #include "core/svm/space.cc"
+#include "core/va/bind.cc"
+#include "core/va/op_list.cc"
+#include "core/va/space.cc"
+#include "core/va/split.cc"
 
 #include "abi/migrate_abi.cc"
 #include "abi/svm_abi.cc"
+#include "abi/va_abi.cc"

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+#include "core/va/bind.h"
+
+#include "core/base/guard.h"
+
+namespace dsvm {
+
+namespace {
+
+// Bits of dsvm_bind_op::state: what unprepare_op() has to undo.
+constexpr u8 kHasBo = 1u << 0;
+constexpr u8 kPrepared = 1u << 1;
+
+dsvm_bind_op &op_of(dsvm_va_op &base)
+{
+	return *container_of(&base, &dsvm_bind_op::base);
+}
+
+// Precondition: `va` is a planned mapping.
+dsvm_bind_va &planned_of(dsvm_va &va)
+{
+	return *container_of(&va, &dsvm_bind_va::va);
+}
+
+// Whether the step takes its subject away.
+bool removes(const dsvm_bind_op &op)
+{
+	return op.base.type == DSVM_VA_OP_REMAP || op.base.type == DSVM_VA_OP_UNMAP;
+}
+
+// Whether the step has a reference to an object until the transaction ends.
+bool holds_object(const dsvm_bind_op &op)
+{
+	return op.base.type == DSVM_VA_OP_MAP && op.base.map.obj != nullptr;
+}
+
+// The step's subject as the driver knows it; of a planned one, from prepare on.
+dsvm_va *subject_object(const dsvm_bind_op &op)
+{
+	dsvm_va *const subject = op.subject;
+
+	return subject != nullptr && is_planned(*subject) ? planned_of(*subject).object : subject;
+}
+
+// Shows `va` in the step as its subject.
+void set_subject(dsvm_bind_op &op, dsvm_va *va)
+{
+	switch (op.base.type) {
+	case DSVM_VA_OP_REMAP:
+		op.base.gone.va = va;
+		break;
+	case DSVM_VA_OP_UNMAP:
+		op.base.unmap.va = va;
+		break;
+	case DSVM_VA_OP_PREFETCH:
+		op.base.prefetch.va = va;
+		break;
+	case DSVM_VA_OP_MAP:
+	case DSVM_VA_OP_DRIVER:
+		break;
+	}
+}
+
+// The mapping that a step is about, as it stands in the step.
+dsvm_va *shown_subject(const dsvm_va_op &op)
+{
+	switch (op.type) {
+	case DSVM_VA_OP_REMAP:
+		return op.gone.va;
+	case DSVM_VA_OP_UNMAP:
+		return op.unmap.va;
+	case DSVM_VA_OP_PREFETCH:
+		return op.prefetch.va;
+	case DSVM_VA_OP_MAP:
+	case DSVM_VA_OP_DRIVER:
+		break;
+	}
+	return nullptr;
+}
+
+dsvm_va &va_of(dsvm_link *link)
+{
+	return *container_of(link, &dsvm_va::order);
+}
+
+// Until a step takes it away: `va` itself; from then on what comes after it, for now.
+void claim(dsvm_va &va)
+{
+	va.skip = va.order.next;
+}
+
+} // namespace
+
+// --- What will be ------------------------------------------------------------
+
+dsvm_va *PlannedView::first_unclaimed(VaRange span) const
+{
+	dsvm_va *const va = VaSpace{*bind_.space}.first(span);
+	if (va == nullptr)
+		return nullptr;
+
+	dsvm_link *const head = &bind_.space->order;
+	dsvm_link *at = &va->order;
+	while (at != head && va_of(at).skip != nullptr) {
+		dsvm_link *const next = va_of(at).skip;
+
+		if (next != head && va_of(next).skip != nullptr)
+			va_of(at).skip = va_of(next).skip;
+		at = va_of(at).skip;
+	}
+	return at != head && va_of(at).map.addr <= span.last ? &va_of(at) : nullptr;
+}
+
+dsvm_va *PlannedView::first(VaRange span) const
+{
+	dsvm_va *const real = first_unclaimed(span);
+	dsvm_va *const made = VaTree{bind_.planned, bind_.planned_order}.first_overlap(span);
+
+	if (real == nullptr || (made != nullptr && made->map.addr < real->map.addr))
+		return made;
+	return real;
+}
+
+dsvm_va *PlannedView::next(dsvm_va &va, VaRange span) const
+{
+	const u64 last = span_of(va.map).last;
+
+	return last < span.last ? first(VaRange{last + 1, span.last}) : nullptr;
+}
+
+// --- Queueing ------------------------------------------------------------------
+
+// The steps of one request: all of them, or none if commit() is not called.
+class Bind::Queue {
+public:
+	Queue(Bind &bind, u64 addr, u64 range, void *tag)
+		: bind_(bind), mark_(bind.bind_.ops.prev), addr_(addr), range_(range), tag_(tag)
+	{}
+	Queue(const Queue &) = delete;
+	Queue &operator=(const Queue &) = delete;
+	~Queue()
+	{
+		if (!committed_)
+			bind_.undo_from(mark_);
+	}
+
+	Expected<dsvm_bind_op *> add(const dsvm_va_op &step)
+	{
+		dsvm_bind_op *const op = DSVM_TRY(bind_.add(step));
+
+		op->addr = addr_;
+		op->range = range_;
+		op->tag = tag_;
+		op->request = bind_.bind_.requests;
+		return op;
+	}
+
+	void commit()
+	{
+		bind_.bind_.requests++;
+		committed_ = true;
+	}
+
+private:
+	Bind &bind_;
+	// The last step before this request's, or the head of the list.
+	dsvm_link *mark_;
+	u64 addr_;
+	u64 range_;
+	void *tag_;
+	bool committed_ = false;
+};
+
+Status Bind::begin(dsvm_va_space &space, const dsvm_bind_env &env, usize room, void *buffer,
+		   usize buffer_size)
+{
+	if (bind_.stage != DSVM_BIND_IDLE || space.bind != nullptr)
+		return kBusy;
+
+	bind_ = dsvm_bind{};
+	bind_.space = &space;
+	bind_.env = &env;
+	link_init(bind_.ops);
+	link_init(bind_.planned_order);
+	bind_.stage = DSVM_BIND_OPEN;
+	bind_.room = room;
+	bind_.buffer = buffer;
+	bind_.buffer_size = buffer != nullptr ? buffer_size : 0;
+	space.bind = &bind_;
+	return Status::ok();
+}
+
+Expected<VaRange> Bind::check_open(u64 addr, u64 range) const
+{
+	if (bind_.stage != DSVM_BIND_OPEN)
+		return kInvalid;
+	return space().check(addr, range);
+}
+
+// Whether a mapping that is or will be beside a request (or around its edge) may become
+// one with it.
+bool Bind::merges(dsvm_va *neighbour, const dsvm_va_map &request, void *tag)
+{
+	if (neighbour == nullptr || neighbour == bind_.space->kernel)
+		return false;
+
+	const dsvm_va_map &map = neighbour->map;
+	if (map.flags != request.flags || (map.flags & DSVM_VA_INVALIDATED) != 0)
+		return false;
+	if (map.obj == nullptr ? request.obj != nullptr || (map.flags & DSVM_VA_SPARSE) == 0
+			       : !same_line(map, request))
+		return false;
+
+	// What remains of a mapping is, to the driver, still that mapping.
+	dsvm_bind_op *maker = nullptr;
+	while (is_planned(*neighbour)) {
+		maker = planned_of(*neighbour).maker;
+		if (maker->base.type == DSVM_VA_OP_MAP)
+			return bind_.env->can_merge(&bind_, nullptr, maker, &request, tag);
+		neighbour = maker->subject;
+	}
+	return bind_.env->can_merge(&bind_, neighbour, nullptr, &request, tag);
+}
+
+dsvm_va_map Bind::widened(const dsvm_va_map &request, void *tag)
+{
+	const PlannedView view{bind_};
+	const VaRange bounds = space().managed();
+	const VaRange span = span_of(request);
+	dsvm_va_map wide = request;
+
+	dsvm_va *const left = span.first > bounds.first ? view.at(span.first - 1) : nullptr;
+	if (merges(left, request, tag)) {
+		wide.addr = left->map.addr;
+		wide.offset = left->map.offset;
+		wide.range = span.last - wide.addr + 1;
+	}
+	dsvm_va *const right = span.last < bounds.last ? view.at(span.last + 1) : nullptr;
+	if (merges(right, request, tag))
+		wide.range = span_of(right->map).last - wide.addr + 1;
+	return wide;
+}
+
+Status Bind::map(const dsvm_va_map &request, u32 how, void *tag)
+{
+	const VaRange span = DSVM_TRY(check_open(request.addr, request.range));
+	const PlannedView view{bind_};
+
+	DSVM_TRY(check_source(request));
+	if ((how & DSVM_BIND_NOREPLACE) != 0 && view.first(span) != nullptr)
+		return kExists;
+
+	Queue queue{*this, request.addr, request.range, tag};
+	const dsvm_va_map wide = (how & DSVM_BIND_COALESCE) != 0 ? widened(request, tag) : request;
+	DSVM_TRY(split_for_map(view, wide, ~0u, [&queue](const dsvm_va_op &step) {
+		return queue.add(step).status();
+	}));
+	queue.commit();
+	return Status::ok();
+}
+
+Status Bind::unmap(u64 addr, u64 range, void *tag)
+{
+	const VaRange span = DSVM_TRY(check_open(addr, range));
+	Queue queue{*this, addr, range, tag};
+
+	DSVM_TRY(split_for_unmap(PlannedView{bind_}, span, [&queue](const dsvm_va_op &step) {
+		return queue.add(step).status();
+	}));
+	queue.commit();
+	return Status::ok();
+}
+
+Status Bind::prefetch(u64 addr, u64 range, void *tag)
+{
+	const VaRange span = DSVM_TRY(check_open(addr, range));
+	const PlannedView view{bind_};
+	Queue queue{*this, addr, range, tag};
+	dsvm_va *va = view.first(span);
+
+	if (va == nullptr)
+		return kNotFound;
+	for (; va != nullptr; va = view.next(*va, span)) {
+		dsvm_va_op step{};
+
+		step.type = DSVM_VA_OP_PREFETCH;
+		step.prefetch.va = va;
+		DSVM_TRY(queue.add(step).status());
+	}
+	queue.commit();
+	return Status::ok();
+}
+
+dsvm_bind_op *Bind::driver(u64 addr, u64 range, void *tag)
+{
+	if (bind_.stage != DSVM_BIND_OPEN)
+		return nullptr;
+
+	Queue queue{*this, addr, range, tag};
+	dsvm_va_op step{};
+	step.type = DSVM_VA_OP_DRIVER;
+	dsvm_bind_op *const op = queue.add(step).value_or(nullptr);
+	if (op != nullptr)
+		queue.commit();
+	return op;
+}
+
+// --- Steps ---------------------------------------------------------------------
+
+Expected<dsvm_bind_op *> Bind::allocate()
+{
+	const u64 bytes = DSVM_TRY(align_up(sizeof(dsvm_bind_op) + bind_.room, sizeof(u64)));
+	const bool fits = bytes <= bind_.buffer_size - bind_.buffer_used;
+	void *memory = nullptr;
+
+	if (fits) {
+		memory = static_cast<u8 *>(bind_.buffer) + bind_.buffer_used;
+		bind_.buffer_used += bytes;
+		__builtin_memset(memory, 0, bytes);
+	} else {
+		memory = dsvm_os_alloc(bytes);
+		if (memory == nullptr)
+			return kNoMemory;
+	}
+
+	dsvm_bind_op *const op = static_cast<dsvm_bind_op *>(memory);
+	op->is_inline = fits;
+	return op;
+}
+
+// Steps go in the reverse order of their allocation, or all of them.
+void Bind::release(dsvm_bind_op &op)
+{
+	if (op.is_inline)
+		bind_.buffer_used = static_cast<usize>(reinterpret_cast<u8 *>(&op) -
+						       static_cast<u8 *>(bind_.buffer));
+	else
+		dsvm_os_free(&op);
+}
+
+void Bind::plan(dsvm_bind_op &op, dsvm_bind_va &made, const dsvm_va_map &map)
+{
+	made.maker = &op;
+	made.va.map = map;
+	made.va.map.state = DSVM_VA_PLANNED;
+	static_cast<void>(DSVM_VERIFY(planned().insert(made.va).is_ok()));
+}
+
+void Bind::take_away(dsvm_bind_op &op)
+{
+	if (is_planned(*op.subject))
+		planned().remove(*op.subject);
+	else
+		claim(*op.subject);
+}
+
+Expected<dsvm_bind_op *> Bind::add(const dsvm_va_op &step)
+{
+	dsvm_bind_op *const op = DSVM_TRY(allocate());
+
+	copy_step(op->base, step);
+	op->subject = shown_subject(step);
+	ops().push_back(op->base);
+	if (removes(*op))
+		take_away(*op);
+	if (step.type == DSVM_VA_OP_MAP)
+		plan(*op, op->made[0], step.map);
+	if (step.type == DSVM_VA_OP_REMAP && step.remap.prev != nullptr)
+		plan(*op, op->made[0], step.prev);
+	if (step.type == DSVM_VA_OP_REMAP && step.remap.next != nullptr)
+		plan(*op, op->made[1], step.next);
+	if (holds_object(*op))
+		bind_.env->obj_get(&bind_, op->base.map.obj);
+	return op;
+}
+
+void Bind::undo_last()
+{
+	dsvm_bind_op &op = op_of(*ops().last());
+
+	ops().remove(op.base);
+	for (dsvm_bind_va &made : op.made) {
+		if (made.maker != nullptr)
+			planned().remove(made.va);
+	}
+	if (removes(op)) {
+		if (is_planned(*op.subject))
+			static_cast<void>(DSVM_VERIFY(planned().insert(*op.subject).is_ok()));
+		else
+			op.subject->skip = nullptr;
+	}
+	if (holds_object(op))
+		bind_.env->obj_put(&bind_, op.base.map.obj);
+	release(op);
+}
+
+// Takes back all steps behind `mark`. Path halving may have led claims that stay past ones
+// that are gone now, so those that stay begin anew.
+void Bind::undo_from(dsvm_link *mark)
+{
+	while (bind_.ops.prev != mark)
+		undo_last();
+	for (dsvm_va_op &base : ops()) {
+		dsvm_bind_op &op = op_of(base);
+
+		if (removes(op) && !is_planned(*op.subject))
+			claim(*op.subject);
+	}
+}
+
+// --- Preparing -------------------------------------------------------------------
+
+Status Bind::make_object(dsvm_bind_op &op, u32 index, dsvm_va *&out)
+{
+	dsvm_bind_va &made = op.made[index];
+
+	if (made.maker == nullptr)
+		return Status::ok();
+	out = bind_.env->va_create(&bind_, &op);
+	if (out == nullptr)
+		return kNoMemory;
+	out->map = made.va.map;
+	out->map.state = 0;
+	made.object = out;
+	return Status::ok();
+}
+
+Status Bind::prepare_op(dsvm_bind_op &op)
+{
+	const bool maps = op.base.type == DSVM_VA_OP_MAP;
+
+	set_subject(op, subject_object(op));
+	DSVM_TRY(make_object(op, 0, maps ? op.va : op.prev));
+	DSVM_TRY(make_object(op, 1, op.next));
+	if (holds_object(op)) {
+		DSVM_TRY(Status{bind_.env->bo_obtain(&bind_, &op)});
+		op.state |= kHasBo;
+	}
+	DSVM_TRY(Status{bind_.env->prepare(&bind_, &op)});
+	op.state |= kPrepared;
+	return Status::ok();
+}
+
+// Undoes as much of prepare_op() as there is.
+void Bind::unprepare_op(dsvm_bind_op &op)
+{
+	if ((op.state & kPrepared) != 0)
+		bind_.env->unprepare(&bind_, &op);
+	if ((op.state & kHasBo) != 0)
+		bind_.env->bo_release(&bind_, &op);
+	op.state = 0;
+	op.va = nullptr;
+	op.prev = nullptr;
+	op.next = nullptr;
+	for (dsvm_bind_va &made : op.made) {
+		if (made.object != nullptr)
+			bind_.env->va_destroy(&bind_, exchange(made.object, nullptr));
+	}
+	set_subject(op, op.subject);
+}
+
+void Bind::unprepare()
+{
+	for (dsvm_va_op *base = ops().last(); base != nullptr; base = ops().prev(*base))
+		unprepare_op(op_of(*base));
+	bind_.stage = DSVM_BIND_OPEN;
+}
+
+Status Bind::prepare()
+{
+	if (bind_.stage != DSVM_BIND_OPEN)
+		return kInvalid;
+
+	auto undo = on_exit([this] { unprepare(); });
+	for (dsvm_va_op &base : ops())
+		DSVM_TRY(prepare_op(op_of(base)));
+	undo.release();
+	bind_.stage = DSVM_BIND_PREPARED;
+	return Status::ok();
+}
+
+// --- The end -----------------------------------------------------------------------
+
+// `like`: the mapping of which this is a remnant, or null.
+void Bind::insert(dsvm_bind_op &op, dsvm_va *va, dsvm_va *like)
+{
+	if (va == nullptr)
+		return;
+	// It may have been evicted, or come back, since the step was planned.
+	if (like != nullptr)
+		va->map.flags = (va->map.flags & ~DSVM_VA_INVALIDATED) |
+				(like->map.flags & DSVM_VA_INVALIDATED);
+	static_cast<void>(DSVM_VERIFY(space().tree().insert(*va).is_ok()));
+	bind_.env->inserted(&bind_, &op, va, like);
+}
+
+void Bind::commit_op(dsvm_bind_op &op)
+{
+	dsvm_va *const gone = removes(op) ? subject_object(op) : nullptr;
+
+	if (gone != nullptr)
+		space().tree().remove(*gone);
+	insert(op, op.va, nullptr);
+	insert(op, op.prev, gone);
+	insert(op, op.next, gone);
+	bind_.env->commit(&bind_, &op);
+	if (gone != nullptr)
+		bind_.env->removed(&bind_, &op, gone);
+}
+
+void Bind::commit()
+{
+	if (!DSVM_VERIFY(bind_.stage == DSVM_BIND_PREPARED))
+		return;
+	for (dsvm_va_op &base : ops())
+		commit_op(op_of(base));
+	bind_.stage = DSVM_BIND_COMMITTED;
+	bind_.space->bind = nullptr;
+}
+
+// What a committed transaction leaves behind. Mappings that it made and took away again
+// are subjects of later steps than their makers, so the order is that of the steps.
+void Bind::finish()
+{
+	for (dsvm_va_op &base : ops())
+		bind_.env->finish(&bind_, &op_of(base));
+	for (dsvm_va_op &base : ops()) {
+		dsvm_bind_op &op = op_of(base);
+
+		if (removes(op))
+			bind_.env->va_destroy(&bind_, subject_object(op));
+		if (holds_object(op))
+			bind_.env->obj_put(&bind_, op.base.map.obj);
+	}
+	while (dsvm_va_op *const base = ops().pop_front())
+		release(op_of(*base));
+}
+
+void Bind::end()
+{
+	switch (bind_.stage) {
+	case DSVM_BIND_IDLE:
+		return;
+	case DSVM_BIND_COMMITTED:
+		finish();
+		break;
+	case DSVM_BIND_PREPARED:
+		unprepare();
+		[[fallthrough]];
+	case DSVM_BIND_OPEN:
+		undo_from(&bind_.ops);
+		bind_.space->bind = nullptr;
+		break;
+	}
+	bind_.stage = DSVM_BIND_IDLE;
+}
+
+} // namespace dsvm
