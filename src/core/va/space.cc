@@ -43,8 +43,10 @@ Expected<VaRange> VaSpace::check(u64 addr, u64 range) const
 Status VaSpace::insert(dsvm_va &va)
 {
 	DSVM_TRY(check(va.map.addr, va.map.range));
+	DSVM_TRY(check_source(va.map));
 	if (space_.bind != nullptr)
 		return kBusy;
+	va.map.state = 0;
 	return tree().insert(va);
 }
 
