@@ -24,6 +24,10 @@ probe()
 # 6.14 removed drm_driver.date; 6.1 warns when it is NULL.
 probe HAVE_DRM_DRIVER_DATE drm/drm_drv.h 'char [*]date;'
 
+# Not in 6.12, in 7.3: a mutex in struct drm_gem_object for its list of
+# drm_gpuvm_bo, and with it a list that every driver may use.
+probe HAVE_GEM_GPUVA_LOCK drm/drm_gem.h 'gpuva[.]lock[)]'
+
 # Not in 6.12, in 7.3: hmm_range_fault() that takes the mmap lock by itself and
 # survives fault handlers that drop it (userfaultfd).
 probe HAVE_HMM_UNLOCKED linux/hmm.h 'hmm_range_fault_unlocked_timeout[(]'

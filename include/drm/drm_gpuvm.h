@@ -367,9 +367,9 @@ static inline bool drm_gpuvm_is_extobj(struct drm_gpuvm *gpuvm,
 
 /*
  * Where an object's list of drm_gpuvm_bo is, and the lock that protects it with
- * DRM_GPUVM_IMMEDIATE_MODE. From 6.17 on both are in &struct drm_gem_object;
- * before that the list is this library's, and the lock is shared with other
- * objects: hold one at a time.
+ * DRM_GPUVM_IMMEDIATE_MODE. Newer kernels have both in &struct drm_gem_object.
+ * On older ones, 6.12 among them, the list is this library's, and walked with
+ * the macros below; the lock is shared with other objects: hold one at a time.
  */
 #if defined(drm_gem_for_each_gpuvm_bo) && !defined(drm_gem_gpuva_set_lock)
 #define drm_svm_gem_gpuva_list(obj__) (&(obj__)->gpuva.list)
@@ -389,10 +389,23 @@ struct mutex *dsvm_gem_gpuva_lock(struct drm_gem_object *obj);
 		       lockdep_is_held(drm_svm_gem_gpuva_lock(obj__)) :		\
 		       dma_resv_held((obj__)->resv))
 #define drm_gem_for_each_gpuvm_bo(entry__, obj__)				\
-	list_for_each_entry(entry__, drm_svm_gem_gpuva_list(obj__), list.entry.gem)
+	for (struct list_head *head__ = drm_svm_gem_gpuva_list(obj__);		\
+	     head__; head__ = NULL)						\
+		list_for_each_entry(entry__, head__, list.entry.gem)
 #define drm_gem_for_each_gpuvm_bo_safe(entry__, next__, obj__)			\
-	list_for_each_entry_safe(entry__, next__, drm_svm_gem_gpuva_list(obj__),	\
-				 list.entry.gem)
+	for (struct list_head *head__ = drm_svm_gem_gpuva_list(obj__);		\
+	     head__; head__ = NULL)						\
+		__drm_svm_gem_walk_safe(entry__, next__, head__)
+
+/* The list goes with its last member, so its head is not looked into again. */
+#define __drm_svm_gem_walk_safe(entry__, next__, head__)			\
+	for (entry__ = list_first_entry(head__, typeof(*entry__), list.entry.gem), \
+	     next__ = __drm_svm_gem_next(entry__, head__);			\
+	     &entry__->list.entry.gem != head__;				\
+	     entry__ = next__, next__ = __drm_svm_gem_next(entry__, head__))
+#define __drm_svm_gem_next(entry__, head__)					\
+	(&(entry__)->list.entry.gem == (head__) ? (entry__) :			\
+						  list_next_entry(entry__, list.entry.gem))
 #endif
 
 static inline struct drm_gpuva *__drm_gpuva_next(struct drm_gpuva *va)

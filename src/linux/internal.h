@@ -12,6 +12,7 @@
 #include "drm_svm/types.h"
 
 struct device;
+struct drm_gem_object;
 struct drm_pagemap;
 struct drm_pagemap_devmem;
 struct mm_struct;
@@ -31,8 +32,10 @@ struct vm_area_struct;
 	}
 
 DSVM_HANDLE(dev, dsvm_os_dev, device)
+DSVM_HANDLE(link, dsvm_link, list_head)
 DSVM_HANDLE(mm, dsvm_os_mm, mm_struct)
 DSVM_HANDLE(notifier, dsvm_os_notifier, mmu_interval_notifier)
+DSVM_HANDLE(obj, dsvm_os_obj, drm_gem_object)
 DSVM_HANDLE(page, dsvm_os_page, page)
 DSVM_HANDLE(provider, dsvm_os_provider, drm_pagemap)
 DSVM_HANDLE(rwsem, dsvm_os_rwsem, rw_semaphore)

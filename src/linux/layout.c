@@ -10,10 +10,14 @@
 #include <linux/stddef.h>
 
 #include <drm/drm_gpusvm.h>
+#include <drm/drm_gpuvm.h>
 #include <drm/drm_pagemap.h>
+#include <drm/drm_svm.h>
 
+#include "drm_svm/bind.h"
 #include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
+#include "drm_svm/va.h"
 
 static_assert(DSVM_PAGE_SIZE == PAGE_SIZE);
 
@@ -81,3 +85,99 @@ SAME_PLACE(drm_gpusvm, chunk_sizes, chunk_sizes);
 SAME_PLACE(drm_gpusvm, num_chunks, num_chunks);
 SAME_PLACE(drm_gpusvm, root, root);
 SAME_PLACE(drm_gpusvm, notifier_list, notifier_list);
+
+/* Where the two sides have a struct each, without one in the other. */
+#define SAME_FIELD(kernel_struct, field, core_struct, core_field)	\
+	static_assert(offsetof(struct kernel_struct, field) ==		\
+		      offsetof(struct core_struct, core_field))
+
+SAME_SIZE(struct rb_node, ((struct dsvm_va *)0)->tree);
+static_assert(DSVM_VA_INVALIDATED == (u32)DRM_GPUVA_INVALIDATED);
+static_assert(DSVM_VA_SPARSE == (u32)DRM_GPUVA_SPARSE);
+static_assert(DSVM_VA_REPEAT == (u32)DRM_GPUVA_REPEAT);
+SAME_SIZE(enum drm_gpuva_flags, ((struct dsvm_va_map *)0)->flags);
+
+SAME_PLACE(drm_gpuva, flags, map.flags);
+SAME_PLACE(drm_gpuva, __state, map.state);
+SAME_PLACE(drm_gpuva, va.addr, map.addr);
+SAME_PLACE(drm_gpuva, va.range, map.range);
+SAME_PLACE(drm_gpuva, gem.offset, map.offset);
+SAME_PLACE(drm_gpuva, gem.obj, map.obj);
+SAME_PLACE(drm_gpuva, gem.repeat_offset, map.repeat_offset);
+SAME_PLACE(drm_gpuva, gem.repeat_range, map.repeat_range);
+SAME_PLACE(drm_gpuva, gem.entry, bo_entry);
+SAME_PLACE(drm_gpuva, rb.node, tree);
+SAME_PLACE(drm_gpuva, rb.entry, order);
+SAME_PLACE(drm_gpuva, rb.__skip, skip);
+static_assert(offsetof(struct drm_gpuva, core) == 0);
+static_assert(offsetof(struct drm_gpuva, vm) == sizeof(struct dsvm_va));
+
+SAME_PLACE(drm_gpuvm, mm_start, mm_start);
+SAME_PLACE(drm_gpuvm, mm_range, mm_range);
+SAME_PLACE(drm_gpuvm, rb.tree, tree);
+SAME_PLACE(drm_gpuvm, rb.list, order);
+SAME_PLACE(drm_gpuvm, __kernel_va, kernel);
+SAME_PLACE(drm_gpuvm, __bind, bind);
+static_assert(offsetof(struct drm_gpuvm, core) == 0);
+static_assert(offsetof(struct drm_gpuvm, name) == sizeof(struct dsvm_va_space));
+
+SAME_SIZE(struct drm_gpuva_op_map, struct dsvm_va_map);
+SAME_FIELD(drm_gpuva_op_map, flags, dsvm_va_map, flags);
+SAME_FIELD(drm_gpuva_op_map, __state, dsvm_va_map, state);
+SAME_FIELD(drm_gpuva_op_map, va.addr, dsvm_va_map, addr);
+SAME_FIELD(drm_gpuva_op_map, va.range, dsvm_va_map, range);
+SAME_FIELD(drm_gpuva_op_map, gem.offset, dsvm_va_map, offset);
+SAME_FIELD(drm_gpuva_op_map, gem.obj, dsvm_va_map, obj);
+SAME_FIELD(drm_gpuva_op_map, gem.repeat_offset, dsvm_va_map, repeat_offset);
+SAME_FIELD(drm_gpuva_op_map, gem.repeat_range, dsvm_va_map, repeat_range);
+static_assert(offsetof(struct drm_gpuvm_map_req, map) == 0);
+
+SAME_SIZE(struct drm_gpuva_op_unmap, struct dsvm_va_op_unmap);
+SAME_FIELD(drm_gpuva_op_unmap, va, dsvm_va_op_unmap, va);
+SAME_FIELD(drm_gpuva_op_unmap, keep, dsvm_va_op_unmap, keep);
+SAME_SIZE(bool, dsvm_bool);
+
+SAME_SIZE(struct drm_gpuva_op_remap, struct dsvm_va_op_remap);
+SAME_FIELD(drm_gpuva_op_remap, prev, dsvm_va_op_remap, prev);
+SAME_FIELD(drm_gpuva_op_remap, next, dsvm_va_op_remap, next);
+SAME_FIELD(drm_gpuva_op_remap, unmap, dsvm_va_op_remap, unmap);
+
+static_assert(DSVM_VA_OP_MAP == (int)DRM_GPUVA_OP_MAP);
+static_assert(DSVM_VA_OP_REMAP == (int)DRM_GPUVA_OP_REMAP);
+static_assert(DSVM_VA_OP_UNMAP == (int)DRM_GPUVA_OP_UNMAP);
+static_assert(DSVM_VA_OP_PREFETCH == (int)DRM_GPUVA_OP_PREFETCH);
+static_assert(DSVM_VA_OP_DRIVER == (int)DRM_GPUVA_OP_DRIVER);
+SAME_SIZE(enum drm_gpuva_op_type, enum dsvm_va_op_type);
+
+SAME_SIZE(struct drm_gpuva_op, struct dsvm_va_op);
+SAME_FIELD(drm_gpuva_op, entry, dsvm_va_op, entry);
+SAME_FIELD(drm_gpuva_op, op, dsvm_va_op, type);
+SAME_FIELD(drm_gpuva_op, map, dsvm_va_op, map);
+SAME_FIELD(drm_gpuva_op, remap, dsvm_va_op, remap);
+SAME_FIELD(drm_gpuva_op, unmap, dsvm_va_op, unmap);
+SAME_FIELD(drm_gpuva_op, prefetch.va, dsvm_va_op, prefetch.va);
+SAME_FIELD(drm_gpuva_op, __parts.prev, dsvm_va_op, prev);
+SAME_FIELD(drm_gpuva_op, __parts.next, dsvm_va_op, next);
+SAME_FIELD(drm_gpuva_op, __parts.unmap, dsvm_va_op, gone);
+
+SAME_PLACE(drm_svm_bind_op, base, base);
+SAME_PLACE(drm_svm_bind_op, va, va);
+SAME_PLACE(drm_svm_bind_op, prev, prev);
+SAME_PLACE(drm_svm_bind_op, next, next);
+SAME_PLACE(drm_svm_bind_op, vm_bo, vm_bo);
+SAME_PLACE(drm_svm_bind_op, addr, addr);
+SAME_PLACE(drm_svm_bind_op, range, range);
+SAME_PLACE(drm_svm_bind_op, tag, tag);
+SAME_PLACE(drm_svm_bind_op, request, request);
+SAME_PLACE(drm_svm_bind_op, __bo_state, bo_state);
+static_assert(offsetof(struct drm_svm_bind_op, core) == 0);
+/* The driver's own part is behind it. */
+SAME_SIZE(struct drm_svm_bind_op, struct dsvm_bind_op);
+
+SAME_SIZE(struct drm_svm_remap_pieces, struct dsvm_va_pieces);
+SAME_FIELD(drm_svm_remap_pieces, prev_addr, dsvm_va_pieces, prev_addr);
+SAME_FIELD(drm_svm_remap_pieces, prev_range, dsvm_va_pieces, prev_range);
+SAME_FIELD(drm_svm_remap_pieces, zap_addr, dsvm_va_pieces, zap_addr);
+SAME_FIELD(drm_svm_remap_pieces, zap_range, dsvm_va_pieces, zap_range);
+SAME_FIELD(drm_svm_remap_pieces, next_addr, dsvm_va_pieces, next_addr);
+SAME_FIELD(drm_svm_remap_pieces, next_range, dsvm_va_pieces, next_range);

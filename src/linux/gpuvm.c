@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * drm/drm_gpuvm.h: spaces and mappings. Hands on to the core (drm_svm/va.h).
+ */
+#include <linux/export.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_gpuvm.h>
+#include <drm/drm_print.h>
+
+#include "gpuvm_internal.h"
+#include "trace.h"
+
+static void resv_object_free(struct drm_gem_object *obj)
+{
+	drm_gem_object_release(obj);
+	kfree(obj);
+}
+
+static const struct drm_gem_object_funcs resv_object_funcs = {
+	.free = resv_object_free,
+};
+
+/**
+ * drm_gpuvm_resv_object_alloc() - Makes an object that is nothing but a dma_resv
+ * @drm: the device
+ *
+ * For drm_gpuvm_init(). Objects local to the VM share its dma_resv.
+ *
+ * Context: May sleep.
+ *
+ * Return: the object, with a reference for the caller; NULL if there is no memory.
+ */
+struct drm_gem_object *
+drm_gpuvm_resv_object_alloc(struct drm_device *drm)
+{
+	struct drm_gem_object *obj = kzalloc(sizeof(*obj), GFP_KERNEL_ACCOUNT);
+
+	if (!obj)
+		return NULL;
+
+	obj->funcs = &resv_object_funcs;
+	drm_gem_private_object_init(drm, obj, 0);
+	return obj;
+}
+EXPORT_SYMBOL_GPL(drm_gpuvm_resv_object_alloc);
+
+/**
+ * drm_gpuvm_init() - Sets up an address space
+ * @gpuvm: the space, embedded in the driver's VM
+ * @name: for messages; has to stay. Or NULL
+ * @flags: DRM_GPUVM_*
+ * @drm: the device
+ * @r_obj: the object whose dma_resv is the VM's; see drm_gpuvm_resv_object_alloc()
+ * @start_offset: first unit of the space
+ * @range: how many
+ * @reserve_offset: first unit of what is reserved for the kernel
+ * @reserve_range: how many; 0: nothing is
+ * @ops: the driver's callbacks; has to stay
+ *
+ * Takes references to @drm and @r_obj. The caller has the first reference to
+ * the space: drm_gpuvm_put().
+ *
+ * A span that reaches beyond 2^64 is a bug of the driver's and is reported.
+ * There is nothing valid in the space then, and nothing reserved.
+ *
+ * Context: Any.
+ */
+void drm_gpuvm_init(struct drm_gpuvm *gpuvm, const char *name,
+		    enum drm_gpuvm_flags flags,
+		    struct drm_device *drm,
+		    struct drm_gem_object *r_obj,
+		    u64 start_offset, u64 range,
+		    u64 reserve_offset, u64 reserve_range,
+		    const struct drm_gpuvm_ops *ops)
+{
+	struct drm_gpuva *kernel = &gpuvm->kernel_alloc_node;
+	int ret;
+
+	gpuvm->name = name ?: "unknown";
+	gpuvm->flags = flags;
+	gpuvm->drm = drm;
+	gpuvm->ops = ops;
+	gpuvm->r_obj = r_obj;
+	kref_init(&gpuvm->kref);
+	INIT_LIST_HEAD(&gpuvm->extobj.list);
+	spin_lock_init(&gpuvm->extobj.lock);
+	INIT_LIST_HEAD(&gpuvm->evict.list);
+	spin_lock_init(&gpuvm->evict.lock);
+	init_llist_head(&gpuvm->bo_defer);
+
+	drm_dev_get(drm);
+	drm_gem_object_get(r_obj);
+
+	*kernel = (struct drm_gpuva) {
+		.va = { .addr = reserve_offset, .range = reserve_range },
+		.vm = gpuvm,
+	};
+	ret = dsvm_va_space_init(&gpuvm->core, start_offset, range, &kernel->core);
+	if (drm_WARN(drm, ret, "GPU VA space %s reaches beyond 2^64\n", gpuvm->name))
+		kernel->va.range = 0;
+}
+EXPORT_SYMBOL_GPL(drm_gpuvm_init);
+
+static void gpuvm_release(struct kref *kref)
+{
+	struct drm_gpuvm *gpuvm = container_of(kref, struct drm_gpuvm, kref);
+	struct drm_device *drm = gpuvm->drm;
+
+	drm_WARN(drm, !dsvm_va_space_fini(&gpuvm->core),
+		 "GPU VA space %s ends with mappings in it\n", gpuvm->name);
+	drm_WARN(drm, !list_empty(&gpuvm->extobj.list),
+		 "GPU VA space %s ends with external objects\n", gpuvm->name);
+	drm_WARN(drm, !list_empty(&gpuvm->evict.list),
+		 "GPU VA space %s ends with evicted objects\n", gpuvm->name);
+	drm_WARN(drm, !llist_empty(&gpuvm->bo_defer),
+		 "GPU VA space %s ends before drm_gpuvm_bo_deferred_cleanup()\n", gpuvm->name);
+
+	/* The dump in debugfs says that there is nothing any more. */
+	gpuvm->name = NULL;
+	drm_gem_object_put(gpuvm->r_obj);
+
+	if (!drm_WARN_ON(drm, !gpuvm->ops || !gpuvm->ops->vm_free))
+		gpuvm->ops->vm_free(gpuvm);
+	drm_dev_put(drm);
+}
+
+/**
+ * drm_gpuvm_put() - Drops a reference to a space
+ * @gpuvm: the space, or NULL
+ *
+ * The last one ends the space and frees the VM: &drm_gpuvm_ops.vm_free.
+ *
+ * Context: Any, if the caller knows that there are other references. The last
+ * put may sleep: it calls the driver and drops references to the device and to
+ * the object that has the VM's dma_resv, which is not to be locked.
+ */
+void drm_gpuvm_put(struct drm_gpuvm *gpuvm)
+{
+	if (gpuvm)
+		kref_put(&gpuvm->kref, gpuvm_release);
+}
+EXPORT_SYMBOL_GPL(drm_gpuvm_put);
+
+/**
+ * drm_gpuvm_range_valid() - Whether something may be mapped at a span
+ * @gpuvm: the space
+ * @addr: first unit
+ * @range: how many
+ *
+ * What is mapped there already does not matter.
+ *
+ * Context: Any.
+ *
+ * Return: whether the span is not empty, inside the space, and clear of what is
+ * reserved for the kernel.
+ */
+bool drm_gpuvm_range_valid(struct drm_gpuvm *gpuvm, u64 addr, u64 range)
+{
+	return dsvm_va_range_valid(&gpuvm->core, addr, range);
+}
+EXPORT_SYMBOL_GPL(drm_gpuvm_range_valid);
+
+/**
+ * drm_gpuvm_interval_empty() - Whether nothing is mapped in a span
+ * @gpuvm: the space
+ * @addr: first unit
+ * @range: how many
+ *
+ * What is reserved for the kernel counts as mapped.
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: whether it is.
+ */
+bool drm_gpuvm_interval_empty(struct drm_gpuvm *gpuvm, u64 addr, u64 range)
+{
+	return !dsvm_va_find_first(&gpuvm->core, addr, range);
+}
+EXPORT_SYMBOL_GPL(drm_gpuvm_interval_empty);
+
+void dsvm_gpuva_inserted(struct drm_gpuvm *gpuvm, struct drm_gpuva *va)
+{
+	va->vm = drm_gpuvm_get(gpuvm);
+	trace_gpuva_insert(va);
+}
+
+void dsvm_gpuva_removed(struct drm_gpuva *va)
+{
+	trace_gpuva_remove(va);
+	/* The mapping still says where it was: drivers look at that to free it. */
+	drm_gpuvm_put(va->vm);
+}
+
+/**
+ * drm_gpuva_insert() - Puts a mapping into a space
+ * @gpuvm: the space
+ * @va: the mapping, in no space; its place and what it shows are filled in
+ *
+ * The mapping has a reference to the space from now on.
+ *
+ * Context: The VM lock, for writing. Allocates nothing and does not sleep.
+ *
+ * Return: 0; -EINVAL: see drm_gpuvm_range_valid(); -EEXIST: there is a mapping
+ * in the way; -EBUSY: a bind transaction is open.
+ */
+int drm_gpuva_insert(struct drm_gpuvm *gpuvm, struct drm_gpuva *va)
+{
+	int ret = dsvm_va_insert(&gpuvm->core, &va->core);
+
+	if (ret)
+		return ret;
+
+	dsvm_gpuva_inserted(gpuvm, va);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_insert);
+
+static bool take_out(struct drm_gpuva *va)
+{
+	if (!dsvm_va_remove(&va->vm->core, &va->core))
+		return false;
+
+	dsvm_gpuva_removed(va);
+	return true;
+}
+
+/**
+ * drm_gpuva_remove() - Takes a mapping out of its space
+ * @va: the mapping
+ *
+ * And drops its reference to the space. The kernel's own mapping does not go,
+ * and no other one as long as a bind transaction is open: that is reported, and
+ * nothing happens.
+ *
+ * Context: The VM lock, for writing. Allocates nothing, and does not sleep if
+ * the caller has a reference to the space.
+ */
+void drm_gpuva_remove(struct drm_gpuva *va)
+{
+	take_out(va);
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_remove);
+
+/**
+ * drm_gpuva_find_first() - The first mapping that overlaps a span
+ * @gpuvm: the space
+ * @addr: first unit
+ * @range: how many
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the mapping, which may be the kernel's; or NULL.
+ */
+struct drm_gpuva *
+drm_gpuva_find_first(struct drm_gpuvm *gpuvm,
+		     u64 addr, u64 range)
+{
+	return to_gpuva(dsvm_va_find_first(&gpuvm->core, addr, range));
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_find_first);
+
+/**
+ * drm_gpuva_find() - The mapping of exactly a span
+ * @gpuvm: the space
+ * @addr: first unit
+ * @range: how many
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the mapping, or NULL.
+ */
+struct drm_gpuva *
+drm_gpuva_find(struct drm_gpuvm *gpuvm,
+	       u64 addr, u64 range)
+{
+	return to_gpuva(dsvm_va_find(&gpuvm->core, addr, range));
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_find);
+
+/**
+ * drm_gpuva_find_prev() - The mapping in front of an address
+ * @gpuvm: the space
+ * @start: the address
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the mapping that has the unit before @start; NULL if there is none.
+ */
+struct drm_gpuva *
+drm_gpuva_find_prev(struct drm_gpuvm *gpuvm, u64 start)
+{
+	return to_gpuva(dsvm_va_find_prev(&gpuvm->core, start));
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_find_prev);
+
+/**
+ * drm_gpuva_find_next() - The mapping behind an address
+ * @gpuvm: the space
+ * @end: the address, one past what it is next to
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the mapping that has the unit at @end; NULL if there is none.
+ */
+struct drm_gpuva *
+drm_gpuva_find_next(struct drm_gpuvm *gpuvm, u64 end)
+{
+	return to_gpuva(dsvm_va_find_next(&gpuvm->core, end));
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_find_next);
+
+/* A step that cannot be done is a bug of who asks for it, so it is reported. */
+static void insert_piece(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
+			 const struct drm_gpuva_op_map *op)
+{
+	int ret;
+
+	drm_gpuva_init_from_op(va, op);
+	ret = drm_gpuva_insert(gpuvm, va);
+	drm_WARN(gpuvm->drm, ret, "GPU VA space %s cannot map %llu units at 0x%llx: %d\n",
+		 gpuvm->name, op->va.range, op->va.addr, ret);
+}
+
+/**
+ * drm_gpuva_map() - Does a DRM_GPUVA_OP_MAP
+ * @gpuvm: the space
+ * @va: the mapping to fill in and to insert
+ * @op: the step
+ *
+ * If the space has changed since the step was made, so that drm_gpuva_insert()
+ * fails, that is reported, and @va is in no space.
+ *
+ * Context: See drm_gpuva_insert().
+ */
+void drm_gpuva_map(struct drm_gpuvm *gpuvm,
+		   struct drm_gpuva *va,
+		   const struct drm_gpuva_op_map *op)
+{
+	insert_piece(gpuvm, va, op);
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_map);
+
+/**
+ * drm_gpuva_remap() - Does a DRM_GPUVA_OP_REMAP
+ * @prev: the mapping to fill in and to insert for the front, if @op has one
+ * @next: the mapping to fill in and to insert for the back, if @op has one
+ * @op: the step
+ *
+ * Takes the mapping that is cut out, and puts in what remains of it. That lies
+ * where the mapping was, so nothing can be in the way: only if the mapping may
+ * not be removed nothing happens, which is reported.
+ *
+ * Context: See drm_gpuva_insert().
+ */
+void drm_gpuva_remap(struct drm_gpuva *prev,
+		     struct drm_gpuva *next,
+		     const struct drm_gpuva_op_remap *op)
+{
+	struct drm_gpuva *va = op->unmap->va;
+	struct drm_gpuvm *gpuvm = va->vm;
+
+	if (!take_out(va))
+		return;
+	if (op->prev)
+		insert_piece(gpuvm, prev, op->prev);
+	if (op->next)
+		insert_piece(gpuvm, next, op->next);
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_remap);
+
+/**
+ * drm_gpuva_unmap() - Does a DRM_GPUVA_OP_UNMAP
+ * @op: the step
+ *
+ * Context: See drm_gpuva_remove().
+ */
+void drm_gpuva_unmap(const struct drm_gpuva_op_unmap *op)
+{
+	drm_gpuva_remove(op->va);
+}
+EXPORT_SYMBOL_GPL(drm_gpuva_unmap);
