@@ -78,7 +78,8 @@ struct drm_svm_bind;
  * @va: DRM_GPUVA_OP_MAP: the mapping that it makes, from prepare on
  * @prev: DRM_GPUVA_OP_REMAP: what is made of @base.remap.prev, from prepare on
  * @next: DRM_GPUVA_OP_REMAP: what is made of @base.remap.next, from prepare on
- * @vm_bo: DRM_GPUVA_OP_MAP with an object: from prepare to commit
+ * @vm_bo: DRM_GPUVA_OP_MAP with an object: from prepare to commit, which makes
+ *	it that of @va
  * @addr: first unit of what was asked for; a map that has merged is wider
  * @range: how many
  * @tag: what the request was given
