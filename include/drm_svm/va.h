@@ -168,7 +168,7 @@ int dsvm_va_ops_map(struct dsvm_va_space *space, const struct dsvm_va_map *reque
 		    struct dsvm_link *list);
 int dsvm_va_ops_unmap(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range,
 		      const struct dsvm_va_op_memory *memory, struct dsvm_link *list);
-/* One PREFETCH for each mapping that overlaps the span. -EINVAL: the span is empty or wraps. */
+/* One PREFETCH for each mapping but the kernel's in the span. -EINVAL: it is empty or wraps. */
 int dsvm_va_ops_prefetch(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range,
 			 const struct dsvm_va_op_memory *memory, struct dsvm_link *list);
 /* One UNMAP for each mapping on @mappings, a list through dsvm_va.bo_entry. */

@@ -74,6 +74,16 @@ static struct drm_gpuvm_bo *get_next_evicted(struct drm_gpuvm *gpuvm, struct drm
 	return NULL;
 }
 
+/* An object that leaves the list and comes back meanwhile is met twice. */
+static int lock_extobj(struct drm_exec *exec, struct drm_gem_object *obj, unsigned int num_fences)
+{
+	int ret = lock_obj(exec, obj, num_fences);
+
+	if (ret != -EALREADY)
+		return ret;
+	return num_fences ? dma_resv_reserve_fences(obj->resv, num_fences) : 0;
+}
+
 /*
  * Where the VM's dma_resv protects the list of evicted objects, it learns here
  * of external ones. It is held, and so @vm_bo is still there.
@@ -95,7 +105,8 @@ static void note_evicted(struct drm_gpuvm_bo *vm_bo)
  * Objects local to the VM share its dma_resv: drm_gpuvm_prepare_vm().
  *
  * Safe against external objects that come and go meanwhile, and against itself.
- * Without an outer lock, one that comes meanwhile may be locked or not.
+ * Without an outer lock, one that comes meanwhile may be locked or not. One that
+ * is locked already counts as locked, with or without DRM_EXEC_IGNORE_DUPLICATES.
  *
  * Context: In a drm_exec_until_all_locked() loop. The VM's dma_resv with
  * DRM_GPUVM_RESV_PROTECTED.
@@ -119,7 +130,7 @@ int drm_gpuvm_prepare_objects(struct drm_gpuvm *gpuvm,
 		drm_gem_object_get(obj);
 		vm_list_unlock(gpuvm, &gpuvm->extobj.lock);
 
-		ret = lock_obj(exec, obj, num_fences);
+		ret = lock_extobj(exec, obj, num_fences);
 		if (!ret && drm_gpuvm_resv_protected(gpuvm))
 			note_evicted(vm_bo);
 		drm_gem_object_put(obj);

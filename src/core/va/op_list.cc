@@ -77,6 +77,9 @@ Status list_prefetch(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op
 	     va = view.next(*va, span.value())) {
 		dsvm_va_op step{};
 
+		// No driver's mapping is around that one.
+		if (va == space.kernel)
+			continue;
 		step.type = DSVM_VA_OP_PREFETCH;
 		step.prefetch.va = va;
 		DSVM_TRY(ops.add(step));
