@@ -14,7 +14,9 @@ struct dsvm_bind_op;
 /* A mapping as it will be; in the transaction's own tree until it is replaced or committed. */
 struct dsvm_bind_va {
 	struct dsvm_va va;
-	struct dsvm_bind_op *maker; /* the step that makes it; immutable */
+	/* What it is, or what it is a remnant of: one of the two; immutable. */
+	struct dsvm_va *origin; /* a mapping in the space */
+	struct dsvm_bind_op *maker; /* the MAP that makes it */
 	struct dsvm_va *object; /* the driver's, from prepare on */
 };
 
@@ -38,7 +40,11 @@ struct dsvm_bind_op {
 
 /* What the core asks of the shim. None may touch the space. */
 struct dsvm_bind_env {
-	/* A reference to a request's object while it is queued; NULL objects are not shown. */
+	/*
+	 * A reference to an object: of a MAP, from the request on; of a mapping
+	 * that goes, from the commit on; both to the end. Never NULL. obj_get in
+	 * any context.
+	 */
 	void (*obj_get)(struct dsvm_bind *bind, struct dsvm_os_obj *obj);
 	void (*obj_put)(struct dsvm_bind *bind, struct dsvm_os_obj *obj);
 	/* Whether an existing mapping (@va), or one that @maker makes, may merge with a request. */
@@ -55,7 +61,10 @@ struct dsvm_bind_env {
 	/* The driver's own. May sleep. */
 	int (*prepare)(struct dsvm_bind *bind, struct dsvm_bind_op *op);
 	void (*unprepare)(struct dsvm_bind *bind, struct dsvm_bind_op *op);
-	/* @va has been put into the tree; link it like @like, or to op->vm_bo if that is NULL. */
+	/*
+	 * @va has been put into the tree. Link it: like @like, of which it is a
+	 * remnant, with DSVM_VA_INVALIDATED as that has it; or to op->vm_bo.
+	 */
 	void (*inserted)(struct dsvm_bind *bind, struct dsvm_bind_op *op, struct dsvm_va *va,
 			 struct dsvm_va *like);
 	/* @va has been taken out of the tree; unlink it. It is destroyed at the end. */

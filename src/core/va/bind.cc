@@ -78,6 +78,25 @@ dsvm_va *shown_subject(const dsvm_va_op &op)
 	return nullptr;
 }
 
+// Page-table entries of `gone` may have gone, or come back, since the step was planned: what
+// remains of it says what it says now.
+void inherit_validity(dsvm_va &remnant, const dsvm_va &gone)
+{
+	remnant.map.flags =
+		(remnant.map.flags & ~DSVM_VA_INVALIDATED) | (gone.map.flags & DSVM_VA_INVALIDATED);
+}
+
+// The same for whether the entries may stay. Once they may not, they never may again.
+void drop_stale_keep(dsvm_bind_op &op, const dsvm_va &gone)
+{
+	if ((gone.map.flags & DSVM_VA_INVALIDATED) == 0)
+		return;
+	if (op.base.type == DSVM_VA_OP_REMAP)
+		op.base.gone.keep = false;
+	else
+		op.base.unmap.keep = false;
+}
+
 dsvm_va &va_of(dsvm_link *link)
 {
 	return *container_of(link, &dsvm_va::order);
@@ -212,14 +231,10 @@ bool Bind::merges(dsvm_va *neighbour, const dsvm_va_map &request, void *tag)
 		return false;
 
 	// What remains of a mapping is, to the driver, still that mapping.
-	dsvm_bind_op *maker = nullptr;
-	while (is_planned(*neighbour)) {
-		maker = planned_of(*neighbour).maker;
-		if (maker->base.type == DSVM_VA_OP_MAP)
-			return bind_.env->can_merge(&bind_, nullptr, maker, &request, tag);
-		neighbour = maker->subject;
-	}
-	return bind_.env->can_merge(&bind_, neighbour, nullptr, &request, tag);
+	if (!is_planned(*neighbour))
+		return bind_.env->can_merge(&bind_, neighbour, nullptr, &request, tag);
+	const dsvm_bind_va &made = planned_of(*neighbour);
+	return bind_.env->can_merge(&bind_, made.origin, made.maker, &request, tag);
 }
 
 dsvm_va_map Bind::widened(const dsvm_va_map &request, void *tag)
@@ -309,7 +324,8 @@ dsvm_bind_op *Bind::driver(u64 addr, u64 range, void *tag)
 
 Expected<dsvm_bind_op *> Bind::allocate()
 {
-	const u64 bytes = DSVM_TRY(align_up(sizeof(dsvm_bind_op) + bind_.room, sizeof(u64)));
+	const u64 size = DSVM_TRY(checked_add(sizeof(dsvm_bind_op), bind_.room));
+	const u64 bytes = DSVM_TRY(align_up(size, sizeof(u64)));
 	const bool fits = bytes <= bind_.buffer_size - bind_.buffer_used;
 	void *memory = nullptr;
 
@@ -340,7 +356,14 @@ void Bind::release(dsvm_bind_op &op)
 
 void Bind::plan(dsvm_bind_op &op, dsvm_bind_va &made, const dsvm_va_map &map)
 {
-	made.maker = &op;
+	if (op.subject == nullptr) {
+		made.maker = &op;
+	} else if (is_planned(*op.subject)) {
+		made.origin = planned_of(*op.subject).origin;
+		made.maker = planned_of(*op.subject).maker;
+	} else {
+		made.origin = op.subject;
+	}
 	made.va.map = map;
 	made.va.map.state = DSVM_VA_PLANNED;
 	static_cast<void>(DSVM_VERIFY(planned().insert(made.va).is_ok()));
@@ -380,7 +403,7 @@ void Bind::undo_last()
 
 	ops().remove(op.base);
 	for (dsvm_bind_va &made : op.made) {
-		if (made.maker != nullptr)
+		if (is_planned(made.va))
 			planned().remove(made.va);
 	}
 	if (removes(op)) {
@@ -398,6 +421,8 @@ void Bind::undo_last()
 // that are gone now, so those that stay begin anew.
 void Bind::undo_from(dsvm_link *mark)
 {
+	if (bind_.ops.prev == mark)
+		return;
 	while (bind_.ops.prev != mark)
 		undo_last();
 	for (dsvm_va_op &base : ops()) {
@@ -414,13 +439,15 @@ Status Bind::make_object(dsvm_bind_op &op, u32 index, dsvm_va *&out)
 {
 	dsvm_bind_va &made = op.made[index];
 
-	if (made.maker == nullptr)
+	if (!is_planned(made.va))
 		return Status::ok();
 	out = bind_.env->va_create(&bind_, &op);
 	if (out == nullptr)
 		return kNoMemory;
 	out->map = made.va.map;
 	out->map.state = 0;
+	if (removes(op))
+		inherit_validity(*out, *subject_object(op));
 	made.object = out;
 	return Status::ok();
 }
@@ -430,6 +457,8 @@ Status Bind::prepare_op(dsvm_bind_op &op)
 	const bool maps = op.base.type == DSVM_VA_OP_MAP;
 
 	set_subject(op, subject_object(op));
+	if (removes(op))
+		drop_stale_keep(op, *subject_object(op));
 	DSVM_TRY(make_object(op, 0, maps ? op.va : op.prev));
 	DSVM_TRY(make_object(op, 1, op.next));
 	if (holds_object(op)) {
@@ -486,10 +515,6 @@ void Bind::insert(dsvm_bind_op &op, dsvm_va *va, dsvm_va *like)
 {
 	if (va == nullptr)
 		return;
-	// It may have been evicted, or come back, since the step was planned.
-	if (like != nullptr)
-		va->map.flags = (va->map.flags & ~DSVM_VA_INVALIDATED) |
-				(like->map.flags & DSVM_VA_INVALIDATED);
 	static_cast<void>(DSVM_VERIFY(space().tree().insert(*va).is_ok()));
 	bind_.env->inserted(&bind_, &op, va, like);
 }
@@ -498,8 +523,13 @@ void Bind::commit_op(dsvm_bind_op &op)
 {
 	dsvm_va *const gone = removes(op) ? subject_object(op) : nullptr;
 
-	if (gone != nullptr)
+	if (gone != nullptr) {
+		drop_stale_keep(op, *gone);
 		space().tree().remove(*gone);
+		// Whatever keeps it goes with the link; the GPU may use it to the end.
+		if (gone->map.obj != nullptr)
+			bind_.env->obj_get(&bind_, gone->map.obj);
+	}
 	insert(op, op.va, nullptr);
 	insert(op, op.prev, gone);
 	insert(op, op.next, gone);
@@ -527,8 +557,14 @@ void Bind::finish()
 	for (dsvm_va_op &base : ops()) {
 		dsvm_bind_op &op = op_of(base);
 
-		if (removes(op))
-			bind_.env->va_destroy(&bind_, subject_object(op));
+		if (removes(op)) {
+			dsvm_va *const gone = subject_object(op);
+			dsvm_os_obj *const obj = gone->map.obj;
+
+			bind_.env->va_destroy(&bind_, gone);
+			if (obj != nullptr)
+				bind_.env->obj_put(&bind_, obj);
+		}
 		if (holds_object(op))
 			bind_.env->obj_put(&bind_, op.base.map.obj);
 	}
