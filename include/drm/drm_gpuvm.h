@@ -368,8 +368,11 @@ static inline bool drm_gpuvm_is_extobj(struct drm_gpuvm *gpuvm,
 /*
  * Where an object's list of drm_gpuvm_bo is, and the lock that protects it with
  * DRM_GPUVM_IMMEDIATE_MODE. Newer kernels have both in &struct drm_gem_object.
- * On older ones, 6.12 among them, the list is this library's, and walked with
- * the macros below; the lock is shared with other objects: hold one at a time.
+ * On older ones, 6.12 among them, the lock is shared with other objects: hold
+ * one at a time. The list is @gpuva.list of the object where the kernel has
+ * that and the device DRIVER_GEM_GPUVA; else it is this library's. So walk it
+ * with the macros below, and where mainline 7.3 lets a driver look at
+ * obj->gpuva.list, look at drm_svm_gem_gpuva_list(obj).
  */
 #if defined(drm_gem_for_each_gpuvm_bo) && !defined(drm_gem_gpuva_set_lock)
 #define drm_svm_gem_gpuva_list(obj__) (&(obj__)->gpuva.list)

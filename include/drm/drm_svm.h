@@ -45,8 +45,10 @@ int drm_svm_residency(struct mm_struct *mm, void *owner,
  *	drm_svm_bind_begin(bind, gpuvm, &ops, priv);
  *	for each request:
  *		drm_svm_bind_map() / _unmap() / _prefetch();
- *	drm_exec_until_all_locked(exec)
- *		drm_svm_bind_lock(bind, exec, num_fences);
+ *	drm_exec_until_all_locked(exec) {	(not in immediate mode)
+ *		err = drm_svm_bind_lock(bind, exec, num_fences);
+ *		drm_exec_retry_on_contention(exec);
+ *	}
  *	drm_svm_bind_prepare(bind);
  *	drm_svm_bind_commit(bind);
  *	unlock
@@ -54,6 +56,15 @@ int drm_svm_residency(struct mm_struct *mm, void *owner,
  *	drm_svm_bind_finish(bind);
  *
  * If anything fails on the way to drm_svm_bind_commit(): drm_svm_bind_abort().
+ *
+ * Between the commit and drm_svm_bind_finish() the mappings that are gone are
+ * still there for whoever writes the entries, and so are their objects. What a
+ * step has made is the space's from the commit on: a later transaction may take
+ * it away, and free it.
+ *
+ * @keep of a step is as of drm_svm_bind_prepare(), and looked at again in the
+ * commit: entries that an eviction has taken meanwhile cannot stay. A map that
+ * has merged with such a mapping has to write all of its entries.
  *
  * A request sees the space as it will be after the requests before it. The
  * space itself does not change before the commit, so whoever only looks at it
@@ -73,8 +84,8 @@ struct drm_svm_bind;
  * @core: the library's view
  * @base: the step, for drm_gpuva_for_each_op() and the like. @base.unmap.va
  *	(and of a remap, and of a prefetch) is the driver's own mapping from
- *	&drm_svm_bind_ops.prepare on; before that it may be one that the
- *	library plans
+ *	&drm_svm_bind_ops.prepare on, though perhaps not in the space yet, nor
+ *	linked; before that it may be one that the library plans
  * @va: DRM_GPUVA_OP_MAP: the mapping that it makes, from prepare on
  * @prev: DRM_GPUVA_OP_REMAP: what is made of @base.remap.prev, from prepare on
  * @next: DRM_GPUVA_OP_REMAP: what is made of @base.remap.next, from prepare on
@@ -132,8 +143,8 @@ struct drm_svm_bind_ops {
 	/**
 	 * @can_merge: Whether a mapping and a request beside it may become one
 	 * mapping. They show the same object contiguously, with equal flags.
-	 * The mapping is @va; or NULL, and what the step @maker is going to
-	 * make. Optional: without it nothing merges. May not change the
+	 * The mapping is @va, or a part of it; or @va is NULL, and it is what
+	 * the step @maker is going to make, or a part of that. Optional: without it nothing merges. May not change the
 	 * transaction.
 	 *
 	 * Return: whether they may.

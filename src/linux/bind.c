@@ -7,6 +7,8 @@
  *  - to the space, from begin to the end;
  *  - to the object of each MAP, from its request to the end: it outlives the
  *    locks in it;
+ *  - to the object of each mapping that goes, from the commit to the end: the
+ *    GPU may use it as long;
  *  - to the drm_gpuvm_bo of each MAP, from prepare on; in commit it becomes that
  *    of the mapping.
  */
@@ -60,7 +62,12 @@ static struct dsvm_va *va_create(struct dsvm_bind *core, struct dsvm_bind_op *co
 
 	va = bind->driver->va_alloc ? bind->driver->va_alloc(bind, to_bind_op(core_op)) :
 	     kzalloc(sizeof(*va), GFP_KERNEL_ACCOUNT);
-	return va ? &va->core : NULL;
+	if (!va)
+		return NULL;
+
+	/* A later step shows it to the driver, before it is in the space. */
+	va->vm = bind->vm;
+	return &va->core;
 }
 
 static void va_destroy(struct dsvm_bind *core, struct dsvm_va *va)
@@ -101,20 +108,11 @@ static void bo_release(struct dsvm_bind *core, struct dsvm_bind_op *core_op)
 {
 	struct drm_svm_bind_op *op = to_bind_op(core_op);
 	struct drm_gpuvm_bo *vm_bo = op->vm_bo;
-	struct mutex *lock = NULL;
 
 	op->vm_bo = NULL;
 	if (op->__bo_state)
 		dsvm_vm_bo_extobj_del(vm_bo);
-
-	/* At once and not deferred, so that nothing is left. The object stays. */
-	if (drm_gpuvm_immediate_mode(vm_bo->vm))
-		lock = drm_svm_gem_gpuva_lock(vm_bo->obj);
-	if (lock)
-		mutex_lock(lock);
-	drm_gpuvm_bo_put(vm_bo);
-	if (lock)
-		mutex_unlock(lock);
+	dsvm_vm_bo_drop(vm_bo);
 }
 
 static int prepare(struct dsvm_bind *core, struct dsvm_bind_op *op)
@@ -132,32 +130,41 @@ static void unprepare(struct dsvm_bind *core, struct dsvm_bind_op *op)
 		bind->driver->unprepare(bind, to_bind_op(op));
 }
 
-static void link_to(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
+/*
+ * Links a mapping to @vm_bo, whose reference it takes over. What remains of
+ * @like says what @like says of its entries: under the lock under which whoever
+ * invalidates them walks the list, so that this one misses nothing.
+ */
+static void adopt(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo, struct drm_gpuva *like)
 {
-	if (drm_gpuvm_immediate_mode(vm_bo->vm)) {
-		mutex_lock(drm_svm_gem_gpuva_lock(vm_bo->obj));
-		drm_gpuva_link(va, vm_bo);
-		mutex_unlock(drm_svm_gem_gpuva_lock(vm_bo->obj));
-	} else {
-		drm_gpuva_link(va, vm_bo);
-	}
+	struct mutex *lock = NULL;
+
+	if (drm_gpuvm_immediate_mode(vm_bo->vm))
+		lock = drm_svm_gem_gpuva_lock(vm_bo->obj);
+	if (lock)
+		mutex_lock(lock);
+	if (like)
+		drm_gpuva_invalidate(va, drm_gpuva_invalidated(like));
+	dsvm_gpuva_adopt(va, vm_bo);
+	if (lock)
+		mutex_unlock(lock);
 }
 
 static void inserted(struct dsvm_bind *core, struct dsvm_bind_op *core_op,
-		     struct dsvm_va *core_va, struct dsvm_va *like)
+		     struct dsvm_va *core_va, struct dsvm_va *core_like)
 {
 	struct drm_svm_bind_op *op = to_bind_op(core_op);
 	struct drm_gpuva *va = to_gpuva(core_va);
+	struct drm_gpuva *like = to_gpuva(core_like);
 
 	dsvm_gpuva_inserted(to_bind(core)->vm, va);
-	if (like && to_gpuva(like)->vm_bo) {
-		link_to(va, to_gpuva(like)->vm_bo);
-	} else if (op->vm_bo) {
-		link_to(va, op->vm_bo);
-		/* The mapping has one of its own, so this is not the last. */
-		drm_gpuvm_bo_put(op->vm_bo);
-		op->vm_bo = NULL;
-	}
+	if (like && like->vm_bo)
+		adopt(va, drm_gpuvm_bo_get(like->vm_bo), like);
+	else if (like)
+		drm_gpuva_invalidate(va, drm_gpuva_invalidated(like));
+	else if (op->vm_bo)
+		adopt(va, op->vm_bo, NULL);
+	op->vm_bo = NULL;
 }
 
 static void removed(struct dsvm_bind *core, struct dsvm_bind_op *op, struct dsvm_va *core_va)
@@ -329,6 +336,10 @@ EXPORT_SYMBOL_GPL(drm_svm_bind_driver_op);
  * Makes mappings and drm_gpuvm_bo, puts external objects on the space's list,
  * and calls &drm_svm_bind_ops.prepare for each step.
  *
+ * Whoever obtains the same objects in the same space meanwhile, in immediate mode
+ * and without the VM lock, may not rely on drm_gpuvm_bo_extobj_add() before the
+ * commit: an abort takes off the list what was put there for this transaction.
+ *
  * Context: The VM lock, in any mode. The dma_resv of each object that is
  * mapped, but not needed in immediate mode; the VM's dma_resv with
  * DRM_GPUVM_RESV_PROTECTED. Sleeps.
@@ -385,7 +396,11 @@ static void end(struct drm_svm_bind *bind)
  * What is committed cannot be undone: that is reported, and nothing happens.
  *
  * Context: The VM lock, in any mode. If it is prepared, the locks of
- * drm_svm_bind_prepare(). Sleeps. Drops references to objects and the space.
+ * drm_svm_bind_prepare(). Sleeps. Drops references to objects and the space, and
+ * may call &drm_gpuvm_ops.vm_bo_free, in immediate mode without the object's
+ * lock. In immediate mode with DRM_GPUVM_RESV_PROTECTED that is left to
+ * drm_gpuvm_bo_deferred_cleanup(), which has to follow. The same goes for a
+ * drm_svm_bind_prepare() that fails.
  */
 void drm_svm_bind_abort(struct drm_svm_bind *bind)
 {

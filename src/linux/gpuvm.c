@@ -149,7 +149,8 @@ EXPORT_SYMBOL_GPL(drm_gpuvm_put);
  * @addr: first unit
  * @range: how many
  *
- * What is mapped there already does not matter.
+ * What is mapped there already does not matter. An empty span is never valid:
+ * mainline lets it pass, and then requests of no size do one thing or another.
  *
  * Context: Any.
  *
@@ -202,8 +203,9 @@ void dsvm_gpuva_removed(struct drm_gpuva *va)
  *
  * Context: The VM lock, for writing. Allocates nothing and does not sleep.
  *
- * Return: 0; -EINVAL: see drm_gpuvm_range_valid(); -EEXIST: there is a mapping
- * in the way; -EBUSY: a bind transaction is open.
+ * Return: 0; -EINVAL: drm_gpuvm_range_valid() is false, or the part of the object
+ * or its window is none; -EEXIST: there is a mapping in the way; -EBUSY: a bind
+ * transaction is open.
  */
 int drm_gpuva_insert(struct drm_gpuvm *gpuvm, struct drm_gpuva *va)
 {

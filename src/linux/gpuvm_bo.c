@@ -93,13 +93,13 @@ drm_gpuvm_bo_create(struct drm_gpuvm *gpuvm,
 {
 	struct drm_gpuvm_bo *vm_bo;
 
+	/* First, because vm_bo_free() gets to see none that is not filled in. */
+	if (compat_gem_gpuva_get(obj))
+		return NULL;
 	vm_bo = gpuvm->ops && gpuvm->ops->vm_bo_alloc ? gpuvm->ops->vm_bo_alloc() :
 		kzalloc(sizeof(*vm_bo), GFP_KERNEL_ACCOUNT);
-	if (!vm_bo)
-		return NULL;
-
-	if (compat_gem_gpuva_get(obj)) {
-		free_vm_bo(gpuvm, vm_bo);
+	if (!vm_bo) {
+		compat_gem_gpuva_put(obj);
 		return NULL;
 	}
 
@@ -225,6 +225,35 @@ bool drm_gpuvm_bo_put_deferred(struct drm_gpuvm_bo *vm_bo)
 	return kref_put_mutex(&vm_bo->kref, unlock_release, drm_svm_gem_gpuva_lock(vm_bo->obj));
 }
 EXPORT_SYMBOL_GPL(drm_gpuvm_bo_put_deferred);
+
+/*
+ * Drops a reference where signalling is no concern, as what is undone of a
+ * transaction: without the object's lock in immediate mode, because the
+ * driver's vm_bo_free() may take it. What that may take where the VM's dma_resv
+ * is held leaves only the cleanup to call it; but the VM's lists are as before.
+ */
+void dsvm_vm_bo_drop(struct drm_gpuvm_bo *vm_bo)
+{
+	struct mutex *lock;
+	bool last;
+
+	if (!drm_gpuvm_immediate_mode(vm_bo->vm)) {
+		drm_gpuvm_bo_put(vm_bo);
+		return;
+	}
+
+	lock = drm_svm_gem_gpuva_lock(vm_bo->obj);
+	mutex_lock(lock);
+	last = kref_put(&vm_bo->kref, zombie_release);
+	mutex_unlock(lock);
+
+	if (last && drm_gpuvm_resv_protected(vm_bo->vm)) {
+		leave_vm_lists(vm_bo);
+		await_cleanup(vm_bo);
+	} else if (last) {
+		destroy(vm_bo);
+	}
+}
 
 /**
  * drm_gpuvm_bo_deferred_cleanup() - Frees what was put in signalling sections
@@ -427,6 +456,14 @@ void drm_gpuvm_bo_evict(struct drm_gpuvm_bo *vm_bo, bool evict)
 }
 EXPORT_SYMBOL_GPL(drm_gpuvm_bo_evict);
 
+/* Under the object's lock; the reference to @vm_bo becomes the mapping's. */
+void dsvm_gpuva_adopt(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
+{
+	drm_gem_gpuva_assert_lock_held(vm_bo->vm, vm_bo->obj);
+	va->vm_bo = vm_bo;
+	list_add_tail(&va->gem.entry, &vm_bo->list.gpuva);
+}
+
 /**
  * drm_gpuva_link() - Puts a mapping on its object's list
  * @va: the mapping; nothing happens if it has no object
@@ -441,13 +478,9 @@ void drm_gpuva_link(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
 	if (!va->gem.obj)
 		return;
 
-	/* Whoever undid it would look into another object or another space. */
-	if (drm_WARN_ON(vm_bo->vm->drm, va->gem.obj != vm_bo->obj || va->vm != vm_bo->vm))
-		return;
-
-	drm_gem_gpuva_assert_lock_held(vm_bo->vm, vm_bo->obj);
-	va->vm_bo = drm_gpuvm_bo_get(vm_bo);
-	list_add_tail(&va->gem.entry, &vm_bo->list.gpuva);
+	/* Without a link the memory would go before its entries. */
+	drm_WARN_ON(vm_bo->vm->drm, va->gem.obj != vm_bo->obj);
+	dsvm_gpuva_adopt(va, drm_gpuvm_bo_get(vm_bo));
 }
 EXPORT_SYMBOL_GPL(drm_gpuva_link);
 
@@ -490,11 +523,11 @@ void drm_gpuva_unlink_defer(struct drm_gpuva *va)
 		return;
 
 	drm_WARN_ON(vm_bo->vm->drm, !drm_gpuvm_immediate_mode(vm_bo->vm));
-	va->vm_bo = NULL;
 
 	lock = drm_svm_gem_gpuva_lock(vm_bo->obj);
 	mutex_lock(lock);
 	list_del_init(&va->gem.entry);
+	va->vm_bo = NULL;
 	last = kref_put(&vm_bo->kref, zombie_release);
 	mutex_unlock(lock);
 

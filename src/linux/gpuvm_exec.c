@@ -60,13 +60,18 @@ static struct drm_gpuvm_bo *next_extobj(struct drm_gpuvm *gpuvm, struct drm_gpuv
 	return NULL;
 }
 
-/* The same, and takes a reference. */
-static struct drm_gpuvm_bo *get_next_evicted(struct drm_gpuvm *gpuvm, struct drm_gpuvm_bo *cursor)
+/*
+ * The same for evicted objects. Where the VM's dma_resv protects the list, it
+ * keeps its members too, and that has to do: a reference taken here could become
+ * the last one, and make a zombie that nobody expects.
+ */
+static struct drm_gpuvm_bo *next_evicted(struct drm_gpuvm *gpuvm, struct drm_gpuvm_bo *cursor)
 {
 	struct drm_gpuvm_bo *vm_bo = cursor;
 
 	list_for_each_entry_continue(vm_bo, &gpuvm->evict.list, list.entry.evict) {
-		if (!kref_get_unless_zero(&vm_bo->kref))
+		if (drm_gpuvm_resv_protected(gpuvm) ? !kref_read(&vm_bo->kref) :
+		    !kref_get_unless_zero(&vm_bo->kref))
 			continue;
 		list_move(&cursor->list.entry.evict, &vm_bo->list.entry.evict);
 		return vm_bo;
@@ -303,6 +308,8 @@ static void forget_validated(struct drm_gpuvm_bo *vm_bo)
 
 static void put_evicted(struct drm_gpuvm_bo *vm_bo)
 {
+	if (drm_gpuvm_resv_protected(vm_bo->vm))
+		return;
 	if (drm_gpuvm_immediate_mode(vm_bo->vm))
 		drm_gpuvm_bo_put_deferred(vm_bo);
 	else
@@ -317,6 +324,8 @@ static void put_evicted(struct drm_gpuvm_bo *vm_bo)
  * Calls &drm_gpuvm_ops.vm_bo_validate for each.
  *
  * Context: The locks. The VM's dma_resv with DRM_GPUVM_RESV_PROTECTED. Sleeps.
+ * In immediate mode without that flag it may drop the last reference to a
+ * drm_gpuvm_bo: drm_gpuvm_bo_deferred_cleanup() has to follow.
  *
  * Return: 0; -EOPNOTSUPP: the driver has no @vm_bo_validate; what that returned.
  */
@@ -332,7 +341,7 @@ int drm_gpuvm_validate(struct drm_gpuvm *gpuvm, struct drm_exec *exec)
 
 	vm_list_lock(gpuvm, &gpuvm->evict.lock);
 	list_add(&cursor.list.entry.evict, &gpuvm->evict.list);
-	while (!ret && (vm_bo = get_next_evicted(gpuvm, &cursor))) {
+	while (!ret && (vm_bo = next_evicted(gpuvm, &cursor))) {
 		vm_list_unlock(gpuvm, &gpuvm->evict.lock);
 
 		ret = ops->vm_bo_validate(vm_bo, exec);

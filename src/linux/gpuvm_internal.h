@@ -69,6 +69,11 @@ void dsvm_gpuva_inserted(struct drm_gpuvm *gpuvm, struct drm_gpuva *va);
 /* It has been taken out; drops the reference. */
 void dsvm_gpuva_removed(struct drm_gpuva *va);
 
+/* drm_gpuva_link() with the caller's reference to @vm_bo. */
+void dsvm_gpuva_adopt(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo);
+/* Drops a reference that a transaction took; the object itself is kept. */
+void dsvm_vm_bo_drop(struct drm_gpuvm_bo *vm_bo);
+
 /* drm_gpuvm_bo_extobj_add(), and whether that has put it on the list. */
 bool dsvm_vm_bo_extobj_add(struct drm_gpuvm_bo *vm_bo);
 /* Takes it off again. */

@@ -349,13 +349,27 @@ static struct dsvm_va_op *op_alloc(void *context)
 
 static struct dsvm_va_op *op_alloc_nowait(void *context)
 {
-	return op_create(context, GFP_NOWAIT);
+	return op_create(context, GFP_NOWAIT | __GFP_NOWARN);
+}
+
+/* What a driver has given a step that it made by itself, as mainline would. */
+static void free_foreign_parts(struct drm_gpuva_op *op)
+{
+	if (op->op != DRM_GPUVA_OP_REMAP)
+		return;
+	if (op->remap.prev != &op->__parts.prev)
+		kfree(op->remap.prev);
+	if (op->remap.next != &op->__parts.next)
+		kfree(op->remap.next);
+	if (op->remap.unmap != &op->__parts.unmap)
+		kfree(op->remap.unmap);
 }
 
 static void op_free(void *context, struct dsvm_va_op *step)
 {
 	const struct drm_gpuvm *gpuvm = context;
 
+	free_foreign_parts(to_gpuva_op(step));
 	if (gpuvm->ops && gpuvm->ops->op_free)
 		gpuvm->ops->op_free(to_gpuva_op(step));
 	else
@@ -528,7 +542,7 @@ drm_gpuvm_bo_unmap_ops_create(struct drm_gpuvm_bo *vm_bo)
 	struct drm_gpuva_ops *ops;
 
 	drm_gem_gpuva_assert_lock_held(vm_bo->vm, vm_bo->obj);
-	ops = ops_alloc(nowait ? GFP_NOWAIT : GFP_KERNEL_ACCOUNT);
+	ops = ops_alloc(nowait ? GFP_NOWAIT | __GFP_NOWARN : GFP_KERNEL_ACCOUNT);
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
 	if (nowait)

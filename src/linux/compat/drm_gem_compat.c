@@ -8,6 +8,8 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
+#include <drm/drm_drv.h>
+
 #include "compat/drm_gem_compat.h"
 
 #ifdef COMPAT_GEM_GPUVA
@@ -29,12 +31,28 @@ static unsigned long key(const struct drm_gem_object *obj)
 	return (unsigned long)obj >> ilog2(sizeof(*obj));
 }
 
+/*
+ * 2026-11: 6.7 gave objects a list, for devices that ask for it, and with it
+ * drm_gem_gpuva_set_lock(). Where it is in use it is the one, because drivers
+ * look at it without asking here.
+ */
+static struct list_head *own_list(struct drm_gem_object *obj)
+{
+#ifdef drm_gem_gpuva_set_lock
+	if (drm_core_check_feature(obj->dev, DRIVER_GEM_GPUVA))
+		return &obj->gpuva.list;
+#endif
+	return NULL;
+}
+
 int compat_gem_gpuva_get(struct drm_gem_object *obj)
 {
-	struct gpuva_list *fresh = kzalloc(sizeof(*fresh), GFP_KERNEL);
-	struct gpuva_list *present;
+	struct gpuva_list *fresh, *present;
 	int ret;
 
+	if (own_list(obj))
+		return 0;
+	fresh = kzalloc(sizeof(*fresh), GFP_KERNEL);
 	if (!fresh)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&fresh->list);
@@ -57,6 +75,8 @@ void compat_gem_gpuva_put(struct drm_gem_object *obj)
 {
 	struct gpuva_list *entry;
 
+	if (own_list(obj))
+		return;
 	xa_lock(&lists);
 	entry = xa_load(&lists, key(obj));
 	if (--entry->count)
@@ -70,8 +90,12 @@ void compat_gem_gpuva_put(struct drm_gem_object *obj)
 
 struct list_head *compat_gem_gpuva_head(struct drm_gem_object *obj)
 {
-	struct gpuva_list *entry = xa_load(&lists, key(obj));
+	struct list_head *own = own_list(obj);
+	struct gpuva_list *entry;
 
+	if (own)
+		return own;
+	entry = xa_load(&lists, key(obj));
 	return &entry->list;
 }
 
@@ -82,9 +106,12 @@ struct list_head *compat_gem_gpuva_head(struct drm_gem_object *obj)
 struct list_head *compat_gem_gpuva_list(struct drm_gem_object *obj)
 {
 	static LIST_HEAD(none);
-	struct list_head *list = &none;
+	struct list_head *list = own_list(obj);
 	struct gpuva_list *entry;
 
+	if (list)
+		return list;
+	list = &none;
 	xa_lock(&lists);
 	entry = xa_load(&lists, key(obj));
 	if (entry && !list_empty(&entry->list))
