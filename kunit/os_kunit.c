@@ -2,8 +2,8 @@
 /*
  * The backend of the cases (kunit/env.h) inside a kernel.
  *
- * The module takes nothing from drm_svm.ko: it carries its own copy of the core
- * and a fake of what the core runs on, so it can be loaded alone.
+ * They take nothing from drm_svm.ko: this module carries a copy of the core and a
+ * fake of what the core runs on. What tests drm_svm.ko itself is kunit/gpuvm_*.c.
  */
 #include <linux/kernel.h>
 #include <linux/mm.h>
