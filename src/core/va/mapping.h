@@ -71,12 +71,19 @@ namespace dsvm {
 // they show the same.
 [[nodiscard]] constexpr bool same_line(const dsvm_va_map &a, const dsvm_va_map &b)
 {
+	const dsvm_va_map &low = a.addr <= b.addr ? a : b;
+	const dsvm_va_map &high = a.addr <= b.addr ? b : a;
+
 	if (a.obj != b.obj || repeats(a) != repeats(b))
 		return false;
-	if (repeats(a) && (a.repeat_offset != b.repeat_offset || a.repeat_range != b.repeat_range))
+	if (repeats(a)) {
+		if (a.repeat_offset != b.repeat_offset || a.repeat_range != b.repeat_range)
+			return false;
+	} else if (high.offset < low.offset) {
+		// An object does not begin again behind the last of 2^64 units.
 		return false;
-	return a.addr <= b.addr ? offset_at(a, b.addr) == b.offset
-				: offset_at(b, a.addr) == a.offset;
+	}
+	return offset_at(low, high.addr) == high.offset;
 }
 
 // Whether a request says something that can be: the part that is not about its place.
