@@ -54,11 +54,20 @@ runs() {
 	result "$name" $status
 }
 
+# builds_and_runs NAME TARGET COMMAND...: a program that is one result.
+builds_and_runs() {
+	local name=$1 target=$2 status=0
+	shift 2
+	builds "$target" && "$@" 2>&1 | sed 's/^\([^#]\)/# \1/' || status=1
+	result "$name" $status
+}
+
 step "Building and running the cases on the host."
 echo "KTAP version 1"
-echo "1..4"
+echo "1..5"
 runs host_sanitized cases "$host/cases" "$@"
 runs host_plain plain "$host/plain/cases" "$@"
+builds_and_runs host_fuzz_smoke smoke "$host/fuzz_va" --runs 3000
 compiles clang_thread_safety clang
 compiles core_headers_self_contained self_contained
 exit "$failed"
