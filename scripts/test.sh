@@ -111,6 +111,15 @@ expected_cases() {
 		awk 'NF { count[$1]++ } END { for (suite in count) print suite, count[suite] }'
 }
 
+# c_suites FLAVOUR: the KUnit suites that are written in C, each a line of
+# kunit/NAME_kunit.c. What is about drm_exec is there where the kernel has that.
+c_suites() {
+	local config
+	config=$("$top/scripts/kernel.sh" dir "$1")/.config
+	sed -n 's/^\t[.]name = "\(dsvm_.*\)",$/\1/p' "$top"/kunit/*_kunit.c |
+		if grep -q '^CONFIG_DRM_EXEC=' "$config"; then cat; else grep -v _exec; fi
+}
+
 # program_options: set options to what qemu.py needs to know of the test programs.
 program_options() {
 	local program programs
@@ -126,11 +135,14 @@ program_options() {
 
 # guest FLAVOUR SECONDS [OPTION...]: KUnit and guest tests.
 guest() {
-	local flavour=$1 limit=$2 options
+	local flavour=$1 limit=$2 options suite
 	shift 2
 	program_options
 	expected_cases | cat - "$top/tests/guest/programs.txt" >"$build/expected"
 	options+=(--module drm_svm_kunit --require kunit/ --expect "$build/expected")
+	for suite in $(c_suites "$flavour"); do
+		options+=(--require "kunit/$suite")
+	done
 	step "Testing in a guest with the kernel $flavour."
 	qemu "guest-$flavour" "$limit" "$flavour" job-test "${options[@]}" "$@"
 }
@@ -185,6 +197,8 @@ run_test() {
 	step "Checking the sources and the modules."
 	tap check "$limit_short" "$top/scripts/check.sh" "$build/7.3"
 	tap check-itself "$limit_short" "$top/scripts/test_check.sh" "$build/7.3"
+	step "Compiling mainline's users of the GPU VA manager."
+	tap dropin "$limit_guest" "$top/scripts/dropin.sh" "$build/7.3"
 	if programs && [[ $built ]]; then
 		guest 7.3 "$limit_guest"
 	fi
@@ -194,9 +208,12 @@ run_more() {
 	local flavour
 	mkdir -p "$results"
 	install_packages
+	step "Ten million random operations on a GPU's address space."
+	tap host-random "$limit_short" "$top/scripts/host-test.sh" --effort 10000 va_random
 	programs || return 0
 	if modules 7.3; then
 		demo 7.3
+		tap dropin-itself "$limit_guest" "$top/scripts/test_dropin.sh" "$build/7.3"
 	fi
 	for flavour in 6.12 6.1; do
 		fits $(($(kernel_minutes "$flavour" 9) + 4)) "the kernel $flavour" || continue
