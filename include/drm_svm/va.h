@@ -129,7 +129,7 @@ struct dsvm_va *dsvm_va_find_first(struct dsvm_va_space *space, dsvm_u64 addr,
 				   dsvm_u64 range);
 /* The one of exactly this span, or NULL. */
 struct dsvm_va *dsvm_va_find(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range);
-/* The one that ends right before @start; the one that begins, or lies, at @end. Or NULL. */
+/* The one that has the unit before @start; the one that has the unit at @end. Or NULL. */
 struct dsvm_va *dsvm_va_find_prev(struct dsvm_va_space *space, dsvm_u64 start);
 struct dsvm_va *dsvm_va_find_next(struct dsvm_va_space *space, dsvm_u64 end);
 

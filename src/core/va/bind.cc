@@ -417,20 +417,12 @@ void Bind::undo_last()
 	release(op);
 }
 
-// Takes back all steps behind `mark`. Path halving may have led claims that stay past ones
-// that are gone now, so those that stay begin anew.
+// Takes back all steps behind `mark`. No claim that stays leads past one of theirs: a request
+// looks only behind what it has claimed, so no path was halved through that.
 void Bind::undo_from(dsvm_link *mark)
 {
-	if (bind_.ops.prev == mark)
-		return;
 	while (bind_.ops.prev != mark)
 		undo_last();
-	for (dsvm_va_op &base : ops()) {
-		dsvm_bind_op &op = op_of(base);
-
-		if (removes(op) && !is_planned(*op.subject))
-			claim(*op.subject);
-	}
 }
 
 // --- Preparing -------------------------------------------------------------------
