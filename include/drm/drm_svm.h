@@ -136,7 +136,8 @@ struct drm_svm_bind_ops {
 
 	/**
 	 * @va_free: Frees a mapping that @va_alloc made, for this transaction
-	 * or an earlier one. Optional.
+	 * or an earlier one. Optional; without the two a mapping comes from
+	 * kzalloc(), and one that is taken out by hand goes with kfree().
 	 */
 	void (*va_free)(struct drm_svm_bind *bind, struct drm_gpuva *va);
 
