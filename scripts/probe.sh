@@ -42,6 +42,9 @@ probe HAVE_PAGE_PGMAP linux/mmzone.h 'page_pgmap[(]'
 # larger than a page.
 probe HAVE_PGMAP_FOLIO_FREE linux/memremap.h '[(][*]folio_free[)]'
 
+# 6.3 made vma->vm_flags read-only; 6.1 has no function to change them.
+probe HAVE_VM_FLAGS_SET linux/mm.h 'void vm_flags_set[(]'
+
 # Not in 6.12, in 7.3: zone_device_page_init() also takes pgmap and order.
 probe HAVE_ZDPI_PGMAP linux/memremap.h \
 	'zone_device_page_init[(]struct page [*]page, struct dev_pagemap'

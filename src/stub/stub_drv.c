@@ -66,6 +66,7 @@ static void stub_postclose(struct drm_device *drm, struct drm_file *file)
 	drm_svm_flush();
 }
 
+#ifdef CONFIG_DEBUG_FS
 static int stub_debugfs_vram(struct seq_file *m, void *unused)
 {
 	struct drm_info_node *node = m->private;
@@ -80,8 +81,18 @@ static int stub_debugfs_vram(struct seq_file *m, void *unused)
 	return 0;
 }
 
+static int stub_debugfs_gpuvas(struct seq_file *m, void *unused)
+{
+	struct drm_info_node *node = m->private;
+
+	stub_vm_show_all(to_stub_device(node->minor->dev), m);
+
+	return 0;
+}
+
 static const struct drm_info_list stub_debugfs_files[] = {
 	{ .name = "vram", .show = stub_debugfs_vram },
+	{ .name = "gpuvas", .show = stub_debugfs_gpuvas },
 };
 
 static void stub_debugfs_init(struct drm_minor *minor)
@@ -89,6 +100,7 @@ static void stub_debugfs_init(struct drm_minor *minor)
 	drm_debugfs_create_files(stub_debugfs_files, ARRAY_SIZE(stub_debugfs_files),
 				 minor->debugfs_root, minor);
 }
+#endif
 
 static const struct drm_ioctl_desc stub_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(SVM_STUB_INFO, stub_ioctl_info, DRM_RENDER_ALLOW),
@@ -98,15 +110,20 @@ static const struct drm_ioctl_desc stub_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(SVM_STUB_MIGRATE, stub_ioctl_migrate, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_RESIDENCY, stub_ioctl_residency, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_VM_STATS, stub_ioctl_vm_stats, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(SVM_STUB_BO_CREATE, stub_ioctl_bo_create, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(SVM_STUB_BO_MMAP_OFFSET, stub_ioctl_bo_mmap_offset, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(SVM_STUB_VM_BIND, stub_ioctl_vm_bind, DRM_RENDER_ALLOW),
 };
 
 DEFINE_DRM_GEM_FOPS(stub_fops);
 
 static const struct drm_driver stub_driver = {
-	.driver_features = DRIVER_GEM | DRIVER_RENDER,
+	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ,
 	.open = stub_open,
 	.postclose = stub_postclose,
+#ifdef CONFIG_DEBUG_FS
 	.debugfs_init = stub_debugfs_init,
+#endif
 	.ioctls = stub_ioctls,
 	.num_ioctls = ARRAY_SIZE(stub_ioctls),
 	.fops = &stub_fops,
@@ -123,9 +140,9 @@ static void stub_wq_fini(void *wq)
 }
 
 static int stub_wq_init(struct stub_device *stub, struct workqueue_struct **wq,
-			const char *name)
+			const char *name, unsigned int flags)
 {
-	*wq = alloc_workqueue("drm_svm_stub-%s", WQ_UNBOUND, 0, name);
+	*wq = alloc_workqueue("drm_svm_stub-%s", WQ_UNBOUND | flags, 0, name);
 	if (!*wq)
 		return -ENOMEM;
 
@@ -133,14 +150,18 @@ static int stub_wq_init(struct stub_device *stub, struct workqueue_struct **wq,
 }
 
 /*
- * Programs of killed callers may still be on their way out when the queue goes;
- * until then their VMs collect garbage, so that queue goes after it.
+ * They go in reverse. Programs of killed callers may still be on their way out;
+ * until then their VMs collect garbage. The last of each VM is a program, or what
+ * a change of its page table has left to be released.
  */
 static int stub_gpu_init(struct stub_device *stub)
 {
-	int err = stub_wq_init(stub, &stub->garbage_wq, "garbage");
+	int err = stub_wq_init(stub, &stub->garbage_wq, "garbage", 0);
 
-	return err ?: stub_wq_init(stub, &stub->gpu_wq, "gpu");
+	err = err ?: stub_wq_init(stub, &stub->release_wq, "release", 0);
+	err = err ?: stub_wq_init(stub, &stub->bind_wq, "bind", WQ_MEM_RECLAIM);
+
+	return err ?: stub_wq_init(stub, &stub->gpu_wq, "gpu", 0);
 }
 
 static int stub_probe(struct device *dev)
@@ -156,6 +177,9 @@ static int stub_probe(struct device *dev)
 	stub = devm_drm_dev_alloc(dev, &stub_driver, struct stub_device, drm);
 	if (IS_ERR(stub))
 		return PTR_ERR(stub);
+
+	spin_lock_init(&stub->vms.lock);
+	INIT_LIST_HEAD(&stub->vms.list);
 
 	/* Taken away in reverse: programs end first, and then what they use. */
 	err = stub_copy_init(stub);

@@ -8,6 +8,9 @@
  *			calls one function of the files below
  *	stub_vm.c	a VM: a process's address space as the GPU sees it;
  *			invalidations and what they leave behind
+ *	stub_bo.c	buffer objects
+ *	stub_bind.c	VM_BIND: puts buffer objects where programs reach them
+ *	stub_bind_job.c	the part of it that may come later
  *	stub_fault.c	serves a GPU page fault
  *	stub_engine.c	runs programs and raises GPU page faults
  *	stub_pt.c	the GPU's page table
@@ -22,14 +25,19 @@
  * Locks, outermost first:
  *
  *	stub_vram.get_lock	making the provider of VRAM
- *	stub_vm.lock		ranges of a VM, structure of its page table
+ *	stub_vm.lock		ranges and mappings of a VM, structure of its page table
  *	  mmap_lock		taken by the library
  *	    drm_gpusvm.notifier_lock
  *	      stub_pt.tlb_lock	accesses of the GPU in flight
  *	      stub_vm.garbage.lock
  *	    stub_vram.lock, stub_stats_table.lock, stub_copy.lock
+ *	  drm_svm_gem_gpuva_lock(), taken by the library
+ *	  stub_vm.bind.lock
+ *	stub_device.vms.lock
  *
- * Nothing is allocated under the notifier lock or what is below it.
+ * Nothing is allocated under the notifier lock or what is below it, nor on the
+ * way from a fence that somebody may wait for to its signal: by the copy engine
+ * and by VM_BIND, whose jobs take stub_pt.tlb_lock and stub_vm.bind.lock only.
  */
 #ifndef STUB_DRV_H
 #define STUB_DRV_H
@@ -47,9 +55,16 @@
 #include "stub_copy.h"
 #include "stub_vram.h"
 
-/* The GPU translates 47 bits, as far as a process can have memory. */
-#define STUB_VA_START	((u64)PAGE_SIZE)
-#define STUB_VA_END	BIT_ULL(47)
+/*
+ * The GPU translates 48 bits. The lower half is the mirror, as far as a process
+ * can have memory. The upper half is the bind window, of which the driver keeps
+ * the end to itself.
+ */
+#define STUB_VA_START		((u64)PAGE_SIZE)
+#define STUB_VA_END		BIT_ULL(47)
+#define STUB_BIND_START		STUB_VA_END
+#define STUB_BIND_END		(BIT_ULL(48) - STUB_BIND_RESERVED)
+#define STUB_BIND_RESERVED	SZ_2M
 
 /* Programs that a file may have on the GPU at once; more wait. */
 #define STUB_MAX_PROGRAMS 16
@@ -58,14 +73,26 @@
  * struct stub_device - The device
  * @drm: the DRM device
  * @gpu_wq: runs programs; immutable
+ * @bind_wq: changes page tables and signals fences, so it needs no memory to
+ *	make progress; immutable
+ * @release_wq: frees what changes of page tables leave behind; immutable
  * @garbage_wq: collects garbage, also while programs keep the GPU busy; immutable
+ * @vms: all VMs
+ * @vms.lock: guards @vms.list
+ * @vms.list: &struct stub_vm
  * @copy: the copy engine
  * @vram: the device's memory
  */
 struct stub_device {
 	struct drm_device drm;
 	struct workqueue_struct *gpu_wq;
+	struct workqueue_struct *bind_wq;
+	struct workqueue_struct *release_wq;
 	struct workqueue_struct *garbage_wq;
+	struct {
+		spinlock_t lock;
+		struct list_head list;
+	} vms;
 	struct stub_copy copy;
 	struct stub_vram vram;
 };
@@ -102,5 +129,8 @@ int stub_ioctl_exec(struct drm_device *drm, void *data, struct drm_file *file);
 int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file);
 int stub_ioctl_residency(struct drm_device *drm, void *data, struct drm_file *file);
 int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* STUB_DRV_H */

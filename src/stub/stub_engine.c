@@ -2,7 +2,7 @@
 /*
  * The GPU: runs a program in steps that touch one page of each operand. Every
  * step translates its addresses by the page table, as hardware would, and
- * raises a page fault where that fails.
+ * raises a page fault where that fails. In the bind window that is an error.
  *
  * The end of a program is a completion and not a dma_fence: a fence promises
  * to signal soon, whatever happens to memory; a program that faults waits for
@@ -91,7 +91,9 @@ static void *stub_step_map(struct stub_program *program, u64 entry, u64 va)
 	struct stub_device *stub = program->vm->stub;
 	void *mem;
 
-	if (entry & STUB_PTE_VRAM)
+	if (entry & STUB_PTE_SPARSE)
+		mem = kmap_local_page(ZERO_PAGE(0));
+	else if (entry & STUB_PTE_VRAM)
 		mem = stub_vram_mem(&stub->vram, entry & STUB_PTE_ADDR);
 	else
 		mem = kmap_local_page(stub_dma_to_page(stub->drm.dev, entry & STUB_PTE_ADDR));
@@ -158,7 +160,9 @@ static int stub_step_try(struct stub_program *program, u64 offset, u32 size)
 				mem[i] = stub_step_map(program, entry[i],
 						       program->operand[i] + offset);
 
-		stub_step_compute(program, mem, size);
+		/* What is written to a sparse page vanishes. */
+		if (!program->operand[STUB_DST] || !(entry[STUB_DST] & STUB_PTE_SPARSE))
+			stub_step_compute(program, mem, size);
 
 		/* Local mappings nest. */
 		while (i--)
@@ -169,6 +173,24 @@ static int stub_step_try(struct stub_program *program, u64 offset, u32 size)
 	up_read(&pt->tlb_lock);
 
 	return fault;
+}
+
+/*
+ * A page fault. In the bind window there is nothing to serve: what VM_BIND has
+ * put there is all there is. It may have since, though.
+ */
+static int stub_step_fault(struct stub_vm *vm, u64 va, bool write, bool migrate)
+{
+	u64 entry;
+
+	if (va < STUB_BIND_START)
+		return stub_fault_serve(vm, va, write, migrate);
+
+	entry = stub_pt_entry(&vm->pt, va);
+	if (stub_pt_allows(entry, write))
+		return -EAGAIN;
+
+	return entry & STUB_PTE_VALID ? -EPERM : -EFAULT;
 }
 
 static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
@@ -190,8 +212,8 @@ static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
 			return -EBUSY;
 
 		/* Moving the memory once has to do, or operands chase each other. */
-		err = stub_fault_serve(program->vm, program->operand[operand] + offset,
-				       operand == STUB_DST, !tried[operand]++);
+		err = stub_step_fault(program->vm, program->operand[operand] + offset,
+				      operand == STUB_DST, !tried[operand]++);
 		if (!err)
 			program->faults++;
 		else if (err != -EAGAIN)

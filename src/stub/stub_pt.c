@@ -10,6 +10,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include "stub_pt.h"
 
@@ -70,6 +71,7 @@ static u64 *stub_pt_walk(const struct stub_pt *pt, u64 va, u64 *next)
 int stub_pt_init(struct stub_pt *pt)
 {
 	init_rwsem(&pt->tlb_lock);
+	pt->num_tables = 0;
 	pt->root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 
 	return pt->root ? 0 : -ENOMEM;
@@ -97,6 +99,26 @@ void stub_pt_fini(struct stub_pt *pt)
 	pt->root = NULL;
 }
 
+/*
+ * Whether a page table may grow by what a span needs. A span of many terabytes
+ * is a few bytes for who asks for it, and nobody else would stop it before
+ * memory is full of tables: so one page table gets an eighth of it.
+ */
+static bool stub_pt_may_grow(const struct stub_pt *pt, u64 start, u64 end)
+{
+	unsigned long limit = totalram_pages() / 8;
+	u64 missing = (end - start) / stub_pt_span(1);
+	u64 va, next;
+
+	for (va = start; va < end; va = next) {
+		if (stub_pt_walk(pt, va, &next))
+			missing--;
+		cond_resched();
+	}
+
+	return pt->num_tables <= limit && missing <= limit - pt->num_tables;
+}
+
 /**
  * stub_pt_prepare() - Makes the tables that a span needs
  * @pt: the page table
@@ -106,15 +128,25 @@ void stub_pt_fini(struct stub_pt *pt)
  * Maps nothing yet. A failure leaves tables behind that a later call finds.
  *
  * Context: may sleep; the VM's lock, so that nobody else does this.
- * Return: 0 or -ENOMEM.
+ * Return: 0; -ENOMEM, also for more tables than a page table should have;
+ * -EINTR: the caller is being killed.
  */
 int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
 {
 	unsigned int level;
 	u64 va;
 
-	for (va = ALIGN_DOWN(start, stub_pt_span(1)); va < end; va += stub_pt_span(1)) {
+	start = ALIGN_DOWN(start, stub_pt_span(1));
+	end = ALIGN(end, stub_pt_span(1));
+	if (!stub_pt_may_grow(pt, start, end))
+		return -ENOMEM;
+
+	for (va = start; va < end; va += stub_pt_span(1)) {
 		u64 *table = pt->root;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
 
 		for (level = STUB_PT_LEVELS - 1; level; level--) {
 			u64 *slot = &table[stub_pt_index(va, level)];
@@ -126,6 +158,7 @@ int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
 					return -ENOMEM;
 				/* The GPU may follow at once: empty it is then. */
 				smp_store_release(slot, virt_to_phys(child) | STUB_PTE_VALID);
+				pt->num_tables++;
 			}
 			table = stub_pt_child(*slot);
 		}
@@ -140,11 +173,12 @@ int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
  * @va: first address; stub_pt_prepare() was called for all of the run
  * @addr: DMA address of the first page, or its offset in VRAM
  * @npages: number of pages
- * @flags: STUB_PTE_WRITE, STUB_PTE_VRAM
+ * @flags: STUB_PTE_WRITE, STUB_PTE_VRAM, STUB_PTE_SPARSE
  *
- * An entry that was valid must have had this address, or a flush since.
+ * What an entry led to before must not be given away until stub_pt_flush().
  *
- * Context: the VM's lock and the notifier lock. Does not allocate.
+ * Context: in the mirror, the VM's lock and the notifier lock; in the bind
+ * window, one at a time, as stub_bind_job.c says. May sleep, allocates nothing.
  */
 void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 		 u64 flags)
@@ -159,6 +193,34 @@ void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 			return;
 		for (; va < next; va += PAGE_SIZE, addr += PAGE_SIZE)
 			WRITE_ONCE(*slot++, addr | flags | STUB_PTE_VALID);
+		cond_resched();
+	}
+}
+
+/**
+ * stub_pt_map_pages() - Writes the entries of pages that lie anywhere
+ * @pt: the page table
+ * @va: first address; stub_pt_prepare() was called for all of them
+ * @addr: DMA address of each page, or its offset in VRAM
+ * @npages: number of pages
+ * @flags: STUB_PTE_WRITE, STUB_PTE_VRAM
+ *
+ * Otherwise as stub_pt_map().
+ */
+void stub_pt_map_pages(struct stub_pt *pt, u64 va, const u64 *addr,
+		       unsigned long npages, u64 flags)
+{
+	u64 end = va + npages * PAGE_SIZE, next;
+
+	for (; va < end; va = next) {
+		u64 *slot = stub_pt_walk(pt, va, &next);
+
+		next = min(next, end);
+		if (WARN_ON_ONCE(!slot))
+			return;
+		for (; va < next; va += PAGE_SIZE)
+			WRITE_ONCE(*slot++, *addr++ | flags | STUB_PTE_VALID);
+		cond_resched();
 	}
 }
 
@@ -170,8 +232,9 @@ void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
  *
  * The GPU may still use what it has read before until stub_pt_flush().
  *
- * Context: the notifier lock for writing, or for reading along with the VM's
- * lock. Does not allocate.
+ * Context: in the mirror, the notifier lock for writing, or for reading along
+ * with the VM's lock; in the bind window, one at a time. May sleep, allocates
+ * nothing.
  * Return: how many there were.
  */
 unsigned long stub_pt_zap(struct stub_pt *pt, u64 start, u64 end)
@@ -189,6 +252,7 @@ unsigned long stub_pt_zap(struct stub_pt *pt, u64 start, u64 end)
 			WRITE_ONCE(*slot, 0);
 			zapped++;
 		}
+		cond_resched();
 	}
 
 	return zapped;

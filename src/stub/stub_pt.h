@@ -18,11 +18,14 @@
 #define STUB_PTE_WRITE	BIT_ULL(1)
 /* The address is an offset in VRAM and not a DMA address. */
 #define STUB_PTE_VRAM	BIT_ULL(2)
+/* No memory and no address: reads give zero, writes vanish. */
+#define STUB_PTE_SPARSE	BIT_ULL(3)
 #define STUB_PTE_ADDR	GENMASK_ULL(51, 12)
 
 /**
  * struct stub_pt - A page table
  * @root: the table of the highest level; immutable
+ * @num_tables: tables below it; guarded by the VM's lock
  * @tlb_lock: the GPU holds it for reading from the moment it looks at an entry
  *	until the access is done, which includes no wait. What is a TLB flush
  *	for hardware is to take it for writing: entries read before are not in
@@ -30,6 +33,7 @@
  */
 struct stub_pt {
 	u64 *root;
+	unsigned long num_tables;
 	struct rw_semaphore tlb_lock;
 };
 
@@ -38,6 +42,8 @@ void stub_pt_fini(struct stub_pt *pt);
 int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end);
 void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 		 u64 flags);
+void stub_pt_map_pages(struct stub_pt *pt, u64 va, const u64 *addr,
+		       unsigned long npages, u64 flags);
 unsigned long stub_pt_zap(struct stub_pt *pt, u64 start, u64 end);
 void stub_pt_flush(struct stub_pt *pt);
 u64 stub_pt_entry(const struct stub_pt *pt, u64 va);

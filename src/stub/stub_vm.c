@@ -2,16 +2,19 @@
 /*
  * A VM and its ranges. It mirrors the memory of the process that made it, for
  * as long as that lasts; it holds the mm_struct, never a user of it, so it
- * keeps no memory of a process that has gone.
+ * keeps no memory of a process that has gone. What else is in a VM is in
+ * stub_bind.c.
  */
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
 #include <uapi/drm/drm_svm_stub.h>
 
+#include "stub_bind.h"
 #include "stub_drv.h"
 #include "stub_vm.h"
 
@@ -233,11 +236,23 @@ struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault)
 	if (err)
 		goto err_dpagemap;
 	drm_gpusvm_driver_set_lock(&vm->gpusvm, &vm->lock);
+
+	err = stub_bind_init(vm);
+	if (err)
+		goto err_gpusvm;
 	drm_dev_get(&stub->drm);
 	vm->memcg = get_mem_cgroup_from_mm(current->mm);
 
+	spin_lock(&stub->vms.lock);
+	list_add_tail(&vm->link, &stub->vms.list);
+	spin_unlock(&stub->vms.lock);
+
 	return vm;
 
+err_gpusvm:
+	mutex_lock(&vm->lock);
+	drm_gpusvm_fini(&vm->gpusvm);
+	mutex_unlock(&vm->lock);
 err_dpagemap:
 	if (vm->dpagemap)
 		drm_pagemap_put(vm->dpagemap);
@@ -250,12 +265,15 @@ err_free:
 	return ERR_PTR(err);
 }
 
-static void stub_vm_free(struct kref *ref)
+static void stub_vm_release(struct kref *ref)
 {
 	struct stub_vm *vm = container_of(ref, struct stub_vm, ref);
 	struct drm_gpusvm_notifier *notifier, *next_notifier;
 	struct drm_gpusvm_range *base, *next_base;
-	struct drm_device *drm = &vm->stub->drm;
+
+	spin_lock(&vm->stub->vms.lock);
+	list_del(&vm->link);
+	spin_unlock(&vm->stub->vms.lock);
 
 	mutex_lock(&vm->lock);
 	drm_gpusvm_for_each_notifier_safe(notifier, next_notifier, &vm->gpusvm,
@@ -273,6 +291,19 @@ static void stub_vm_free(struct kref *ref)
 	mutex_unlock(&vm->lock);
 
 	WARN_ON(atomic64_read(&vm->ranges));
+	stub_bind_fini(vm);
+}
+
+/**
+ * stub_vm_free() - Frees a VM that has come to its end
+ * @vm: the VM
+ *
+ * The last step of stub_bind_fini(), when nothing refers to the space.
+ */
+void stub_vm_free(struct stub_vm *vm)
+{
+	struct drm_device *drm = &vm->stub->drm;
+
 	if (vm->dpagemap)
 		drm_pagemap_put(vm->dpagemap);
 	stub_stats_put(vm->stats);
@@ -291,7 +322,7 @@ static void stub_vm_free(struct kref *ref)
  */
 void stub_vm_put(struct stub_vm *vm)
 {
-	kref_put(&vm->ref, stub_vm_free);
+	kref_put(&vm->ref, stub_vm_release);
 }
 
 /**
@@ -316,22 +347,25 @@ void stub_vm_end_program(struct stub_vm *vm)
 }
 
 /**
- * stub_vm_close() - No more programs
+ * stub_vm_close() - No more programs, and no more to be mapped for them
  * @vm: the VM; once
  */
 void stub_vm_close(struct stub_vm *vm)
 {
+	stub_bind_jobs_close(vm);
 	stub_vm_end_program(vm);
 }
 
 /**
- * stub_vm_wait_idle() - Waits for the programs of a VM that has been closed
+ * stub_vm_wait_idle() - Waits for what a VM that has been closed still does
  * @vm: the VM
  *
- * Or until the caller is killed.
+ * For its programs only until the caller is killed. Jobs of VM_BIND come to
+ * their end soon.
  */
 void stub_vm_wait_idle(struct stub_vm *vm)
 {
+	flush_work(&vm->bind.work);
 	wait_event_killable(vm->idle, !refcount_read(&vm->programs));
 }
 
@@ -354,6 +388,9 @@ int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 	/* Ranges that wait to be removed are gone as far as anyone can see. */
 	stub_vm_collect_garbage(vm);
 	out->ranges = atomic64_read(&vm->ranges);
+	out->mappings = vm->bind.mappings;
+	out->binds = vm->bind.binds;
+	out->prefetched = vm->bind.prefetched;
 	mutex_unlock(&vm->lock);
 
 	out->gpu_faults = atomic64_read(&vm->gpu_faults);
@@ -363,3 +400,47 @@ int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 
 	return 0;
 }
+
+#ifdef CONFIG_DEBUG_FS
+/* The VM after @vm in the device's list, or the first, with a reference; puts @vm. */
+static struct stub_vm *stub_vm_next(struct stub_device *stub, struct stub_vm *vm)
+{
+	struct stub_vm *next;
+
+	spin_lock(&stub->vms.lock);
+	next = list_prepare_entry(vm, &stub->vms.list, link);
+	list_for_each_entry_continue(next, &stub->vms.list, link)
+		if (kref_get_unless_zero(&next->ref))
+			break;
+	if (list_entry_is_head(next, &stub->vms.list, link))
+		next = NULL;
+	spin_unlock(&stub->vms.lock);
+
+	if (vm)
+		stub_vm_put(vm);
+
+	return next;
+}
+
+/**
+ * stub_vm_show_all() - Prints what is in all VMs' bind windows, for a person to read
+ * @stub: the device
+ * @m: where to
+ *
+ * Context: may sleep; no locks.
+ */
+void stub_vm_show_all(struct stub_device *stub, struct seq_file *m)
+{
+	struct stub_vm *vm = NULL;
+
+	while ((vm = stub_vm_next(stub, vm))) {
+		/* Killable: see stub_vm_read_stats(). */
+		if (mutex_lock_killable(&vm->lock)) {
+			stub_vm_put(vm);
+			return;
+		}
+		drm_debugfs_gpuva_info(m, &vm->gpuvm);
+		mutex_unlock(&vm->lock);
+	}
+}
+#endif

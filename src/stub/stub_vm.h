@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * A VM: the address space of a process as the GPU sees it.
+ * A VM: the address space of a process as the GPU sees it, and above that the
+ * bind window, where buffer objects are put.
  */
 #ifndef STUB_VM_H
 #define STUB_VM_H
@@ -12,12 +13,15 @@
 #include <linux/workqueue.h>
 
 #include <drm/drm_gpusvm.h>
+#include <drm/drm_gpuvm.h>
 
 #include "stub_pt.h"
 
+struct dma_fence;
 struct drm_svm_stub_block;
 struct drm_svm_stub_exec;
 struct drm_svm_stub_vm_stats;
+struct seq_file;
 struct stub_device;
 struct stub_stats;
 
@@ -35,20 +39,37 @@ struct stub_range {
 
 /**
  * struct stub_vm - A VM
- * @ref: references: one of the file's table of VMs, one of each program
+ * @ref: references: one of the file's table of VMs, one of each program and of
+ *	each VM_BIND
  * @programs: those that run, and one for as long as the VM is open
  * @idle: woken when @programs falls to zero
  * @stub: the device, referenced; immutable
+ * @link: entry in &stub_device.vms
  * @migrate_on_fault: GPU faults move memory to VRAM; immutable
  * @memcg: is charged for what faults allocate, referenced; immutable
- * @gpusvm: the library's side
- * @lock: serialises all that makes, maps and removes ranges
+ * @gpusvm: the library's side of the mirror
+ * @gpuvm: the library's side of the bind window
+ * @lock: serialises all that makes, maps and removes ranges, and all that
+ *	changes @gpuvm
  * @pt: the GPU's page table
  * @dpagemap: reference to the device's memory, NULL if it has none; immutable
  * @garbage: ranges that lost their memory and wait for being removed
  * @garbage.lock: guards @garbage.ranges
  * @garbage.ranges: the ranges
  * @garbage.work: removes them
+ * @bind: VM_BIND
+ * @bind.lock: guards @bind.jobs
+ * @bind.jobs: &struct stub_bind_job that are still to change @pt, in order
+ * @bind.work: lets them, one at a time
+ * @bind.closed: nothing is to be mapped any more; set once
+ * @bind.cleared: and nothing is; of who changes @pt
+ * @bind.last: fence of the last job that has been in @bind.jobs, referenced, or
+ *	NULL; under @lock
+ * @bind.context: fence context; immutable
+ * @bind.seqno: number of the last fence; under @lock
+ * @bind.mappings: mappings that @gpuvm has; under @lock
+ * @bind.binds: VM_BINDs so far; under @lock
+ * @bind.prefetched: mappings they have prefetched; under @lock
  * @stats: of the process; immutable
  * @pages_to_vram: value in @stats when the VM was made; immutable
  * @pages_to_ram: likewise
@@ -61,9 +82,11 @@ struct stub_vm {
 	refcount_t programs;
 	wait_queue_head_t idle;
 	struct stub_device *stub;
+	struct list_head link;
 	bool migrate_on_fault;
 	struct mem_cgroup *memcg;
 	struct drm_gpusvm gpusvm;
+	struct drm_gpuvm gpuvm;
 	struct mutex lock;
 	struct stub_pt pt;
 	struct drm_pagemap *dpagemap;
@@ -72,6 +95,19 @@ struct stub_vm {
 		struct list_head ranges;
 		struct work_struct work;
 	} garbage;
+	struct {
+		spinlock_t lock;
+		struct list_head jobs;
+		struct work_struct work;
+		bool closed;
+		bool cleared;
+		struct dma_fence *last;
+		u64 context;
+		u64 seqno;
+		u64 mappings;
+		u64 binds;
+		u64 prefetched;
+	} bind;
 	struct stub_stats *stats;
 	u64 pages_to_vram;
 	u64 pages_to_ram;
@@ -93,6 +129,7 @@ static inline struct stub_range *to_stub_range(struct drm_gpusvm_range *range)
 /* stub_vm.c */
 struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault);
 void stub_vm_put(struct stub_vm *vm);
+void stub_vm_free(struct stub_vm *vm);
 void stub_vm_close(struct stub_vm *vm);
 void stub_vm_wait_idle(struct stub_vm *vm);
 bool stub_vm_begin_program(struct stub_vm *vm);
@@ -101,6 +138,7 @@ void stub_vm_remove_range(struct stub_vm *vm, struct stub_range *range);
 void stub_vm_zap_range(struct stub_vm *vm, struct stub_range *range);
 void stub_vm_collect_garbage(struct stub_vm *vm);
 int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
+void stub_vm_show_all(struct stub_device *stub, struct seq_file *m);
 
 /* stub_fault.c */
 int stub_fault_serve(struct stub_vm *vm, u64 addr, bool write, bool migrate);

@@ -18,26 +18,24 @@
 #include "stub_drv.h"
 
 /**
- * struct stub_bo - An allocation of VRAM
- * @devmem: the library's side, which owns it
+ * struct stub_devmem - VRAM that memory of a process has migrated to
+ * @base: the library's side, which owns it
  * @vram: where it is; immutable
  * @stats: whose memory lives in it; immutable, may be NULL
- * @link: entry in &stub_vram.bos
- * @num_pages: how many; immutable
- * @page: index of each in VRAM; immutable
+ * @block: its pages
+ * @offset: where each of them is
  */
-struct stub_bo {
-	struct drm_pagemap_devmem devmem;
+struct stub_devmem {
+	struct drm_pagemap_devmem base;
 	struct stub_vram *vram;
 	struct stub_stats *stats;
-	struct list_head link;
-	unsigned int num_pages;
-	u32 page[];
+	struct stub_vram_block block;
+	u64 offset[];
 };
 
-static struct stub_bo *to_stub_bo(struct drm_pagemap_devmem *devmem)
+static struct stub_devmem *to_stub_devmem(struct drm_pagemap_devmem *base)
 {
-	return container_of(devmem, struct stub_bo, devmem);
+	return container_of(base, struct stub_devmem, base);
 }
 
 static struct device *stub_vram_dev(struct stub_vram *vram)
@@ -45,100 +43,150 @@ static struct device *stub_vram_dev(struct stub_vram *vram)
 	return container_of(vram, struct stub_device, vram)->drm.dev;
 }
 
-/* --- allocations ----------------------------------------------------------- */
+/* --- pages ----------------------------------------------------------------- */
 
-/* Large enough for a huge page to stay in one piece; more would be waste. */
-#define STUB_VRAM_ALIGN (SZ_2M / PAGE_SIZE)
+/*
+ * So many are taken in one go, best in a row: a huge page can stay one, and the
+ * lock is not held for long.
+ */
+#define STUB_VRAM_PIECE (SZ_2M / PAGE_SIZE)
 
-static int stub_bo_take_pages(struct stub_vram *vram, struct stub_bo *bo)
+/* There are enough, because they were promised. */
+static void stub_vram_take_piece(struct stub_vram *vram, u64 *offset, unsigned int num,
+				 struct stub_devmem *owner)
 {
-	unsigned long align = min_t(unsigned long, roundup_pow_of_two(bo->num_pages),
-				    STUB_VRAM_ALIGN);
 	unsigned long index;
 	unsigned int i;
 
-	spin_lock(&vram->lock);
-	if (vram->num_pages - vram->num_used < bo->num_pages) {
-		spin_unlock(&vram->lock);
-		return -ENOSPC;
-	}
-
-	index = bitmap_find_next_zero_area(vram->used, vram->num_pages, 0,
-					   bo->num_pages, align - 1);
+	index = bitmap_find_next_zero_area(vram->used, vram->num_pages, 0, num,
+					   roundup_pow_of_two(num) - 1);
 	if (index >= vram->num_pages)	/* not in one piece, then */
 		index = find_first_zero_bit(vram->used, vram->num_pages);
 
-	for (i = 0; i < bo->num_pages; i++, index++) {
+	for (i = 0; i < num; i++, index++) {
 		index = find_next_zero_bit(vram->used, vram->num_pages, index);
 		__set_bit(index, vram->used);
-		WRITE_ONCE(vram->owner[index], bo);
-		bo->page[i] = index;
+		WRITE_ONCE(vram->owner[index], owner);
+		offset[i] = PFN_PHYS(index);
 	}
-	vram->num_used += bo->num_pages;
-	list_add_tail(&bo->link, &vram->bos);
+}
+
+/**
+ * stub_vram_take() - Takes pages
+ * @vram: the device's memory
+ * @block: says how many, and has room to say where they are
+ * @owner: for pages to migrate to, what they will belong to; or NULL
+ *
+ * What was in them is still there.
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOSPC.
+ */
+int stub_vram_take(struct stub_vram *vram, struct stub_vram_block *block,
+		   struct stub_devmem *owner)
+{
+	unsigned long i, num;
+
+	spin_lock(&vram->lock);
+	if (vram->num_pages - vram->num_used < block->num_pages) {
+		spin_unlock(&vram->lock);
+		return -ENOSPC;
+	}
+	vram->num_used += block->num_pages;
+	spin_unlock(&vram->lock);
+
+	for (i = 0; i < block->num_pages; i += num) {
+		num = min(block->num_pages - i, STUB_VRAM_PIECE);
+		spin_lock(&vram->lock);
+		stub_vram_take_piece(vram, &block->offset[i], num, owner);
+		spin_unlock(&vram->lock);
+	}
+
+	spin_lock(&vram->lock);
+	list_add_tail(&block->link, &vram->blocks);
 	spin_unlock(&vram->lock);
 
 	return 0;
 }
 
-static struct stub_bo *stub_bo_create(struct stub_vram *vram, struct mm_struct *mm,
-				      unsigned long size)
+/**
+ * stub_vram_release() - Gives pages back
+ * @vram: the device's memory
+ * @block: the pages
+ */
+void stub_vram_release(struct stub_vram *vram, struct stub_vram_block *block)
 {
-	unsigned int num_pages = size >> PAGE_SHIFT;
-	struct stub_bo *bo;
+	unsigned long i, num;
+
+	spin_lock(&vram->lock);
+	list_del(&block->link);
+	for (i = 0, num = 0; i < block->num_pages; i++) {
+		unsigned long index = PHYS_PFN(block->offset[i]);
+
+		WRITE_ONCE(vram->owner[index], NULL);
+		__clear_bit(index, vram->used);
+		if (++num < STUB_VRAM_PIECE)
+			continue;
+		vram->num_used -= num;
+		num = 0;
+		spin_unlock(&vram->lock);
+		spin_lock(&vram->lock);
+	}
+	vram->num_used -= num;
+	spin_unlock(&vram->lock);
+}
+
+/* --- what migration takes -------------------------------------------------- */
+
+static struct stub_devmem *stub_devmem_create(struct stub_vram *vram, struct mm_struct *mm,
+					      unsigned long size)
+{
+	unsigned long num_pages = size >> PAGE_SHIFT;
+	struct stub_devmem *devmem;
 	int err;
 
-	bo = kvzalloc(struct_size(bo, page, num_pages), GFP_KERNEL);
-	if (!bo)
+	devmem = kvzalloc(struct_size(devmem, offset, num_pages), GFP_KERNEL);
+	if (!devmem)
 		return ERR_PTR(-ENOMEM);
-	bo->vram = vram;
-	bo->num_pages = num_pages;
+	devmem->vram = vram;
+	devmem->block.num_pages = num_pages;
+	devmem->block.offset = devmem->offset;
 
-	err = stub_bo_take_pages(vram, bo);
+	err = stub_vram_take(vram, &devmem->block, devmem);
 	if (err) {
-		kvfree(bo);
+		kvfree(devmem);
 		return ERR_PTR(err);
 	}
 
-	bo->stats = stub_stats_find(&vram->stats, mm);
+	devmem->stats = stub_stats_find(&vram->stats, mm);
 
-	return bo;
+	return devmem;
 }
 
-static void stub_bo_release(struct drm_pagemap_devmem *devmem)
+static void stub_devmem_release(struct drm_pagemap_devmem *base)
 {
-	struct stub_bo *bo = to_stub_bo(devmem);
-	struct stub_vram *vram = bo->vram;
-	unsigned int i;
+	struct stub_devmem *devmem = to_stub_devmem(base);
 
-	spin_lock(&vram->lock);
-	list_del(&bo->link);
-	for (i = 0; i < bo->num_pages; i++) {
-		WRITE_ONCE(vram->owner[bo->page[i]], NULL);
-		__clear_bit(bo->page[i], vram->used);
-	}
-	vram->num_used -= bo->num_pages;
-	spin_unlock(&vram->lock);
-
-	stub_stats_put(bo->stats);
-	kvfree(bo);
+	stub_vram_release(devmem->vram, &devmem->block);
+	stub_stats_put(devmem->stats);
+	kvfree(devmem);
 }
 
-static int stub_bo_populate_pfn(struct drm_pagemap_devmem *devmem,
-				unsigned long npages, unsigned long *pfn)
+static int stub_devmem_populate_pfn(struct drm_pagemap_devmem *base,
+				    unsigned long npages, unsigned long *pfn)
 {
-	struct stub_bo *bo = to_stub_bo(devmem);
+	struct stub_devmem *devmem = to_stub_devmem(base);
 	unsigned long i;
 
 	for (i = 0; i < npages; i++)
-		pfn[i] = PHYS_PFN(bo->vram->pagemap.range.start) + bo->page[i];
+		pfn[i] = PHYS_PFN(devmem->vram->pagemap.range.start + devmem->offset[i]);
 
 	return 0;
 }
 
-static const struct drm_pagemap_devmem_ops stub_bo_ops = {
-	.devmem_release = stub_bo_release,
-	.populate_devmem_pfn = stub_bo_populate_pfn,
+static const struct drm_pagemap_devmem_ops stub_devmem_ops = {
+	.devmem_release = stub_devmem_release,
+	.populate_devmem_pfn = stub_devmem_populate_pfn,
 	.copy_to_devmem = stub_copy_to_vram,
 	.copy_to_ram = stub_copy_to_ram,
 };
@@ -147,17 +195,18 @@ static const struct drm_pagemap_devmem_ops stub_bo_ops = {
  * stub_vram_count() - Notes that pages have been copied
  * @vram: the device's memory
  * @page: the first page, in use
- * @npages: number of pages of one allocation
+ * @npages: number of pages that were taken together
  * @to_ram: the direction
  */
 void stub_vram_count(struct stub_vram *vram, struct page *page,
 		     unsigned long npages, bool to_ram)
 {
-	struct stub_bo *bo = READ_ONCE(vram->owner[PHYS_PFN(stub_vram_offset(vram, page))]);
+	unsigned long index = PHYS_PFN(stub_vram_offset(vram, page));
+	struct stub_devmem *devmem = READ_ONCE(vram->owner[index]);
 
-	if (!WARN_ON_ONCE(!bo) && bo->stats)
-		atomic64_add(npages, to_ram ? &bo->stats->pages_to_ram :
-			     &bo->stats->pages_to_vram);
+	if (!WARN_ON_ONCE(!devmem) && devmem->stats)
+		atomic64_add(npages, to_ram ? &devmem->stats->pages_to_ram :
+			     &devmem->stats->pages_to_vram);
 }
 
 /* --- the provider ---------------------------------------------------------- */
@@ -185,17 +234,17 @@ static int stub_vram_populate_mm(struct drm_pagemap *dpagemap,
 		.timeslice_ms = timeslice_ms,
 	};
 	struct stub_vram *vram = to_stub_vram(dpagemap);
-	struct stub_bo *bo;
+	struct stub_devmem *devmem;
 
-	bo = stub_bo_create(vram, mm, end - start);
-	if (IS_ERR(bo))
-		return PTR_ERR(bo);
+	devmem = stub_devmem_create(vram, mm, end - start);
+	if (IS_ERR(devmem))
+		return PTR_ERR(devmem);
 
-	drm_pagemap_devmem_init(&bo->devmem, stub_vram_dev(vram), mm, &stub_bo_ops,
+	drm_pagemap_devmem_init(&devmem->base, stub_vram_dev(vram), mm, &stub_devmem_ops,
 				dpagemap, end - start, NULL);
 
 	/* From here on the library owns it, whatever comes of this. */
-	return drm_pagemap_migrate_to_devmem(&bo->devmem, mm, start, end, &details);
+	return drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end, &details);
 }
 
 static void stub_vram_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim)
@@ -259,6 +308,9 @@ struct drm_pagemap *stub_vram_get(struct stub_vram *vram)
  */
 unsigned long stub_vram_num_free(struct stub_vram *vram)
 {
+	struct stub_device *stub = container_of(vram, struct stub_device, vram);
+
+	flush_workqueue(stub->release_wq);
 	drm_svm_flush();
 
 	return vram->num_pages - READ_ONCE(vram->num_used);
@@ -271,20 +323,22 @@ unsigned long stub_vram_num_free(struct stub_vram *vram)
  */
 void stub_vram_show(struct stub_vram *vram, struct seq_file *m)
 {
-	unsigned long bos = 0, used, in_pieces = 0;
-	struct stub_bo *bo;
+	unsigned long blocks = 0, used, in_pieces = 0;
+	struct stub_vram_block *block;
 
 	spin_lock(&vram->lock);
 	used = vram->num_used;
-	list_for_each_entry(bo, &vram->bos, link) {
-		bos++;
-		in_pieces += bo->page[bo->num_pages - 1] - bo->page[0] >= bo->num_pages;
+	list_for_each_entry(block, &vram->blocks, link) {
+		u64 last = block->offset[block->num_pages - 1];
+
+		blocks++;
+		in_pieces += last - block->offset[0] != PFN_PHYS(block->num_pages - 1);
 	}
 	spin_unlock(&vram->lock);
 
 	seq_printf(m, "size        %12lu KiB\n", vram->num_pages << (PAGE_SHIFT - 10));
 	seq_printf(m, "used        %12lu KiB\n", used << (PAGE_SHIFT - 10));
-	seq_printf(m, "allocations %12lu\n", bos);
+	seq_printf(m, "allocations %12lu\n", blocks);
 	seq_printf(m, "  in pieces %12lu\n", in_pieces);
 }
 
@@ -375,7 +429,7 @@ int stub_vram_init(struct stub_device *stub, u64 size)
 	init_completion(&vram->dead);
 	complete(&vram->dead);
 	spin_lock_init(&vram->lock);
-	INIT_LIST_HEAD(&vram->bos);
+	INIT_LIST_HEAD(&vram->blocks);
 	stub_stats_init(&vram->stats);
 
 	size = round_up(size, SZ_2M);

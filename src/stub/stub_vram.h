@@ -18,8 +18,20 @@
 #include "stub_stats.h"
 
 struct seq_file;
-struct stub_bo;
 struct stub_device;
+struct stub_devmem;
+
+/**
+ * struct stub_vram_block - Pages of VRAM that were taken together
+ * @link: entry in &stub_vram.blocks
+ * @num_pages: how many; immutable
+ * @offset: where each of them is; immutable while they are taken
+ */
+struct stub_vram_block {
+	struct list_head link;
+	unsigned long num_pages;
+	u64 *offset;
+};
 
 /**
  * struct stub_vram - The device's memory
@@ -31,12 +43,12 @@ struct stub_device;
  * @get_lock: one at a time brings @dpagemap back to life
  * @initialised: @dpagemap has been alive before; guarded by @get_lock
  * @dead: completed when @dpagemap is at its end
- * @lock: guards all that follows, to @bos
- * @used: bitmap of pages that have been allocated
- * @num_used: how many
- * @owner: what each of them belongs to. A page that is in use keeps its owner,
- *	which may be read without the lock then.
- * @bos: all allocations
+ * @lock: guards all that follows, to @blocks
+ * @used: bitmap of pages that have been taken
+ * @num_used: pages that have been taken, or promised to who is taking them
+ * @owner: for pages that migration took, what each belongs to. A page that is
+ *	in use keeps its owner, which may be read without the lock then.
+ * @blocks: all that is taken
  * @stats: of all processes whose memory it is or may become
  */
 struct stub_vram {
@@ -50,8 +62,8 @@ struct stub_vram {
 	spinlock_t lock;
 	unsigned long *used;
 	unsigned long num_used;
-	struct stub_bo **owner;
-	struct list_head bos;
+	struct stub_devmem **owner;
+	struct list_head blocks;
 	struct stub_stats_table stats;
 };
 
@@ -74,6 +86,9 @@ static inline void *stub_vram_mem(const struct stub_vram *vram, u64 offset)
 
 int stub_vram_init(struct stub_device *stub, u64 size);
 struct drm_pagemap *stub_vram_get(struct stub_vram *vram);
+int stub_vram_take(struct stub_vram *vram, struct stub_vram_block *block,
+		   struct stub_devmem *owner);
+void stub_vram_release(struct stub_vram *vram, struct stub_vram_block *block);
 unsigned long stub_vram_num_free(struct stub_vram *vram);
 void stub_vram_count(struct stub_vram *vram, struct page *page,
 		     unsigned long npages, bool to_ram);

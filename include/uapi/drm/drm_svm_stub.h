@@ -8,9 +8,13 @@
  * fails has changed nothing, unless it says otherwise, and unless what failed
  * was to hand out what it has done: results go where the arguments came from.
  *
- * A VM is the memory of the process that made it. Its file may come into other
- * hands (fork(), SCM_RIGHTS), the memory does not: EXEC, MIGRATE and RESIDENCY
- * of another process are -EACCES.
+ * A VM is the memory of the process that made it, at the addresses that it has
+ * there: the mirror. Above that lies the bind window, where VM_BIND puts buffer
+ * objects. Programs can use both at once.
+ *
+ * A VM's file may come into other hands (fork(), SCM_RIGHTS), the VM does not:
+ * EXEC, MIGRATE, RESIDENCY and VM_BIND of another process are -EACCES. Buffer
+ * objects are the file's.
  *
  * -EINTR: the caller is being killed; or, at the first use of a VM's memory, a
  * signal came.
@@ -25,7 +29,7 @@ extern "C" {
 #endif
 
 /* Raised when something is added; nothing is ever changed or taken away. */
-#define DRM_SVM_STUB_UAPI_VERSION 1
+#define DRM_SVM_STUB_UAPI_VERSION 2
 
 #define DRM_SVM_STUB_INFO 0x00
 #define DRM_SVM_STUB_VM_CREATE 0x01
@@ -34,6 +38,10 @@ extern "C" {
 #define DRM_SVM_STUB_MIGRATE 0x04
 #define DRM_SVM_STUB_RESIDENCY 0x05
 #define DRM_SVM_STUB_VM_STATS 0x06
+/* Since version 2. */
+#define DRM_SVM_STUB_BO_CREATE 0x07
+#define DRM_SVM_STUB_BO_MMAP_OFFSET 0x08
+#define DRM_SVM_STUB_VM_BIND 0x09
 
 #define DRM_IOCTL_SVM_STUB_INFO \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_INFO, struct drm_svm_stub_info)
@@ -49,6 +57,12 @@ extern "C" {
 	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_RESIDENCY, struct drm_svm_stub_residency)
 #define DRM_IOCTL_SVM_STUB_VM_STATS \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_STATS, struct drm_svm_stub_vm_stats)
+#define DRM_IOCTL_SVM_STUB_BO_CREATE \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_BO_CREATE, struct drm_svm_stub_bo_create)
+#define DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_BO_MMAP_OFFSET, struct drm_svm_stub_bo_mmap_offset)
+#define DRM_IOCTL_SVM_STUB_VM_BIND \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_BIND, struct drm_svm_stub_vm_bind)
 
 /* The device can move memory to its VRAM. */
 #define DRM_SVM_STUB_CAP_MIGRATE (1 << 0)
@@ -61,8 +75,10 @@ extern "C" {
  * @page_size: out, bytes in a page of the GPU
  * @vram_size: out, bytes
  * @vram_free: out, bytes
- * @va_start: out, lowest address that the GPU can use
- * @va_end: out, first address that it cannot
+ * @va_start: out, lowest address of the mirror
+ * @va_end: out, first address behind it
+ * @bind_start: out, lowest address of the bind window, since version 2
+ * @bind_end: out, first address behind it, since version 2
  */
 struct drm_svm_stub_info {
 	__u32 flags;
@@ -73,6 +89,8 @@ struct drm_svm_stub_info {
 	__u64 vram_free;
 	__u64 va_start;
 	__u64 va_end;
+	__u64 bind_start;
+	__u64 bind_end;
 };
 
 /* GPU faults move the memory to VRAM where that is possible. */
@@ -98,6 +116,9 @@ struct drm_svm_stub_vm_create {
  *
  * Waits for its programs; a caller that is killed leaves at once. Memory in
  * VRAM comes back to RAM when the CPU touches it, or is freed with the process.
+ * A VM_BIND that has not come to its end yet does not come to it: its out_syncs
+ * signal with the error -ECANCELED, whatever its in_syncs do; and programs that
+ * run on find nothing in the bind window.
  * Closing the file does the same, but for programs of callers that were
  * killed: they end by themselves.
  * -EINVAL, -ENOENT.
@@ -130,17 +151,18 @@ struct drm_svm_stub_vm_destroy {
  * @faults: out, if all went well: GPU page faults that were served
  * @pad: in, must be zero
  *
- * Addresses are plain pointers of the process. They and @size are multiples
- * of 4. @dst may be the same as a source, but not overlap it otherwise.
+ * Addresses are plain pointers of the process, or lie in the bind window. They
+ * and @size are multiples of 4. @dst may be the same as a source, but not
+ * overlap it otherwise.
  * Returns when the program has ended; a caller that is killed leaves at once
  * and the program is stopped.
  *
  * -EINVAL: unknown op or flag, size zero, not a multiple of 4, operand that
- * the op does not have; overlap; -ERANGE: address plus size overflows or is
- * beyond the GPU's address space; -ENOENT: no such VM; -EACCES: another
- * process's. What the GPU could not do: -EFAULT: no memory at an address, or no memory that it can use there;
- * -EPERM: write to read-only memory; -EBUSY: a page was taken away again and
- * again; -ENOMEM. The program has run up to the word that failed then.
+ * the op does not have; overlap; -ERANGE: an operand lies neither in the mirror
+ * as a whole nor in the bind window; -ENOENT: no such VM; -EACCES: another
+ * process's. What the GPU could not do: -EFAULT: no memory at an address, or no
+ * memory that it can use there; -EPERM: write to read-only memory; -EBUSY: a
+ * page was taken away again and again; -ENOMEM. The program has run up to the word that failed then.
  * -EINTR. A file has room for 16 programs at once; more wait.
  */
 struct drm_svm_stub_exec {
@@ -172,7 +194,7 @@ struct drm_svm_stub_exec {
  * memory beside the span may come along if it went to VRAM together with it.
  *
  * -EINVAL: unknown flag, not aligned, size zero; -ERANGE: overflows or is
- * beyond the GPU's address space; -ENOENT: no such VM, or no memory at all in
+ * beyond the mirror; -ENOENT: no such VM, or no memory at all in
  * the span; -EACCES: another process's; -EOPNOTSUPP: device without DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to
  * VRAM, and there is less free VRAM than the span has memory that is not there
  * yet; -EBUSY: some page could not be moved; -ENOMEM; -EINTR. What could be
@@ -214,7 +236,7 @@ struct drm_svm_stub_block {
  *
  * A look, no promise. -EINVAL: unknown flag, not aligned, size or block size
  * zero, block size of 2^32 pages or more, another number of blocks, more than
- * 65536 of them; -ERANGE: overflows or is beyond the GPU's address space;
+ * 65536 of them; -ERANGE: overflows or is beyond the mirror;
  * -ENOENT: no such VM; -EACCES: another process's; -EFAULT; -ENOMEM; -EBUSY:
  * the address space changed too fast to see; -EINTR.
  */
@@ -239,6 +261,10 @@ struct drm_svm_stub_residency {
  * @pages_to_vram: out, pages of its address space copied or cleared into VRAM
  *	since the VM was made
  * @pages_to_ram: out, likewise, pages copied from VRAM back to RAM
+ * @mappings: out, mappings in the bind window, those included that a VM_BIND is
+ *	still to write; since version 2, as what follows
+ * @binds: out, VM_BINDs that have taken effect, or will
+ * @prefetched: out, mappings that their DRM_SVM_STUB_BIND_PREFETCH have found
  *
  * -EINVAL, -ENOENT, -EINTR.
  */
@@ -250,6 +276,140 @@ struct drm_svm_stub_vm_stats {
 	__u64 invalidations;
 	__u64 pages_to_vram;
 	__u64 pages_to_ram;
+	__u64 mappings;
+	__u64 binds;
+	__u64 prefetched;
+};
+
+/* In VRAM, for the GPU alone; else in RAM, where the CPU can map it. */
+#define DRM_SVM_STUB_BO_VRAM (1 << 0)
+
+/**
+ * struct drm_svm_stub_bo_create - Makes a buffer object
+ * @size: in, bytes, a multiple of the page size
+ * @flags: in, DRM_SVM_STUB_BO_*
+ * @handle: out, for DRM_IOCTL_GEM_CLOSE; not zero
+ *
+ * Its memory is zero. It lives until its handle is closed and nothing shows it
+ * any more, neither a mapping of a VM nor one of the CPU.
+ *
+ * -EINVAL: unknown flag, size zero or not aligned; -EOPNOTSUPP: VRAM on a
+ * device without CAP_MIGRATE, or RAM that DMA does not reach; -ENOSPC: not so
+ * much VRAM is free; -ENOMEM.
+ */
+struct drm_svm_stub_bo_create {
+	__u64 size;
+	__u32 flags;
+	__u32 handle;
+};
+
+/**
+ * struct drm_svm_stub_bo_mmap_offset - Where to map a buffer object
+ * @handle: in
+ * @pad: in, must be zero
+ * @offset: out, for mmap() of the device's file, shared, from this offset on and
+ *	for up to the size of the object
+ *
+ * -EINVAL; -ENOENT: no such handle; -EOPNOTSUPP: it is in VRAM.
+ */
+struct drm_svm_stub_bo_mmap_offset {
+	__u32 handle;
+	__u32 pad;
+	__u64 offset;
+};
+
+/* Shows a part of a buffer object at @addr, instead of what was there. */
+#define DRM_SVM_STUB_BIND_MAP 0
+/* Takes away what is there, if anything. */
+#define DRM_SVM_STUB_BIND_UNMAP 1
+/*
+ * Wants what is there to be where the GPU uses it best. On this device it
+ * always is, so this sees that there is something, and counts it.
+ */
+#define DRM_SVM_STUB_BIND_PREFETCH 2
+
+/* What MAP may be told. That there must be nothing yet; else -EEXIST. */
+#define DRM_SVM_STUB_BIND_NOREPLACE (1 << 0)
+/* No object: reads give zero, and writes vanish. */
+#define DRM_SVM_STUB_BIND_SPARSE (1 << 1)
+/* @repeat_range bytes of the object over and over, and not @range once. */
+#define DRM_SVM_STUB_BIND_REPEAT (1 << 2)
+/* To become one mapping with those beside it that continue it. */
+#define DRM_SVM_STUB_BIND_COALESCE (1 << 3)
+/* Programs may not write to it: -EPERM. */
+#define DRM_SVM_STUB_BIND_READONLY (1 << 4)
+
+/**
+ * struct drm_svm_stub_bind_op - One thing that VM_BIND is to do
+ * @op: DRM_SVM_STUB_BIND_MAP, _UNMAP or _PREFETCH
+ * @flags: for MAP, else zero: DRM_SVM_STUB_BIND_NOREPLACE and so on
+ * @handle: for MAP: the object; zero with _SPARSE, and for the others
+ * @pad: must be zero
+ * @addr: address in the bind window
+ * @range: bytes from there on
+ * @bo_offset: for MAP of an object: its first byte to be shown; else zero
+ * @repeat_range: with _REPEAT: bytes from @bo_offset on; else zero
+ *
+ * All but @op, @flags and @handle are multiples of the page size.
+ */
+struct drm_svm_stub_bind_op {
+	__u32 op;
+	__u32 flags;
+	__u32 handle;
+	__u32 pad;
+	__u64 addr;
+	__u64 range;
+	__u64 bo_offset;
+	__u64 repeat_range;
+};
+
+/* Do not wait for in_syncs, nor until the GPU's page table has changed. */
+#define DRM_SVM_STUB_VM_BIND_ASYNC (1 << 0)
+
+/**
+ * struct drm_svm_stub_vm_bind - Changes what is in a VM's bind window
+ * @vm_id: in
+ * @flags: in, DRM_SVM_STUB_VM_BIND_*
+ * @num_ops: in, length of @ops; may be zero
+ * @num_in_syncs: in, length of @in_syncs; may be zero
+ * @num_out_syncs: in, length of @out_syncs; may be zero
+ * @pad: in, must be zero
+ * @ops: in, pointer to an array of struct drm_svm_stub_bind_op
+ * @in_syncs: in, pointer to an array of syncobj handles, __u32: what to wait for
+ * @out_syncs: in, likewise: what to signal at the end
+ *
+ * All of @ops, in order, each upon what those before it have made of the window;
+ * or none of them, if anything is wrong with one.
+ *
+ * The VM_BINDs of a VM take effect one after the other. Without _ASYNC this one
+ * has when the call returns; it has waited for @in_syncs and for those before
+ * it. With _ASYNC the call returns at once: nothing can go wrong any more but
+ * the end of the VM, and @out_syncs signal when it has taken effect. @in_syncs
+ * have to have a fence, and @out_syncs get one.
+ *
+ * A program that uses an address whose mapping is changing may find what was
+ * there, what will be, or nothing (-EFAULT). Where the same memory is shown in
+ * the same way as before it finds that all the time.
+ *
+ * -EINVAL: unknown flag, not aligned, range zero, not in the bind window, not in
+ * the object, a field that is to be zero; -E2BIG: more than 4096 ops, or 64
+ * syncobjs of a kind; -ENOENT: no such VM, object or syncobj; a syncobj of
+ * @in_syncs has no fence; PREFETCH of nothing; -EEXIST: MAP with _NOREPLACE of
+ * what is not empty; -EACCES: another process's VM; -EFAULT; -ENOMEM, also if
+ * the page table would become larger than it may: a little more than 4 KiB for
+ * each 2 MiB of addresses; -EINTR: also if a signal came while the call waited.
+ * Nothing has changed then.
+ */
+struct drm_svm_stub_vm_bind {
+	__u32 vm_id;
+	__u32 flags;
+	__u32 num_ops;
+	__u32 num_in_syncs;
+	__u32 num_out_syncs;
+	__u32 pad;
+	__u64 ops;
+	__u64 in_syncs;
+	__u64 out_syncs;
 };
 
 #if defined(__cplusplus)
