@@ -36,9 +36,13 @@ program() {
 }
 
 program demo demo.c demo_svg.c stub.c
+program test_bind test_bind.c bind.c memory.c ktap.c stub.c
+program test_bind_async test_bind_async.c bind.c memory.c ktap.c stub.c
+program test_bind_model test_bind_model.c bind.c memory.c ktap.c stub.c
+program test_bo test_bo.c bind.c memory.c ktap.c stub.c
 program test_ioctl test_ioctl.c ktap.c stub.c
 program test_kill test_kill.c ktap.c stub.c
-program test_leak test_leak.c ktap.c stub.c
+program test_leak test_leak.c bind.c memory.c ktap.c stub.c
 program test_migrate test_migrate.c memory.c ktap.c stub.c
 program test_mm test_mm.c memory.c ktap.c stub.c
 program test_race test_race.c memory.c ktap.c stub.c

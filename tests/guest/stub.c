@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sync_file.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,6 +190,100 @@ int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_st
 {
 	*sum = (struct drm_svm_stub_block){};
 	return gpu_residency(gpu, start, size, size, sum);
+}
+
+int bo_create(struct gpu *gpu, struct bo *bo, size_t size, __u32 flags)
+{
+	struct drm_svm_stub_bo_create arg = { .size = size, .flags = flags };
+	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_BO_CREATE, &arg);
+	__u64 offset;
+
+	if (err)
+		return err;
+	*bo = (struct bo){ .handle = arg.handle, .size = size };
+	if (flags & DRM_SVM_STUB_BO_VRAM)
+		return 0;
+
+	err = bo_offset(gpu, bo, &offset);
+	if (!err) {
+		bo->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, gpu->fd, offset);
+		err = bo->memory == MAP_FAILED ? -errno : 0;
+	}
+	if (err)
+		bo_close(gpu, bo);
+	return err;
+}
+
+int bo_close(struct gpu *gpu, const struct bo *bo)
+{
+	struct drm_gem_close arg = { .handle = bo->handle };
+
+	return stub_ioctl(gpu->fd, DRM_IOCTL_GEM_CLOSE, &arg);
+}
+
+int bo_offset(struct gpu *gpu, const struct bo *bo, __u64 *offset)
+{
+	struct drm_svm_stub_bo_mmap_offset arg = { .handle = bo->handle };
+	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, &arg);
+
+	*offset = arg.offset;
+	return err;
+}
+
+int gpu_vm_bind(struct gpu *gpu, struct drm_svm_stub_vm_bind *bind)
+{
+	bind->vm_id = gpu->vm;
+	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_VM_BIND, bind);
+}
+
+int gpu_bind_ops(struct gpu *gpu, const struct drm_svm_stub_bind_op *ops, size_t count)
+{
+	struct drm_svm_stub_vm_bind bind = { .num_ops = count, .ops = (uintptr_t)ops };
+
+	return gpu_vm_bind(gpu, &bind);
+}
+
+int gpu_bind(struct gpu *gpu, struct drm_svm_stub_bind_op op)
+{
+	return gpu_bind_ops(gpu, &op, 1);
+}
+
+int sync_create(struct gpu *gpu, __u32 *handle, bool signaled)
+{
+	struct drm_syncobj_create arg = {
+		.flags = signaled ? DRM_SYNCOBJ_CREATE_SIGNALED : 0,
+	};
+	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SYNCOBJ_CREATE, &arg);
+
+	*handle = arg.handle;
+	return err;
+}
+
+int sync_wait(struct gpu *gpu, __u32 handle, unsigned int ms)
+{
+	struct drm_syncobj_wait arg = {
+		.handles = (uintptr_t)&handle,
+		.count_handles = 1,
+		.timeout_nsec = (now_ms() + ms) * 1e6,
+	};
+
+	return stub_ioctl(gpu->fd, DRM_IOCTL_SYNCOBJ_WAIT, &arg);
+}
+
+int sync_status(struct gpu *gpu, __u32 handle)
+{
+	struct drm_syncobj_handle arg = {
+		.handle = handle,
+		.flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE,
+	};
+	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &arg);
+	struct sync_file_info info = {};
+
+	if (err)
+		return err;
+	err = stub_ioctl(arg.fd, SYNC_IOC_FILE_INFO, &info);
+	close(arg.fd);
+	return err ? err : info.status;
 }
 
 int gpu_wait_free(struct gpu *gpu, unsigned int seconds)

@@ -54,6 +54,38 @@ int gpu_residency(struct gpu *gpu, const void *start, size_t size, size_t block,
 /* The same for the whole span as one block. */
 int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum);
 
+/* A buffer object. @memory is where the CPU sees it; NULL for one in VRAM. */
+struct bo {
+	__u32 handle;
+	size_t size;
+	__u32 *memory;
+};
+
+/* Creates a buffer object with @flags, and maps it if it can be. */
+int bo_create(struct gpu *gpu, struct bo *bo, size_t size, __u32 flags);
+int bo_close(struct gpu *gpu, const struct bo *bo);
+/* Where to mmap() it. */
+int bo_offset(struct gpu *gpu, const struct bo *bo, __u64 *offset);
+
+/* VM_BIND of @gpu's VM; @bind says the rest. */
+int gpu_vm_bind(struct gpu *gpu, struct drm_svm_stub_vm_bind *bind);
+/* The same without syncobjs, and with one op. */
+int gpu_bind_ops(struct gpu *gpu, const struct drm_svm_stub_bind_op *ops, size_t count);
+int gpu_bind(struct gpu *gpu, struct drm_svm_stub_bind_op op);
+
+/* An address of the bind window as what the programs above take. */
+static inline void *gpu_at(__u64 address)
+{
+	return (void *)(uintptr_t)address;
+}
+
+/* Syncobjs of @gpu's file. */
+int sync_create(struct gpu *gpu, __u32 *handle, bool signaled);
+/* -ETIME if it has not signalled within @ms milliseconds. */
+int sync_wait(struct gpu *gpu, __u32 handle, unsigned int ms);
+/* 1: signalled, 0: not yet, or the error that it signalled with. */
+int sync_status(struct gpu *gpu, __u32 handle);
+
 static inline bool gpu_can_migrate(const struct gpu *gpu)
 {
 	return gpu->info.capabilities & DRM_SVM_STUB_CAP_MIGRATE;

@@ -33,6 +33,7 @@
 #define FOREIGN_VM 0xfff00003u /* one of another open file */
 #define UNKNOWN_VM 0xfff00004u
 #define BLOCKS 0xb10c0000ull /* memory for the answer of RESIDENCY */
+#define MIRROR_END (1ull << 62) /* first address behind the mirror */
 #define GPU_END (1ull << 63) /* first address that the GPU cannot use */
 
 /* Addresses that no program can use, and that are multiples of a page. */
@@ -119,6 +120,9 @@ struct bad {
 		struct drm_svm_stub_migrate migrate;
 		struct drm_svm_stub_residency residency;
 		struct drm_svm_stub_vm_stats stats;
+		struct drm_svm_stub_bo_create bo_create;
+		struct drm_svm_stub_bo_mmap_offset bo_mmap;
+		struct drm_svm_stub_vm_bind bind;
 		__u64 words[16];
 	};
 };
@@ -127,7 +131,9 @@ struct bad {
 static void fill_in(struct fixture *f, struct bad *bad)
 {
 	bool has_vm = bad->request != DRM_IOCTL_SVM_STUB_INFO &&
-		      bad->request != DRM_IOCTL_SVM_STUB_VM_CREATE;
+		      bad->request != DRM_IOCTL_SVM_STUB_VM_CREATE &&
+		      bad->request != DRM_IOCTL_SVM_STUB_BO_CREATE &&
+		      bad->request != DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET;
 	/* The first member of all that have one. */
 	__u32 *vm = &bad->destroy.vm_id;
 
@@ -139,10 +145,14 @@ static void fill_in(struct fixture *f, struct bad *bad)
 		*vm = f->other.vm;
 
 	for (size_t i = 1; i < sizeof(bad->words) / 8; i++) {
-		if (bad->words[i] == BLOCKS)
-			bad->words[i] = (uintptr_t)f->blocks;
-		else if (bad->words[i] >= GPU_END - SIZE && bad->words[i] <= GPU_END)
-			bad->words[i] += f->gpu.info.va_end - GPU_END;
+		__u64 *word = &bad->words[i];
+
+		if (*word == BLOCKS)
+			*word = (uintptr_t)f->blocks;
+		else if (*word >= MIRROR_END - SIZE && *word <= MIRROR_END)
+			*word += f->gpu.info.va_end - MIRROR_END;
+		else if (*word >= GPU_END - SIZE && *word <= GPU_END)
+			*word += f->gpu.info.bind_end - GPU_END;
 	}
 }
 
@@ -181,6 +191,9 @@ static void run_bad(const void *arg)
 #define MIGRATE(title, err, ...) BAD(MIGRATE, title, err, migrate, GOOD_MIGRATE, __VA_ARGS__)
 #define RESIDENCY(title, err, ...) \
 	BAD(RESIDENCY, title, err, residency, GOOD_RESIDENCY, __VA_ARGS__)
+#define BO_CREATE(title, err, ...) BAD(BO_CREATE, title, err, bo_create, __VA_ARGS__)
+#define BO_MMAP(title, err, ...) BAD(BO_MMAP_OFFSET, title, err, bo_mmap, __VA_ARGS__)
+#define BIND(title, err, ...) BAD(VM_BIND, title, err, bind, .vm_id = VM, __VA_ARGS__)
 #define STATS(title, err, ...) BAD(VM_STATS, title, err, stats, .vm_id = VM, __VA_ARGS__)
 
 #define GOOD_FILL .vm_id = VM, .op = DRM_SVM_STUB_OP_FILL, .dst = BASE, .size = PAGE
@@ -208,6 +221,9 @@ static void run_good(const void *arg)
 		{ .request = DRM_IOCTL_SVM_STUB_MIGRATE, .migrate = { GOOD_MIGRATE } },
 		{ .request = DRM_IOCTL_SVM_STUB_RESIDENCY, .residency = { GOOD_RESIDENCY } },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_STATS, .stats = { .vm_id = VM } },
+		{ .request = DRM_IOCTL_SVM_STUB_BO_CREATE, .bo_create = { .size = PAGE } },
+		{ .request = DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, .bo_mmap = { .handle = 1 } },
+		{ .request = DRM_IOCTL_SVM_STUB_VM_BIND, .bind = { .vm_id = VM } },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_DESTROY, .destroy = { .vm_id = VM } },
 	};
 	struct fixture f;
@@ -229,7 +245,8 @@ static const unsigned long all_requests[] = {
 	DRM_IOCTL_SVM_STUB_INFO,	DRM_IOCTL_SVM_STUB_VM_CREATE,
 	DRM_IOCTL_SVM_STUB_VM_DESTROY,	DRM_IOCTL_SVM_STUB_EXEC,
 	DRM_IOCTL_SVM_STUB_MIGRATE,	DRM_IOCTL_SVM_STUB_RESIDENCY,
-	DRM_IOCTL_SVM_STUB_VM_STATS,
+	DRM_IOCTL_SVM_STUB_VM_STATS,	DRM_IOCTL_SVM_STUB_BO_CREATE,
+	DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, DRM_IOCTL_SVM_STUB_VM_BIND,
 };
 
 #define NUM_REQUESTS (ARRAY_SIZE(all_requests))
@@ -313,7 +330,7 @@ static void run_unknown_number(const void *arg)
 	(void)arg;
 	set_up(&f);
 	read_state(&f, &before);
-	for (unsigned int nr = DRM_COMMAND_BASE + DRM_SVM_STUB_VM_STATS + 1;
+	for (unsigned int nr = DRM_COMMAND_BASE + DRM_SVM_STUB_VM_BIND + 1;
 	     nr < DRM_COMMAND_END; nr++) {
 		unsigned long request = _IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE, nr, 64);
 
@@ -495,6 +512,7 @@ static void run_no_migration(const void *arg)
 	struct fixture f;
 	struct state before;
 	struct drm_svm_stub_vm_create create = { .flags = DRM_SVM_STUB_VM_MIGRATE_ON_FAULT };
+	struct bo bo;
 
 	(void)arg;
 	set_up(&f);
@@ -504,6 +522,7 @@ static void run_no_migration(const void *arg)
 	EXPECT_ERR(stub_ioctl(f.gpu.fd, DRM_IOCTL_SVM_STUB_VM_CREATE, &create), -EOPNOTSUPP);
 	EXPECT_ERR(gpu_migrate(&f.gpu, f.memory, SIZE, 0), -EOPNOTSUPP);
 	EXPECT_ERR(gpu_migrate(&f.gpu, f.memory, SIZE, DRM_SVM_STUB_MIGRATE_TO_RAM), -EOPNOTSUPP);
+	EXPECT_ERR(bo_create(&f.gpu, &bo, PAGE, DRM_SVM_STUB_BO_VRAM), -EOPNOTSUPP);
 	EXPECT_EQ(f.gpu.info.vram_free, f.gpu.info.vram_size);
 	expect_same_state(&f, &before);
 	/* If it is for the kernel: the library says so once, whatever is asked of it. */
@@ -579,6 +598,10 @@ static const struct ktap_case cases[] = {
 	EXEC("src0 ends beyond the GPU's addresses", ERANGE, GOOD_COPY, .src0 = GPU_END - PAGE + 4),
 	EXEC("src1 ends beyond the GPU's addresses", ERANGE, GOOD_ADD, .src1 = GPU_END - PAGE + 4),
 	EXEC("dst beyond the GPU's addresses", ERANGE, GOOD_FILL, .dst = GPU_END),
+	EXEC("dst half in the mirror", ERANGE, GOOD_FILL, .dst = MIRROR_END - PAGE + 4),
+	EXEC("src0 half in the mirror", ERANGE, GOOD_COPY, .src0 = MIRROR_END - 4),
+	EXEC("dst in the empty bind window", EFAULT, GOOD_FILL, .dst = MIRROR_END),
+	EXEC("src0 in the empty bind window", EFAULT, GOOD_CHECKSUM, .src0 = GPU_END - PAGE),
 	EXEC("dst in the kernel", ERANGE, GOOD_FILL, .dst = KERNEL),
 	EXEC("dst unmapped", EFAULT, GOOD_FILL, .dst = HOLE),
 
@@ -593,9 +616,9 @@ static const struct ktap_case cases[] = {
 	MIGRATE("size 0", EINVAL, .size = 0),
 	MIGRATE("overflows", ERANGE, .start = TOP, .size = 2 * PAGE),
 	MIGRATE("size overflows", ERANGE, .size = TOP),
-	MIGRATE("ends beyond the GPU's addresses", ERANGE, .start = GPU_END - PAGE,
+	MIGRATE("ends beyond the mirror", ERANGE, .start = MIRROR_END - PAGE,
 		.size = 2 * PAGE),
-	MIGRATE("to RAM beyond the GPU's addresses", ERANGE, .start = GPU_END, .size = PAGE,
+	MIGRATE("to RAM beyond the mirror", ERANGE, .start = MIRROR_END, .size = PAGE,
 		.flags = DRM_SVM_STUB_MIGRATE_TO_RAM),
 	MIGRATE("no memory", ENOENT, .start = HOLE),
 	MIGRATE("no memory, to RAM", ENOENT, .start = HOLE, .flags = DRM_SVM_STUB_MIGRATE_TO_RAM),
@@ -621,7 +644,7 @@ static const struct ktap_case cases[] = {
 		  .num_blocks = 65537),
 	RESIDENCY("overflows", ERANGE, .start = TOP, .size = 2 * PAGE, .block_size = 2 * PAGE,
 		  .num_blocks = 1),
-	RESIDENCY("ends beyond the GPU's addresses", ERANGE, .start = GPU_END - PAGE,
+	RESIDENCY("ends beyond the mirror", ERANGE, .start = MIRROR_END - PAGE,
 		  .size = 2 * PAGE, .block_size = 2 * PAGE, .num_blocks = 1),
 
 	STATS("VM 0", ENOENT, .vm_id = 0),
@@ -630,6 +653,20 @@ static const struct ktap_case cases[] = {
 	STATS("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
 	STATS("unknown flag", EINVAL, .flags = 1),
 	STATS("unknown high flag", EINVAL, .flags = HIGH_BIT),
+
+	BO_CREATE("unknown flag", EINVAL, .size = PAGE, .flags = 2),
+	BO_CREATE("unknown high flag", EINVAL, .size = PAGE, .flags = HIGH_BIT),
+	BO_CREATE("size 0", EINVAL, .size = 0),
+	BO_CREATE("size not aligned", EINVAL, .size = PAGE + 4),
+
+	BO_MMAP("pad", EINVAL, .pad = 1),
+	BO_MMAP("handle 0", ENOENT, .handle = 0),
+	BO_MMAP("unknown handle", ENOENT, .handle = 7),
+
+	BIND("VM 0", ENOENT, .vm_id = 0),
+	BIND("unknown VM", ENOENT, .vm_id = UNKNOWN_VM),
+	BIND("closed VM", ENOENT, .vm_id = CLOSED_VM),
+	BIND("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
 };
 
 int main(int argc, char **argv)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * What loading the modules, running the demo and unloading them takes from the
- * system comes back: memory, slab objects, vmalloc space, address space.
+ * What loading the modules, running the demo, binding objects and unloading takes
+ * from the system comes back: memory, slab objects, vmalloc space, address space.
  *
  * It runs in the test guest, where /modules.list has the modules in the order in
  * which they load, with their parameters. Those that were loaded before are
  * loaded again at the end.
  *
  * How sure is it? The modules are loaded and unloaded ROUNDS times with a short
- * demo each, and the long demo runs twice. So one object forgotten per load, VM
- * or demo makes ROUNDS of them, and one per range or page makes far more. The
+ * demo and some binds each, and the long demo runs twice. So one object forgotten
+ * per load, VM or step makes ROUNDS of them, and one per page makes far more. The
  * tolerance is half of that, for what the rest of the system does meanwhile. The
  * other cases show that a little more than the tolerance is noticed.
  */
@@ -25,8 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ktap.h"
-#include "stub.h"
+#include "bind.h"
 
 #define ROUNDS 32
 #define OBJECTS_TOLERANCE (ROUNDS / 2) /* more of one slab cache than before */
@@ -337,11 +336,42 @@ static void run_demo(const char *size)
 	ktap_join(pid);
 }
 
+/* Every kind of step, done, refused and pending, and then the end of the process. */
+static void run_binds(void)
+{
+	pid_t pid = ktap_fork();
+
+	if (!pid) {
+		struct window w;
+		struct bo a, b;
+		__u32 sync;
+
+		open_window(&w);
+		make_bo(&w, &a, 16, 0, 1);
+		make_bo(&w, &b, 16, gpu_can_migrate(&w.gpu) ? DRM_SVM_STUB_BO_VRAM : 0, 2);
+		EXPECT_OK(BIND(&w, MAP_OP(&w, 0, 16, &a, 0), UNMAP_OP(&w, 4, 4),
+			       REPEAT_OP(&w, 16, 16, &b, 1, 3), SPARSE_OP(&w, 24, 32, 0),
+			       PREFETCH_OP(&w, 0, 64)));
+		EXPECT_OK(BIND(&w, UNMAP_OP(&w, 18, 2), MAP_OP(&w, 2, 10, &b, 0)));
+		expect_shows(&w, 2, 10, 2, 0);
+		EXPECT_ERR(BIND(&w, MAP_OP(&w, 0, 8, &b, 0), UNMAP_OP(&w, 1, 1),
+				MAP_OP(&w, 0, 64, &a, 0)), -EINVAL);
+		EXPECT_OK(sync_create(&w.gpu, &sync, true));
+		EXPECT_OK(bo_close(&w.gpu, &a));
+		for (int i = 0; i < 8; i++)
+			EXPECT_OK(BIND_ASYNC(&w, sync, sync, MAP_OP(&w, i, 4, &b, i),
+					     UNMAP_OP(&w, i + 1, 2)));
+		ktap_done();
+	}
+	ktap_join(pid);
+}
+
 static void cycle(int rounds, int demos)
 {
 	for (int i = 0; i < rounds; i++) {
 		load_all();
 		run_demo("1");
+		run_binds();
 		unload_all();
 	}
 	load_all();
