@@ -229,7 +229,7 @@ run_more() {
 		step "Installing with DKMS."
 		tap dkms "$limit_kernel" "$top/scripts/dkms-test.sh"
 	fi
-	if fits $(($(kernel_minutes 7.3-debug 25) + 8)) "the debug kernel"; then
+	if fits $(($(kernel_minutes 7.3-debug 25) + 15)) "the debug kernel"; then
 		if modules 7.3-debug; then
 			guest 7.3-debug "$limit_debug" --memory 3G
 		fi
