@@ -238,6 +238,20 @@ static inline void *drm_svm_bind_op_priv(struct drm_svm_bind_op *op)
 }
 
 /**
+ * drm_svm_bind_steps() - How many steps the requests so far have come to
+ * @bind: the transaction, or one that is over
+ *
+ * One request may come to a step for each mapping in its way. A driver that lets
+ * user space queue many of them says where that ends.
+ *
+ * Return: the number.
+ */
+static inline size_t drm_svm_bind_steps(const struct drm_svm_bind *bind)
+{
+	return bind->core.steps;
+}
+
+/**
  * drm_svm_bind_for_each_op() - Walks the steps of a transaction
  * @op__: the cursor, a &struct drm_svm_bind_op
  * @bind__: the transaction

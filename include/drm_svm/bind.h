@@ -90,6 +90,7 @@ struct dsvm_bind {
 	struct dsvm_link planned_order;
 	enum dsvm_bind_stage stage;
 	dsvm_u32 requests; /* how many were queued */
+	dsvm_usize steps; /* how many they have come to */
 	dsvm_usize room; /* bytes of the driver's behind each step */
 	void *buffer; /* for the first steps, or NULL */
 	dsvm_usize buffer_size;

@@ -384,6 +384,7 @@ Expected<dsvm_bind_op *> Bind::add(const dsvm_va_op &step)
 	copy_step(op->base, step);
 	op->subject = shown_subject(step);
 	ops().push_back(op->base);
+	bind_.steps++;
 	if (removes(*op))
 		take_away(*op);
 	if (step.type == DSVM_VA_OP_MAP)
@@ -402,6 +403,7 @@ void Bind::undo_last()
 	dsvm_bind_op &op = op_of(*ops().last());
 
 	ops().remove(op.base);
+	bind_.steps--;
 	for (dsvm_bind_va &made : op.made) {
 		if (is_planned(made.va))
 			planned().remove(made.va);
