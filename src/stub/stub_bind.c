@@ -19,6 +19,7 @@
  * was. The transaction holds both until it is finished, after the job: objects
  * that come, and objects that go.
  */
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include <drm/drm_gem.h>
@@ -126,6 +127,21 @@ static int stub_bind_queue_map(struct stub_bind_job *job, struct drm_file *file,
 	return err;
 }
 
+/*
+ * Whether an array of requests may be as it is so far. What is little to ask for may be much to
+ * do: a step for each mapping in the way of each request, an entry for each page
+ * that is mapped. One request alone is bounded by what is there, and by the size
+ * of the page table.
+ */
+static int stub_bind_may_go_on(const struct stub_bind_job *job, u64 mapped)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	return drm_svm_bind_steps(&job->bind) > STUB_BIND_MAX_STEPS ||
+	       mapped > STUB_BIND_MAX_SIZE ? -E2BIG : 0;
+}
+
 static int stub_bind_queue(struct stub_bind_job *job, struct drm_file *file,
 			   const struct drm_svm_stub_bind_op *op)
 {
@@ -144,6 +160,7 @@ static int stub_bind_change(struct stub_bind_job *job, struct drm_file *file,
 			    const struct drm_svm_stub_bind_op *ops, u32 num_ops)
 {
 	struct stub_vm *vm = job->vm;
+	u64 mapped = 0;
 	u32 i;
 	int err;
 
@@ -151,8 +168,13 @@ static int stub_bind_change(struct stub_bind_job *job, struct drm_file *file,
 	if (err)
 		return err;
 
-	for (i = 0; i < num_ops && !err; i++)
+	for (i = 0; i < num_ops && !err; i++) {
 		err = stub_bind_queue(job, file, &ops[i]);
+		if (ops[i].op == DRM_SVM_STUB_BIND_MAP)
+			mapped += ops[i].range;
+		if (!err && num_ops > 1)
+			err = stub_bind_may_go_on(job, mapped);
+	}
 	if (!err)
 		err = drm_svm_bind_prepare(&job->bind);
 	if (err) {

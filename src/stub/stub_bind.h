@@ -21,6 +21,10 @@ struct stub_vm;
 /* Syncobjs of a kind that one VM_BIND may have. */
 #define STUB_BIND_MAX_SYNCS 64
 
+/* Where an array of requests ends that come to more steps, or map more bytes. */
+#define STUB_BIND_MAX_STEPS (1u << 17)
+#define STUB_BIND_MAX_SIZE (1ull << 40)
+
 /* The driver's own flag of a mapping: programs may not write to it. */
 #define STUB_BIND_READONLY DRM_GPUVA_USERBITS
 

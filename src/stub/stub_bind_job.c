@@ -7,6 +7,9 @@
  * lock for their part of the page table. No worker sleeps for a fence: what a
  * job waits for queues the work again.
  *
+ * Where a signalled fence keeps its ops, which is before 7.3, a syncobj that has
+ * one must not outlive the module.
+ *
  * Whoever waits for a job's fence may be the one who would have to free memory.
  * So all that allocates comes before the job, and all that frees, and takes
  * locks for that, behind it.
@@ -151,6 +154,10 @@ static int stub_bind_write(struct stub_bind_job *job)
 	struct drm_svm_bind_op *op;
 	unsigned long zapped = 0;
 
+	/* Also where there is nothing to do: it comes behind what is cancelled. */
+	if (READ_ONCE(vm->bind.closed))
+		return stub_bind_cancel(vm);
+
 	drm_svm_bind_for_each_op(op, &job->bind) {
 		if (READ_ONCE(vm->bind.closed))
 			return stub_bind_cancel(vm);
@@ -169,6 +176,7 @@ static int stub_bind_write(struct stub_bind_job *job)
 			/* DRM_GPUVA_OP_PREFETCH: memory is where it is. */
 			break;
 		}
+		cond_resched();
 	}
 	if (zapped)
 		stub_pt_flush(&vm->pt);

@@ -122,8 +122,11 @@ static int stub_bo_ram_init(struct stub_device *stub, struct stub_bo *bo, u64 si
 
 	/* From here on the last put frees whatever there is. */
 	err = drm_gem_create_mmap_offset(&bo->base);
-	if (err)
+	if (err) {
+		/* Of the offsets that may be -ENOSPC. */
+		err = -ENOMEM;
 		goto err_put;
+	}
 
 	/* More than there is must be an error, and no reason to kill a process. */
 	mapping_set_gfp_mask(bo->base.filp->f_mapping,

@@ -302,7 +302,8 @@ static void test_all_or_none(const void *arg)
 		{ MAP_OP(&w, 9, 4, &b, 0, NOREPLACE), -EEXIST },
 		{ PREFETCH_OP(&w, 60, 1), -ENOENT },
 		{ .op = { .op = 9, .addr = w.base, .range = PAGE }, -EINVAL },
-		{ SPARSE_OP(&w, 0, (w.gpu.info.bind_end - w.base) / PAGE, 0), -ENOMEM },
+		{ SPARSE_OP(&w, 0, (w.gpu.info.bind_end - w.base) / PAGE, 0), -E2BIG },
+		{ SPARSE_OP(&w, 0, (1000ul << 30) / PAGE, 0), -ENOMEM },
 	};
 
 	before = window_stats(&w);
@@ -339,6 +340,14 @@ static void test_many_ops(const void *arg)
 	EXPECT_ERR(gpu_bind_ops(&w.gpu, ops, MANY + 1), -E2BIG);
 	expect_mappings(&w, 0);
 	EXPECT_OK(gpu_bind_ops(&w.gpu, ops, MANY));
+	expect_mappings(&w, 2048);
+	/* Each by itself is little, and all together more than a call may come to. */
+	for (size_t i = 0; i < 65; i++)
+		ops[i] = PREFETCH_OP(&w, 0, 4096);
+	EXPECT_ERR(gpu_bind_ops(&w.gpu, ops, 65), -E2BIG);
+	for (size_t i = 0; i < 2; i++)
+		ops[i] = SPARSE_OP(&w, 4096, (600ul << 30) / PAGE, 0);
+	EXPECT_ERR(gpu_bind_ops(&w.gpu, ops, 2), -E2BIG);
 	expect_mappings(&w, 2048);
 	for (size_t i = 0; i < 2048; i += 97)
 		expect_shows(&w, 2 * i, 2, 1, i % 32);

@@ -282,7 +282,7 @@ static void test_destroy_cancels(const void *arg)
 	struct gate gate;
 	struct window w;
 	struct bo bo;
-	__u32 first, second;
+	__u32 first, second, third;
 
 	open_window(&w);
 	make_bo(&w, &bo, 8, bo_flags(&w, arg), 1);
@@ -290,10 +290,13 @@ static void test_destroy_cancels(const void *arg)
 	close_gate(&gate, &w);
 	first = new_sync(&w);
 	second = new_sync(&w);
+	third = new_sync(&w);
 	waiters[0] = (struct waiter){ &w, gate.sync, MAP_OP(&w, 64, 8, &bo, 0) };
 	start_waiter(&waiters[0]);
 	EXPECT_OK(BIND_ASYNC(&w, gate.sync, first, UNMAP_OP(&w, 0, 4)));
 	EXPECT_OK(BIND_ASYNC(&w, 0, second, MAP_OP(&w, 32, 8, &bo, 0)));
+	/* There is nothing to do for it, but to come behind the others. */
+	EXPECT_OK(BIND_ASYNC(&w, 0, third, UNMAP_OP(&w, 128, 8)));
 	waiters[1] = (struct waiter){ &w, 0, MAP_OP(&w, 64, 8, &bo, 0) };
 	start_waiter(&waiters[1]);
 	EXPECT_OK(bo_close(&w.gpu, &bo));
@@ -301,6 +304,7 @@ static void test_destroy_cancels(const void *arg)
 	EXPECT_OK(gpu_destroy(&w.gpu, w.gpu.vm));
 	EXPECT_EQ(sync_status(&w.gpu, first), -ECANCELED);
 	EXPECT_EQ(sync_status(&w.gpu, second), -ECANCELED);
+	EXPECT_EQ(sync_status(&w.gpu, third), -ECANCELED);
 	/* It waited for those before it, which have ended now. */
 	pthread_join(waiters[1].thread, NULL);
 	EXPECT_ERR(waiters[1].err, -ENOENT);

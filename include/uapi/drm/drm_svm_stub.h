@@ -116,8 +116,8 @@ struct drm_svm_stub_vm_create {
  *
  * Waits for its programs; a caller that is killed leaves at once. Memory in
  * VRAM comes back to RAM when the CPU touches it, or is freed with the process.
- * A VM_BIND that has not come to its end yet does not come to it: its out_syncs
- * signal with the error -ECANCELED, whatever its in_syncs do; and programs that
+ * An asynchronous VM_BIND that has not come to its end yet does not come to it:
+ * its out_syncs signal with the error -ECANCELED, whatever its in_syncs do; and programs that
  * run on find nothing in the bind window.
  * Closing the file does the same, but for programs of callers that were
  * killed: they end by themselves.
@@ -393,7 +393,8 @@ struct drm_svm_stub_bind_op {
  *
  * -EINVAL: unknown flag, not aligned, range zero, not in the bind window, not in
  * the object, a field that is to be zero; -E2BIG: more than 4096 ops, or 64
- * syncobjs of a kind; -ENOENT: no such VM, object or syncobj; a syncobj of
+ * syncobjs of a kind; several ops that together MAP more than 1 TiB, or come to
+ * more than 131072 changes, PREFETCH of each mapping counted; -ENOENT: no such VM, object or syncobj; a syncobj of
  * @in_syncs has no fence; PREFETCH of nothing; -EEXIST: MAP with _NOREPLACE of
  * what is not empty; -EACCES: another process's VM; -EFAULT; -ENOMEM, also if
  * the page table would become larger than it may: a little more than 4 KiB for
