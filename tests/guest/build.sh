@@ -39,6 +39,7 @@ program demo demo.c demo_svg.c stub.c
 program test_bind test_bind.c bind.c memory.c ktap.c stub.c
 program test_bind_async test_bind_async.c bind.c memory.c ktap.c stub.c
 program test_bind_model test_bind_model.c bind.c memory.c ktap.c stub.c
+program test_bind_show test_bind_show.c bind.c memory.c ktap.c stub.c
 program test_bo test_bo.c bind.c memory.c ktap.c stub.c
 program test_ioctl test_ioctl.c ktap.c stub.c
 program test_kill test_kill.c ktap.c stub.c

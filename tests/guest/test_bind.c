@@ -501,34 +501,6 @@ static void test_no_memory(const void *arg)
 	EXPECT(failed > 20, "only %u allocations have failed", failed);
 }
 
-static void test_debugfs(const void *arg)
-{
-	char path[64], line[256], first[32];
-	struct window w;
-	struct bo bo;
-	bool seen = false, any = false;
-
-	(void)arg;
-	open_window(&w);
-	make_bo(&w, &bo, 1, 0, 1);
-	EXPECT_OK(BIND(&w, MAP_OP(&w, 3, 1, &bo, 0)));
-	snprintf(first, sizeof(first), "0x%016llx", AT(&w, 3));
-	for (int minor = 0; minor < 192; minor++) {
-		FILE *file;
-
-		snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%d/gpuvas", minor);
-		file = fopen(path, "r");
-		any |= file != NULL;
-		while (file && fgets(line, sizeof(line), file))
-			seen |= strstr(line, first) != NULL;
-		if (file)
-			fclose(file);
-	}
-	if (!any)
-		ktap_skip("there is no debugfs");
-	EXPECT(seen, "debugfs does not show the mapping");
-}
-
 /* --- Arguments ------------------------------------------------------------------- */
 
 static void test_bad_ops(const void *arg)
@@ -680,7 +652,6 @@ static const struct ktap_case cases[] = {
 	{ "too large for the machine", test_too_large, NULL },
 	IN_RAM("each allocation fails in turn", test_no_memory),
 	IN_VRAM("each allocation fails in turn", test_no_memory),
-	{ "debugfs shows mappings", test_debugfs, NULL },
 	{ "bad ops", test_bad_ops, NULL },
 	{ "bad arguments", test_bad_arguments, NULL },
 };
