@@ -150,24 +150,9 @@ bool parse(int argc, char **argv)
 
 extern "C" {
 
-void *dsvm_backend_alloc(dsvm_usize bytes)
-{
-	return std::calloc(1, bytes);
-}
-
-void dsvm_backend_free(void *memory)
-{
-	std::free(memory);
-}
-
 void dsvm_backend_print(const char *line)
 {
 	std::printf("    # %s\n", line);
-}
-
-void dsvm_backend_vformat(char *buffer, dsvm_usize size, const char *format, va_list args)
-{
-	std::vsnprintf(buffer, size, format, args);
 }
 
 dsvm_u32 dsvm_backend_effort(void)
