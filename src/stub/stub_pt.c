@@ -167,6 +167,24 @@ int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
 	return 0;
 }
 
+/* Writes entries: of the pages at @each, or of a run that begins at @addr. */
+static void stub_pt_write(struct stub_pt *pt, u64 va, u64 addr, const u64 *each,
+			  unsigned long npages, u64 flags)
+{
+	u64 end = va + npages * PAGE_SIZE, next;
+
+	for (; va < end; va = next) {
+		u64 *slot = stub_pt_walk(pt, va, &next);
+
+		next = min(next, end);
+		if (WARN_ON_ONCE(!slot))
+			return;
+		for (; va < next; va += PAGE_SIZE, addr += PAGE_SIZE)
+			WRITE_ONCE(*slot++, (each ? *each++ : addr) | flags | STUB_PTE_VALID);
+		cond_resched();
+	}
+}
+
 /**
  * stub_pt_map() - Writes the entries of a run of pages
  * @pt: the page table
@@ -183,18 +201,7 @@ int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
 void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 		 u64 flags)
 {
-	u64 end = va + npages * PAGE_SIZE, next;
-
-	for (; va < end; va = next) {
-		u64 *slot = stub_pt_walk(pt, va, &next);
-
-		next = min(next, end);
-		if (WARN_ON_ONCE(!slot))
-			return;
-		for (; va < next; va += PAGE_SIZE, addr += PAGE_SIZE)
-			WRITE_ONCE(*slot++, addr | flags | STUB_PTE_VALID);
-		cond_resched();
-	}
+	stub_pt_write(pt, va, addr, NULL, npages, flags);
 }
 
 /**
@@ -210,18 +217,7 @@ void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 void stub_pt_map_pages(struct stub_pt *pt, u64 va, const u64 *addr,
 		       unsigned long npages, u64 flags)
 {
-	u64 end = va + npages * PAGE_SIZE, next;
-
-	for (; va < end; va = next) {
-		u64 *slot = stub_pt_walk(pt, va, &next);
-
-		next = min(next, end);
-		if (WARN_ON_ONCE(!slot))
-			return;
-		for (; va < next; va += PAGE_SIZE)
-			WRITE_ONCE(*slot++, *addr++ | flags | STUB_PTE_VALID);
-		cond_resched();
-	}
+	stub_pt_write(pt, va, 0, addr, npages, flags);
 }
 
 /**
