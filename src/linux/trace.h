@@ -43,7 +43,7 @@ DECLARE_EVENT_CLASS(gpuva,
 		__entry->first = va->va.addr;
 		__entry->last = va->va.addr + va->va.range - 1;
 		__entry->offset = va->gem.offset;
-		__entry->flags = va->flags;
+		__entry->flags = READ_ONCE(va->flags);
 	),
 	TP_printk("vm=%p va=%p [0x%llx, 0x%llx] obj=%p offset=0x%llx flags=0x%x",
 		  __entry->vm, __entry->va, __entry->first, __entry->last,

@@ -38,6 +38,14 @@ static void stub_fault_write_ptes(struct stub_vm *vm, struct stub_range *range)
 	}
 }
 
+/* As of now: an invalidation, whose lock is not held here, may change them at any time. */
+static struct drm_gpusvm_range_flags stub_fault_flags(const struct stub_range *range)
+{
+	return (struct drm_gpusvm_range_flags){
+		.__flags = READ_ONCE(range->base.flags.__flags),
+	};
+}
+
 /* Everything about a fault that comes after there is a range. */
 static int stub_fault_map(struct stub_vm *vm, struct stub_range *range, bool migrate,
 			  const struct drm_gpusvm_ctx *ctx)
@@ -48,7 +56,7 @@ static int stub_fault_map(struct stub_vm *vm, struct stub_range *range, bool mig
 	int err;
 
 	/* Where it cannot move, or only some of it: the GPU can use RAM as well. */
-	if (migrate && range->base.flags.migrate_devmem)
+	if (migrate && stub_fault_flags(range).migrate_devmem)
 		stub_migrate_piece(vm, start, end);
 
 	/*
@@ -89,7 +97,7 @@ static int stub_fault_failed(struct stub_vm *vm, struct stub_range *range, int e
 	case -EFAULT:
 	case -EPERM:
 		/* Unmapped under our feet: the next attempt makes a new range. */
-		if (range->base.flags.unmapped)
+		if (stub_fault_flags(range).unmapped)
 			return -EAGAIN;
 		return err;
 	default:

@@ -5,13 +5,14 @@
 #ifndef DSVM_CORE_SVM_FLAGS_H
 #define DSVM_CORE_SVM_FLAGS_H
 
+#include "core/base/once.h"
 #include "core/base/types.h"
 
 namespace dsvm {
 
 inline void set_flags(u16 &flags, u32 value)
 {
-	__atomic_store_n(&flags, static_cast<u16>(value), __ATOMIC_RELAXED);
+	write_once(flags, static_cast<u16>(value));
 }
 
 } // namespace dsvm

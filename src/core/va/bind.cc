@@ -82,14 +82,14 @@ dsvm_va *shown_subject(const dsvm_va_op &op)
 // remains of it says what it says now.
 void inherit_validity(dsvm_va &remnant, const dsvm_va &gone)
 {
-	remnant.map.flags =
-		(remnant.map.flags & ~DSVM_VA_INVALIDATED) | (gone.map.flags & DSVM_VA_INVALIDATED);
+	remnant.map.flags = (remnant.map.flags & ~DSVM_VA_INVALIDATED) |
+			    (flags_of(gone.map) & DSVM_VA_INVALIDATED);
 }
 
 // The same for whether the entries may stay. Once they may not, they never may again.
 void drop_stale_keep(dsvm_bind_op &op, const dsvm_va &gone)
 {
-	if ((gone.map.flags & DSVM_VA_INVALIDATED) == 0)
+	if (!is_invalidated(gone.map))
 		return;
 	if (op.base.type == DSVM_VA_OP_REMAP)
 		op.base.gone.keep = false;
@@ -224,9 +224,9 @@ bool Bind::merges(dsvm_va *neighbour, const dsvm_va_map &request, void *tag)
 		return false;
 
 	const dsvm_va_map &map = neighbour->map;
-	if (map.flags != request.flags || (map.flags & DSVM_VA_INVALIDATED) != 0)
+	if (flags_of(map) != request.flags || is_invalidated(map))
 		return false;
-	if (map.obj == nullptr ? request.obj != nullptr || (map.flags & DSVM_VA_SPARSE) == 0
+	if (map.obj == nullptr ? request.obj != nullptr || (flags_of(map) & DSVM_VA_SPARSE) == 0
 			       : !same_line(map, request))
 		return false;
 

@@ -20,6 +20,7 @@
 #define DSVM_CORE_VA_MAPPING_H
 
 #include "core/base/checked.h"
+#include "core/base/once.h"
 #include "core/base/va_range.h"
 #include "drm_svm/va.h"
 
@@ -31,9 +32,21 @@ namespace dsvm {
 	return VaRange{map.addr, map.addr + (map.range - 1)};
 }
 
-[[nodiscard]] constexpr bool repeats(const dsvm_va_map &map)
+// A mapping that is in a space becomes DSVM_VA_INVALIDATED, or not so any more, under the
+// lock of its object, which who plans does not hold. So this may be out of date at once.
+[[nodiscard]] inline u32 flags_of(const dsvm_va_map &map)
 {
-	return (map.flags & DSVM_VA_REPEAT) != 0;
+	return read_once(map.flags);
+}
+
+[[nodiscard]] inline bool is_invalidated(const dsvm_va_map &map)
+{
+	return (flags_of(map) & DSVM_VA_INVALIDATED) != 0;
+}
+
+[[nodiscard]] inline bool repeats(const dsvm_va_map &map)
+{
+	return (flags_of(map) & DSVM_VA_REPEAT) != 0;
 }
 
 [[nodiscard]] constexpr bool is_planned(const dsvm_va &va)
@@ -43,7 +56,7 @@ namespace dsvm {
 
 // Where in its object `map` would show `addr`, which is not below its beginning. It may
 // lie behind its end: then, if `map` was longer.
-[[nodiscard]] constexpr u64 offset_at(const dsvm_va_map &map, u64 addr)
+[[nodiscard]] inline u64 offset_at(const dsvm_va_map &map, u64 addr)
 {
 	const u64 distance = addr - map.addr;
 
@@ -57,19 +70,23 @@ namespace dsvm {
 }
 
 // The part of `map` in `span`, which lies in it.
-[[nodiscard]] constexpr dsvm_va_map part_of(const dsvm_va_map &map, VaRange span)
+[[nodiscard]] inline dsvm_va_map part_of(const dsvm_va_map &map, VaRange span)
 {
-	dsvm_va_map part = map;
-
-	part.addr = span.first;
-	part.range = span.size();
-	part.offset = offset_at(map, span.first);
-	return part;
+	return dsvm_va_map{
+		.flags = flags_of(map),
+		.state = map.state,
+		.addr = span.first,
+		.range = span.size(),
+		.offset = offset_at(map, span.first),
+		.obj = map.obj,
+		.repeat_offset = map.repeat_offset,
+		.repeat_range = map.repeat_range,
+	};
 }
 
 // Whether both are pieces of one line through one object: where the two meet or overlap
 // they show the same.
-[[nodiscard]] constexpr bool same_line(const dsvm_va_map &a, const dsvm_va_map &b)
+[[nodiscard]] inline bool same_line(const dsvm_va_map &a, const dsvm_va_map &b)
 {
 	const dsvm_va_map &low = a.addr <= b.addr ? a : b;
 	const dsvm_va_map &high = a.addr <= b.addr ? b : a;
@@ -87,7 +104,7 @@ namespace dsvm {
 }
 
 // Whether a request says something that can be: the part that is not about its place.
-[[nodiscard]] constexpr Status check_source(const dsvm_va_map &map)
+[[nodiscard]] inline Status check_source(const dsvm_va_map &map)
 {
 	if (repeats(map)) {
 		if (map.obj == nullptr || map.offset < map.repeat_offset ||

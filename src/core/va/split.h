@@ -62,10 +62,10 @@ inline void cut(dsvm_va_op &op, dsvm_va &va, VaRange span)
 
 // Whether the entries of `old` may stay where `request` overlaps it. `flags`: those that
 // have to be equal.
-[[nodiscard]] constexpr bool may_keep(const dsvm_va_map &old, const dsvm_va_map &request, u32 flags)
+[[nodiscard]] inline bool may_keep(const dsvm_va_map &old, const dsvm_va_map &request, u32 flags)
 {
-	return old.obj != nullptr && (old.flags & DSVM_VA_INVALIDATED) == 0 &&
-	       ((old.flags ^ request.flags) & flags) == 0 && same_line(old, request);
+	return old.obj != nullptr && !is_invalidated(old) &&
+	       ((flags_of(old) ^ request.flags) & flags) == 0 && same_line(old, request);
 }
 
 // Copies a step; where it points into itself, so does the copy.
