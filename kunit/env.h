@@ -53,7 +53,8 @@ void dsvm_env_violation(const char *format, ...) __attribute__((format(printf, 1
 
 /*
  * Between the two, warnings and violations are expected: they are counted, not
- * reported, and do not fail the case. end() returns how many there were.
+ * reported, and do not fail the case; a check that fails still does. end() returns
+ * how many there were.
  */
 void dsvm_env_expect_begin(void);
 dsvm_u32 dsvm_env_expect_end(void);

@@ -67,12 +67,23 @@ void dsvm_os_assert_held_write(struct dsvm_os_rwsem *lock);
  * its last user has gone. Reclaim-safe.
  */
 dsvm_bool dsvm_os_mm_get(struct dsvm_os_mm *mm);
-/* Ends dsvm_os_mm_get(). May sleep, may tear the address space down. */
-void dsvm_os_mm_put(struct dsvm_os_mm *mm);
-/* The same where the caller's locks must not meet the tearing down. Any context. */
+/*
+ * Ends dsvm_os_mm_get(). Where it was the last, somebody else tears the address space down,
+ * later: the caller's locks must not meet that. Any context.
+ */
 void dsvm_os_mm_put_async(struct dsvm_os_mm *mm);
+/*
+ * Whether the tearing down is over, once dsvm_os_mm_get() has said false: nothing is mapped
+ * there any more. Any context.
+ */
+dsvm_bool dsvm_os_mm_is_gone(struct dsvm_os_mm *mm);
 /* The address space's lock, for reading. May sleep. */
 void dsvm_os_mm_read_lock(struct dsvm_os_mm *mm);
+/*
+ * The same without waiting, for who may not wait for it: false if a writer has it or is
+ * about to. Any context that may sleep.
+ */
+dsvm_bool dsvm_os_mm_read_trylock(struct dsvm_os_mm *mm);
 void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm);
 
 /* What the core wants to know of a VMA. */
@@ -157,6 +168,14 @@ int dsvm_os_hmm_fault(struct dsvm_hmm_request *request);
 void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out);
 /* The kind alone, which may be asked at any time. Any context. */
 enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry);
+
+/*
+ * Notes that a page of RAM is going to be written behind the CPU's back. To the kernel a
+ * page whose entries are clean has what it had when it was last read or written out, and
+ * may be dropped (MADV_FREE, swap cache). One call for a folio is enough. Any context in
+ * which the page is known to stay.
+ */
+void dsvm_os_page_mark_dirty(struct dsvm_os_page *page);
 
 /* DMA ----------------------------------------------------------------------- */
 

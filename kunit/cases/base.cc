@@ -3,6 +3,7 @@
 // Cases for the small parts of core/base: results, guards, arithmetic, addresses,
 // ranges, reference counts.
 
+#include "core/base/array.h"
 #include "core/base/checked.h"
 #include "core/base/guard.h"
 #include "core/base/refcount.h"
@@ -213,6 +214,17 @@ DSVM_CASE(checked, alignment)
 	DSVM_EXPECT_EQ(align_down(kU64Max, 1ull << 63), 1ull << 63);
 	DSVM_EXPECT(is_aligned(0, 1ull << 63));
 	DSVM_EXPECT(!is_aligned(4095, 4096));
+}
+
+DSVM_CASE(checked, array_size)
+{
+	Array<u64> fits;
+	Array<u64> wraps;
+
+	DSVM_EXPECT(fits.allocate(3) == Status::ok());
+	DSVM_EXPECT(fits.data() != nullptr);
+	DSVM_EXPECT(wraps.allocate((usize{1} << 61) + 3) == kOverflow);
+	DSVM_EXPECT(wraps.data() == nullptr);
 }
 
 DSVM_CASE(checked, bits)

@@ -124,8 +124,7 @@ DSVM_CASE(env, reports_are_counted)
 	dsvm_env_expect_begin();
 	dsvm_os_warn("file", 1, "what");
 	dsvm_env_violation("number %d", 2);
-	DSVM_EXPECT(dsvm_case_check(false, "file", 3, "never") == false);
-	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 3u);
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 2u);
 }
 
 DSVM_CASE(env, clock_and_log)

@@ -58,6 +58,17 @@ DSVM_CASE(to_device, refuses)
 	DSVM_EXPECT_EQ(s.out(), -DSVM_EBUSY);
 	DSVM_EXPECT_EQ(s.on_device(), 0u);
 	DSVM_EXPECT(s.is_intact());
+	// The kernel was not asked.
+	DSVM_EXPECT_EQ(s.world.calls(Call::kMigrateSetup), 0u);
+}
+
+DSVM_CASE(to_device, allocation_too_small)
+{
+	Scene s(kSpan, kSpan - 1);
+
+	DSVM_EXPECT_EQ(s.out(), -DSVM_EINVAL);
+	DSVM_EXPECT_EQ(s.on_device(), 0u);
+	DSVM_EXPECT(s.is_intact());
 }
 
 DSVM_CASE(to_device, each_step_fails)
@@ -154,6 +165,12 @@ DSVM_CASE(to_device, raced_page_stays)
 		DSVM_EXPECT_EQ(s.allocation.pages_in_use(), kSpan - 1);
 		DSVM_REQUIRE(s.is_intact());
 	}
+	// What has moved stays where it is, but it is not all.
+	Scene s;
+	s.page(5).raced = true;
+	DSVM_EXPECT_EQ(s.out(true), -DSVM_EBUSY);
+	DSVM_EXPECT_EQ(s.migrated, kSpan - 1);
+	DSVM_EXPECT(s.is_intact());
 }
 
 // A hole that another CPU fills between collecting and switching.

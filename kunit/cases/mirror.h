@@ -121,13 +121,13 @@ public:
 	// Whether the trees and lists are sound, and agree.
 	[[nodiscard]] bool is_sound()
 	{
-		const u32 listed = count_list(svm.notifier_list);
+		const Notifiers windows(svm.notifier_list);
+		const u32 listed = count_list(windows);
 		bool sound = expect_sound(TreeChecker<IntervalTraits>(svm.root).complaint(listed),
 					  "notifiers");
 
-		for (dsvm_notifier &n :
-		     List<dsvm_notifier, &dsvm_notifier::entry>(svm.notifier_list)) {
-			const u32 count = count_list(n.range_list);
+		for (dsvm_notifier &n : windows) {
+			const u32 count = count_list(Ranges(n.range_list));
 			sound = sound &&
 				expect_sound(TreeChecker<IntervalTraits>(n.root).complaint(count),
 					     "ranges");
@@ -141,16 +141,28 @@ public:
 	// Objects that exist now.
 	u32 notifiers = 0;
 	u32 ranges = 0;
+	// Invalidations so far.
+	u32 invalidations = 0;
+	// Whether another CPU invalidates each range at the moment it goes.
+	bool races_with_range_put = false;
 
 private:
 	static Mirror &of(dsvm_svm *svm) { return *container_of(svm, &Mirror::svm); }
 
-	static u32 count_list(const dsvm_link &head)
+	using Notifiers = List<dsvm_notifier, &dsvm_notifier::entry>;
+	using Ranges = List<dsvm_range, &dsvm_range::entry>;
+
+	// How many there are; they have to be in the order of their addresses.
+	template <class Items> static u32 count_list(const Items &items)
 	{
+		const dsvm_interval *before = nullptr;
 		u32 count = 0;
 
-		for (const dsvm_link *at = head.next; at != &head; at = at->next)
+		for (auto &item : items) {
+			DSVM_EXPECT(before == nullptr || before->last < item.node.first);
+			before = &item.node;
 			count++;
+		}
 		return count;
 	}
 
@@ -206,7 +218,10 @@ private:
 	static void range_put(dsvm_svm *svm, dsvm_range *range)
 	{
 		MirrorRange &mine = home(*range);
+		World &world = of(svm).world;
 
+		if (of(svm).races_with_range_put)
+			world.invalidate(world.mm(), range->node.first, range->node.last);
 		dsvm_svm_free_pages(&mine.pages, svm->lock, of(svm).world.device(),
 				    pages_of(*range));
 		of(svm).ranges--;
@@ -225,10 +240,11 @@ private:
 		dsvm_svm &svm = zap.mirror->svm;
 		dsvm_notifier *const notifier = dsvm_svm_notifier_find(&svm, zap.first, zap.last);
 
+		// A driver marks ranges here.
+		dsvm_os_assert_held_write(svm.lock);
 		if (notifier == nullptr)
 			return;
-		for (dsvm_range &range :
-		     List<dsvm_range, &dsvm_range::entry>(notifier->range_list)) {
+		for (dsvm_range &range : Ranges(notifier->range_list)) {
 			if (range.node.first > zap.last || range.node.last < zap.first)
 				continue;
 			dsvm_svm_unmap_pages(&home(range).pages, svm.lock,
@@ -241,6 +257,7 @@ private:
 	{
 		Zap zapped{static_cast<Mirror *>(arg), first, last};
 
+		zapped.mirror->invalidations++;
 		static_cast<void>(dsvm_svm_invalidate(&zapped.mirror->svm, notifier, seq, true, zap,
 						      &zapped));
 	}

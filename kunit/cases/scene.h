@@ -48,6 +48,7 @@ public:
 		request.owner = this;
 		request.devmem = &allocation.devmem();
 		request.all_or_nothing = all_or_nothing;
+		request.migrated = ~usize{0}; // of an earlier try, say
 		return request;
 	}
 

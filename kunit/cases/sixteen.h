@@ -68,10 +68,40 @@ inline void invalidate_only(World &world, void *)
 	world.invalidate(world.mm(), at_page(3), end_of_page(3));
 }
 
+// Watches the time between two walks, in which others have to be let run.
+class RestWatch {
+public:
+	explicit RestWatch(World &world)
+	{
+		const u64 before = dsvm_os_now_ns();
+
+		dsvm_os_relax();
+		rest_ = dsvm_os_now_ns() - before;
+		world.at(Call::kHmmFault, World::kEvery, begin_walk, this);
+	}
+	// For the hook that runs inside of a walk.
+	void end_walk() { walked_ = dsvm_os_now_ns(); }
+	// Walks that came too soon after the one before.
+	[[nodiscard]] u32 restless() const { return restless_; }
+
+private:
+	static void begin_walk(World &, void *arg)
+	{
+		RestWatch &self = *static_cast<RestWatch *>(arg);
+
+		if (self.walked_ != 0 && dsvm_os_now_ns() - self.walked_ < self.rest_)
+			self.restless_++;
+	}
+
+	u64 rest_ = 0; // how long it takes to let others run
+	u64 walked_ = 0;
+	u32 restless_ = 0;
+};
+
 // Puts `count` pages of the device, of the mirror's own, at `first`.
-inline void put_on_device(Mirror &m, u32 first, u32 count)
+inline void put_on_device(Mirror &m, u32 first, u32 count, u32 provider = 0)
 {
-	fake::Zdd *const zdd = m.world.make_zdd(m.world.provider(), &m, nullptr, nullptr);
+	fake::Zdd *const zdd = m.world.make_zdd(m.world.provider(provider), &m, nullptr, nullptr);
 
 	for (u32 i = first; i < first + count; i++) {
 		dsvm_os_page *const page =

@@ -9,6 +9,25 @@
 using namespace dsvm;
 using namespace dsvm::cases;
 
+namespace {
+
+// As the driver's callback notes a munmap().
+void set_unmapped(SixteenPages &m)
+{
+	dsvm_os_write_lock(m.svm.lock);
+	dsvm_svm_pages_set_unmapped(&m.svm, m.pages);
+	dsvm_os_write_unlock(m.svm.lock);
+}
+
+// Invalidates each walk, and looks at how much time it was given.
+struct Invalidator {
+	u64 ends; // the budget
+	RestWatch watch;
+	u32 too_long = 0;
+};
+
+} // namespace
+
 DSVM_CASE(pages, collect_faults_in_and_maps)
 {
 	SixteenPages m;
@@ -21,11 +40,15 @@ DSVM_CASE(pages, collect_faults_in_and_maps)
 	const u32 walks = m.world.calls(Call::kHmmFault);
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), walks);
+	for (u32 i = 0; i < 16; i++)
+		DSVM_EXPECT(!m.world.pte(m.world.mm(), at_page(i)).page->dirty);
 	// A mapping for reading is not one for writing.
 	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), walks + 1);
 	DSVM_EXPECT_EQ(m.pages->dma_addr[0].dir, u64{DSVM_DMA_BIDIRECTIONAL});
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
+	for (u32 i = 0; i < 16; i++)
+		DSVM_EXPECT(m.world.pte(m.world.mm(), at_page(i)).page->dirty);
 }
 
 DSVM_CASE(pages, runs_of_huge_mappings)
@@ -40,6 +63,19 @@ DSVM_CASE(pages, runs_of_huge_mappings)
 	DSVM_EXPECT_EQ(m.pages->dma_addr[1].order, 2u);
 	DSVM_EXPECT_EQ(m.pages->dma_addr[2].order, 0u);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 6u);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+}
+
+// The CPU maps 32 pages in one go; the range has the first half of them.
+DSVM_CASE(pages, runs_end_with_the_span)
+{
+	SixteenPages m;
+
+	m.world.add_vma(m.world.mm(), at_page(16), end_of_page(31));
+	m.world.populate(m.world.mm(), at_page(0), 32, 5);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT_EQ(m.pages->dma_addr[0].order, 4u);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
 	DSVM_EXPECT(m.maps_what_the_cpu_maps());
 }
 
@@ -62,10 +98,10 @@ DSVM_CASE(pages, invalidation_unmaps)
 
 DSVM_CASE(pages, invalidation_at_each_point)
 {
-	// kMmPut lies between the walk and the lock, where only the last look can tell.
+	// kMmPutAsync lies between the walk and the lock, where only the last look can tell.
 	// kNotifierReadRetry is under the notifier lock: no invalidation gets in there.
 	const Call points[] = {Call::kNotifierReadBegin, Call::kHmmFault, Call::kHmmWalked,
-			       Call::kMmGet, Call::kMmPut};
+			       Call::kMmGet, Call::kMmPutAsync};
 
 	for (const Call point : points) {
 		for (u32 n = 1; n <= 3; n++) {
@@ -80,12 +116,29 @@ DSVM_CASE(pages, invalidation_at_each_point)
 	}
 }
 
+// An old mapping vouches for itself as of a sequence that was taken before the look at it.
+DSVM_CASE(pages, invalidation_while_an_old_mapping_is_looked_at)
+{
+	SixteenPages m;
+
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	m.world.at(Call::kNotifierReadBegin, 1, replace_page);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	// What has changed elsewhere in the window does not matter to it, and it says so.
+	m.world.invalidate(m.world.mm(), at_page(100), end_of_page(100));
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(!dsvm_os_notifier_read_retry(m.os_notifier(*m.range), m.pages->notifier_seq));
+}
+
 DSVM_CASE(pages, retry_under_the_lock)
 {
 	SixteenPages m;
 
 	// The last look, under the lock, finds that an invalidation has come.
 	m.world.fail(Call::kNotifierReadRetry, 1, -1);
+	m.world.at(Call::kNotifierReadRetry, World::kEvery,
+		   [](World &, void *) { DSVM_EXPECT(fake::holds_notifier_lock()); });
 	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), 2u);
 	DSVM_EXPECT(m.maps_what_the_cpu_maps());
@@ -94,12 +147,30 @@ DSVM_CASE(pages, retry_under_the_lock)
 DSVM_CASE(pages, endless_invalidation_ends)
 {
 	SixteenPages m;
+	Invalidator other{0, RestWatch(m.world)};
 	const u64 before = dsvm_os_now_ns();
 
-	m.world.at(Call::kHmmWalked, World::kEvery, invalidate_only);
+	other.ends = before + DSVM_GET_PAGES_BUDGET_NS;
+	m.world.at(
+		Call::kHmmWalked, World::kEvery,
+		[](World &world, void *arg) {
+			Invalidator &self = *static_cast<Invalidator *>(arg);
+			const u64 now = dsvm_os_now_ns();
+			const u64 left = now < self.ends ? self.ends - now : 0;
+
+			// A walk has gone by since then.
+			if (world.last_collection().timeout_ns >
+			    left + DSVM_GET_PAGES_BUDGET_NS / 100)
+				self.too_long++;
+			invalidate_only(world, nullptr);
+			self.watch.end_walk();
+		},
+		&other);
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EBUSY);
 	DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * DSVM_GET_PAGES_BUDGET_NS);
 	DSVM_EXPECT(m.world.calls(Call::kHmmFault) > 10);
+	DSVM_EXPECT_EQ(other.watch.restless(), 0u);
+	DSVM_EXPECT_EQ(other.too_long, 0u);
 	DSVM_EXPECT(!dsvm_svm_pages_valid(m.pages));
 }
 
@@ -167,6 +238,54 @@ DSVM_CASE(pages, errors_pass_through)
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
 }
 
+// What munmap() has taken is not collected any more, whatever is mapped there after it.
+DSVM_CASE(pages, unmapped_is_for_good)
+{
+	SixteenPages m;
+
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	set_unmapped(m);
+	DSVM_EXPECT(dsvm_svm_pages_valid(m.pages));
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+	invalidate_only(m.world, nullptr);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	DSVM_EXPECT_EQ(m.pages->flags, u64{DSVM_PAGES_UNMAPPED});
+	const u32 walks = m.world.calls(Call::kHmmFault);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), walks);
+}
+
+DSVM_CASE(pages, unmapped_while_they_are_collected)
+{
+	SixteenPages m;
+
+	m.world.at(
+		Call::kMmPutAsync, 1,
+		[](World &world, void *arg) {
+			replace_page(world, nullptr);
+			set_unmapped(*static_cast<SixteenPages *>(arg));
+		},
+		&m);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+}
+
+DSVM_CASE(pages, freed_ones_can_be_had_again)
+{
+	SixteenPages m;
+
+	m.world.at(Call::kDmaUnmap, World::kEvery,
+		   [](World &, void *) { DSVM_EXPECT(fake::holds_notifier_lock()); });
+	for (u32 i = 0; i < 3; i++) {
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+		dsvm_svm_free_pages(m.pages, m.svm.lock, m.world.device(), 16);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+		// Once more, as an unwind may.
+		dsvm_svm_free_pages(m.pages, m.svm.lock, m.world.device(), 16);
+	}
+}
+
 DSVM_CASE(pages, unreachable_memory_is_refused)
 {
 	SixteenPages m;
@@ -195,10 +314,14 @@ DSVM_CASE(pages, device_pages_map_through_their_provider)
 	DSVM_EXPECT_EQ(m.world.provider_refs(), 2u);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kProviderMap), 16u);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 0u);
+	// The provider may go with the last reference.
+	m.world.at(Call::kProviderUnmap, World::kEvery,
+		   [](World &world, void *) { DSVM_EXPECT_EQ(world.provider_refs(), 2u); });
 	invalidate_only(m.world, nullptr);
 	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
 	DSVM_EXPECT_EQ(m.pages->flags & DSVM_PAGES_DEVMEM, 0u);
+	DSVM_EXPECT(m.pages->provider == nullptr);
 
 	// Each mapping failed in turn: neither mappings nor the provider stay referenced.
 	for (u32 n = 1; n <= 16; n++) {

@@ -109,8 +109,8 @@ DSVM_CASE(remap, failed_upgrade_keeps_the_old)
 // Whoever looks at any time finds a whole mapping.
 DSVM_CASE(remap, upgrade_replaces_at_once)
 {
-	const Call points[] = {Call::kMmGet, Call::kHmmFault,	       Call::kHmmWalked,
-			       Call::kMmPut, Call::kNotifierReadRetry, Call::kDmaMap};
+	const Call points[] = {Call::kMmGet,	  Call::kHmmFault,	    Call::kHmmWalked,
+			       Call::kMmPutAsync, Call::kNotifierReadRetry, Call::kDmaMap};
 	ReadMapped m;
 
 	for (const Call point : points) {
@@ -141,7 +141,7 @@ DSVM_CASE(remap, upgrade_replaces_at_once)
 DSVM_CASE(remap, upgrade_meets_invalidations)
 {
 	const Call points[] = {Call::kNotifierReadBegin, Call::kMmGet, Call::kHmmFault,
-			       Call::kHmmWalked, Call::kMmPut};
+			       Call::kHmmWalked, Call::kMmPutAsync};
 
 	for (const Call point : points) {
 		for (u32 n = 1; n <= 2; n++) {
@@ -319,4 +319,37 @@ DSVM_CASE(remap, foreign_pages_are_refused)
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
 	DSVM_EXPECT(m.maps_what_the_cpu_maps());
 	DSVM_EXPECT_EQ(m.world.read(m.world.mm(), at_page(5)), at_page(5));
+}
+
+// One provider is kept for a range and asked to unmap it.
+DSVM_CASE(remap, two_providers_are_refused)
+{
+	SixteenPages m;
+	dsvm_get_pages mixed = m.request(*m.range);
+
+	put_on_device(m, 0, 8);
+	put_on_device(m, 8, 8, 1);
+	mixed.allow_mixed = true;
+	DSVM_EXPECT_EQ(dsvm_svm_get_pages(m.pages, &mixed), -DSVM_EOPNOTSUPP);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	DSVM_EXPECT_EQ(m.world.provider_refs(0), 1u);
+	DSVM_EXPECT_EQ(m.world.provider_refs(1), 1u);
+}
+
+// The CPU maps sixteen pages in one go, and the span has those in the middle.
+DSVM_CASE(remap, runs_are_aligned)
+{
+	SixteenPages m;
+	dsvm_get_pages get = m.request(*m.range);
+	dsvm_pages own = {};
+	const u32 orders[] = {0, 1, 2, 2, 1, 0};
+
+	m.world.populate(m.world.mm(), at_page(0), 16, 4);
+	get.first = at_page(1);
+	get.last = end_of_page(14);
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
+	for (u32 i = 0; i < 6; i++)
+		DSVM_EXPECT_EQ(own.dma_addr[i].order, orders[i]);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 14u);
+	dsvm_svm_free_pages(&own, m.svm.lock, m.world.device(), 14);
 }

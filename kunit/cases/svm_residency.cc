@@ -152,6 +152,41 @@ DSVM_CASE(residency, holes_are_not_walked)
 	DSVM_EXPECT_EQ(where[2].none, static_cast<u32>(kBlock / 2 / kPageSize));
 }
 
+// A span may begin and end anywhere in a VMA, and in a block.
+DSVM_CASE(residency, span_inside_of_a_vma)
+{
+	SixteenPages m;
+	dsvm_residency where[4] = {};
+
+	m.world.populate(m.world.mm(), at_page(0), 16);
+	DSVM_EXPECT_EQ(dsvm_svm_residency(m.svm.mm, m.os_notifier(*m.range), &m, at_page(5),
+					  end_of_page(11), 3 * kPageSize, where + 1),
+		       0);
+	DSVM_EXPECT_EQ(where[0].system, 0u);
+	DSVM_EXPECT_EQ(where[1].system, 3u);
+	DSVM_EXPECT_EQ(where[2].system, 3u);
+	DSVM_EXPECT_EQ(where[3].system, 1u);
+}
+
+// Others run between two batches.
+DSVM_CASE(residency, many_batches_let_others_run)
+{
+	SixteenPages m;
+	dsvm_residency where = {};
+	RestWatch watch(m.world);
+
+	// Two batches.
+	m.world.add_vma(m.world.mm(), at_page(16), end_of_page(1023));
+	m.world.at(
+		Call::kHmmWalked, World::kEvery,
+		[](World &, void *arg) { static_cast<RestWatch *>(arg)->end_walk(); }, &watch);
+	DSVM_EXPECT_EQ(dsvm_svm_residency(m.svm.mm, m.os_notifier(*m.range), &m, at_page(16),
+					  end_of_page(1023), 1024 * kPageSize, &where),
+		       0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), 2u);
+	DSVM_EXPECT_EQ(watch.restless(), 0u);
+}
+
 // The budget is for tries that fail. One that works may take longer: a device keeps a page
 // for its timeslice.
 DSVM_CASE(residency, each_batch_has_its_time)
@@ -161,8 +196,10 @@ DSVM_CASE(residency, each_batch_has_its_time)
 
 	m.world.add_vma(m.world.mm(), at_page(16), end_of_page(1023));
 	put_on_device(m, 8, 3);
-	m.world.at(Call::kHmmWalked, World::kEvery,
-		   [](World &, void *) { dsvm_env_advance_ns(2 * DSVM_GET_PAGES_BUDGET_NS); });
+	m.world.at(Call::kHmmWalked, World::kEvery, [](World &world, void *) {
+		DSVM_EXPECT(world.last_collection().timeout_ns > DSVM_GET_PAGES_BUDGET_NS / 2);
+		dsvm_env_advance_ns(2 * DSVM_GET_PAGES_BUDGET_NS);
+	});
 	DSVM_EXPECT_EQ(dsvm_svm_residency(m.svm.mm, m.os_notifier(*m.range), &m, at_page(0),
 					  end_of_page(1023), 1024 * kPageSize, &where),
 		       0);

@@ -60,6 +60,11 @@ DSVM_CASE(svm, chunk_choice_table)
 	const auto small = choose_chunk(sizes, 3, 0x200000, ChunkBounds{all, all, all},
 					[](VaRange chunk) { return chunk.size() <= 4096; });
 	DSVM_EXPECT_EQ(small.value().size(), 4096u);
+	// Nor is the window left.
+	const VaRange window{0x210000, 0x21ffff};
+	const auto within = choose_chunk(sizes, 3, 0x210000, ChunkBounds{all, window, all},
+					 [](VaRange) { return true; });
+	DSVM_EXPECT(within.value() == window);
 	// Up against the top of the space.
 	const VaRange top{kU64Max - (2 * kMiB - 1), kU64Max};
 	const auto last = choose_chunk(sizes, 3, kU64Max, ChunkBounds{top, VaRange::full(), top},
@@ -228,6 +233,92 @@ DSVM_CASE(svm, check_pages_threshold)
 	DSVM_EXPECT_EQ(m.pages_of(*range), 512u);
 }
 
+// Only anonymous memory can be migrated.
+DSVM_CASE(svm, migration_is_offered_where_it_can_be)
+{
+	Mirror m;
+	dsvm_range *range = nullptr;
+	dsvm_find_or_insert request = {};
+
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(15));
+	m.world.add_vma(m.world.mm(), at_page(16), end_of_page(31)).anonymous = false;
+	request.gpuva_first = at_page(0);
+	request.gpuva_last = end_of_page(31);
+	request.fault_addr = at_page(0);
+	request.devmem_possible = true;
+	DSVM_REQUIRE_EQ(dsvm_svm_find_or_insert(&m.svm, &request, &range), 0);
+	DSVM_EXPECT_EQ(range->flags, u64{DSVM_RANGE_MIGRATE_DEVMEM});
+	request.fault_addr = at_page(16);
+	DSVM_REQUIRE_EQ(dsvm_svm_find_or_insert(&m.svm, &request, &range), 0);
+	DSVM_EXPECT_EQ(range->flags, 0u);
+	dsvm_svm_range_remove(&m.svm, m.home(*range).notifier, range);
+	request.fault_addr = at_page(0);
+	DSVM_REQUIRE_EQ(dsvm_svm_find_or_insert(&m.svm, &request, &range), 0);
+	dsvm_svm_range_remove(&m.svm, m.home(*range).notifier, range);
+	request.devmem_possible = false;
+	DSVM_REQUIRE_EQ(dsvm_svm_find_or_insert(&m.svm, &request, &range), 0);
+	DSVM_EXPECT_EQ(range->flags, 0u);
+}
+
+// Whether a span is free says a walk over all windows in it.
+DSVM_CASE(svm, has_range_in_a_later_window)
+{
+	Mirror m;
+	dsvm_range *range = nullptr;
+
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(1023));
+	DSVM_REQUIRE_EQ(m.fault(at_page(512), &range), 0);
+	m.svm.chunk_sizes = kChunkSizes + 1;
+	m.svm.num_chunks = 2;
+	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
+	DSVM_EXPECT_EQ(m.notifiers, 2u);
+	DSVM_EXPECT(!dsvm_svm_has_range(&m.svm, at_page(100), end_of_page(511)));
+	DSVM_EXPECT(dsvm_svm_has_range(&m.svm, at_page(100), end_of_page(512)));
+}
+
+// The OOM reaper does not wait for a GPU, and comes back.
+DSVM_CASE(svm, invalidation_that_must_not_wait)
+{
+	Mirror m;
+	dsvm_range *range = nullptr;
+	u32 zaps = 0;
+	const auto zap = [](void *arg) {
+		++*static_cast<u32 *>(arg);
+	};
+
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(15));
+	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
+	dsvm_os_notifier *const notifier = m.os_notifier(*range);
+	const usize seq = dsvm_os_notifier_read_begin(notifier);
+	DSVM_EXPECT(!dsvm_svm_invalidate(&m.svm, notifier, seq + 2, false, zap, &zaps));
+	DSVM_EXPECT_EQ(zaps, 0u);
+	DSVM_EXPECT(!dsvm_os_notifier_read_retry(notifier, seq));
+	DSVM_EXPECT(dsvm_svm_invalidate(&m.svm, notifier, seq + 2, true, zap, &zaps));
+	DSVM_EXPECT_EQ(zaps, 1u);
+	DSVM_EXPECT(dsvm_os_notifier_read_retry(notifier, seq));
+}
+
+// When the space goes, no invalidation finds a range that is going.
+DSVM_CASE(svm, fini_stops_invalidations_first)
+{
+	Mirror m;
+	dsvm_range *range = nullptr;
+	const u32 pages[] = {0, 100, 200, 512, 600};
+
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(1023));
+	m.svm.chunk_sizes = kChunkSizes + 1;
+	m.svm.num_chunks = 2;
+	for (const u32 page : pages)
+		DSVM_REQUIRE_EQ(m.fault(at_page(page), &range), 0);
+	m.races_with_range_put = true;
+	dsvm_svm_range_remove(&m.svm, m.home(*range).notifier, range);
+	const u32 before = m.invalidations;
+	DSVM_EXPECT(before > 0);
+	dsvm_svm_fini(&m.svm);
+	DSVM_EXPECT_EQ(m.ranges, 0u);
+	DSVM_EXPECT_EQ(m.invalidations, before);
+}
+
 DSVM_CASE(svm, random_ranges_come_and_go)
 {
 	Mirror m;
@@ -279,6 +370,9 @@ DSVM_CASE(svm, unmapped_flags)
 	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
 	dsvm_os_write_lock(m.svm.lock);
 	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(3));
+	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP);
+	// That a part of it has gone stays true when the rest goes.
+	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(15));
 	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP);
 	range->flags = 0;
 	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(100));

@@ -19,6 +19,9 @@ DSVM_CASE(to_ram, fault_brings_the_block_back)
 	DSVM_EXPECT_EQ(s.allocation.pages_in_use(), 0u);
 	DSVM_EXPECT(s.allocation.is_detached());
 	DSVM_EXPECT(s.is_intact());
+	// The kernel must not drop what only the device may have written.
+	for (u32 i = 0; i < kSpan; i++)
+		DSVM_EXPECT(s.page(i).dirty);
 }
 
 DSVM_CASE(to_ram, timeslice_keeps_it)
@@ -188,6 +191,22 @@ DSVM_CASE(to_ram, pinned_neighbour_stays)
 	s.page(9).pinned = true;
 	DSVM_EXPECT_EQ(s.touch(3), DSVM_FAULT_DONE);
 	DSVM_EXPECT_EQ(s.on_device(), 1u);
+	DSVM_EXPECT(s.is_intact());
+}
+
+// RAM between the pages of the block is none of the fault's business.
+DSVM_CASE(to_ram, pages_in_ram_are_not_disturbed)
+{
+	Scene s;
+
+	s.page(9).pinned = true;
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.page(9).pinned = false;
+	s.world.at(Call::kMigrateCollected, 1, [](World &world, void *) {
+		DSVM_EXPECT(world.pte(world.mm(), page_at(9)).kind == PteKind::kPresent);
+	});
+	DSVM_EXPECT_EQ(s.touch(3), DSVM_FAULT_DONE);
+	DSVM_EXPECT_EQ(s.in_ram(), kSpan);
 	DSVM_EXPECT(s.is_intact());
 }
 

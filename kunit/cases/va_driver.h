@@ -192,6 +192,9 @@ private:
 
 		DSVM_EXPECT(!VaScene::Order::is_linked(*va));
 		DSVM_EXPECT(!VaScene::Shown::is_linked(*va));
+		// What a step has taken away stays until the driver has seen the end of them all.
+		if (bind->stage == DSVM_BIND_COMMITTED)
+			DSVM_EXPECT_EQ(self.counts.finished, bind->steps);
 		self.counts.destroyed++;
 		self.counts.dropped += bind->stage != DSVM_BIND_COMMITTED;
 		self.scene_.free(va);

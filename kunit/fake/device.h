@@ -79,13 +79,15 @@ private:
 		return 0;
 	}
 
-	// The RAM behind a DMA address.
-	static Page *ram_at(World &world, const dsvm_dma_addr &addr)
+	// The RAM behind a DMA address that is mapped for @dir.
+	static Page *ram_at(World &world, const dsvm_dma_addr &addr, dsvm_dma_dir dir)
 	{
 		Page *const page = world.page_of_dma(addr.addr);
 
 		if (page->dma == 0 || page->refs == 0)
 			dsvm_env_violation("the copy engine reads or writes unmapped memory");
+		if (addr.dir != static_cast<u64>(dir))
+			dsvm_env_violation("a copy against the direction of a mapping");
 		if (addr.order != 0)
 			dsvm_env_violation("one address an entry: orders are not spread");
 		return page;
@@ -103,8 +105,11 @@ private:
 			if (pages[i] == nullptr)
 				continue;
 			// No source: the page has to be cleared.
-			from_os(pages[i])->content =
-				addrs[i].dir != 0 ? ram_at(self.world_, addrs[i])->content : 0;
+			const Page *const ram =
+				addrs[i].dir == 0
+					? nullptr
+					: ram_at(self.world_, addrs[i], DSVM_DMA_TO_DEVICE);
+			from_os(pages[i])->content = ram != nullptr ? ram->content : 0;
 		}
 		return 0;
 	}
@@ -121,7 +126,8 @@ private:
 				continue;
 			if (from_os(pages[i])->refs == 0)
 				dsvm_env_violation("a free device page copied");
-			ram_at(self.world_, addrs[i])->content = from_os(pages[i])->content;
+			ram_at(self.world_, addrs[i], DSVM_DMA_FROM_DEVICE)->content =
+				from_os(pages[i])->content;
 		}
 		return 0;
 	}

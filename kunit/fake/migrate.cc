@@ -90,8 +90,12 @@ void assert_walkable(const Page &page)
 
 	for (u32 i = 0; i < kPtes && !maps; i++)
 		maps = mm.ptes[i].page == &page;
-	if (maps && mm.held == 0)
+	if (!maps)
+		return;
+	if (mm.held == 0)
 		dsvm_env_violation("page tables of an mm walked that nobody keeps from exiting");
+	else
+		dsvm_os_assert_held(mm.lock); // nor from unmapping
 }
 
 bool wants(const dsvm_migrate_span &span, const Pte &pte)
@@ -253,6 +257,8 @@ void dsvm_os_migrate_pages(dsvm_migrate_span *span)
 		} else if ((span->src[i] & fake::kMigrate) == 0) {
 			continue;
 		} else if (fake::page_of(span->src[i]) != nullptr) {
+			if (world.is_ram(next) && next->meant_for != span->first + i * kPageSize)
+				dsvm_env_violation("a page that was allocated for another address");
 			fake::move_one(&span->src[i], span->dst[i]);
 		} else {
 			fake::Pte &pte = world.pte(mm, span->first + i * kPageSize);
@@ -279,7 +285,7 @@ void dsvm_os_migrate_finalize(dsvm_migrate_span *span)
 }
 
 // Models migrate_device_range(): no mmap_lock; a free page, or one that is locked by
-// somebody, is left out.
+// somebody, is left out. It does not look at the destinations, which are the caller's.
 int dsvm_os_migrate_device_setup(dsvm_migrate_span *span)
 {
 	World &world = World::current();
@@ -289,7 +295,6 @@ int dsvm_os_migrate_device_setup(dsvm_migrate_span *span)
 	for (usize i = 0; i < span->npages; i++) {
 		fake::Page *const page = world.page_of_pfn(span->src[i]);
 
-		span->dst[i] = 0;
 		fake::assert_walkable(*page);
 		span->src[i] = page->refs != 0 ? fake::collect(page, nullptr) : 0;
 	}
@@ -355,7 +360,7 @@ dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)
 }
 
 // Models vma_alloc_folio() or alloc_page(), and folio_lock().
-dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *, dsvm_usize)
+dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *vma, dsvm_usize addr)
 {
 	World &world = World::current();
 
@@ -367,6 +372,7 @@ dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *, dsvm_usize)
 	if (page == nullptr)
 		return nullptr;
 	world.lock_page(page);
+	page->meant_for = vma != nullptr ? addr : 0;
 	return to_os(page);
 }
 

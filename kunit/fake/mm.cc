@@ -186,17 +186,6 @@ dsvm_bool dsvm_os_mm_get(dsvm_os_mm *mm)
 	return true;
 }
 
-// Models mmput(): the last one tears the address space down, so it may sleep and
-// take the mm's lock, which the caller must not hold.
-void dsvm_os_mm_put(dsvm_os_mm *mm)
-{
-	static_cast<void>(World::current().enter(Call::kMmPut));
-	if (dsvm_env_lock_is_held(from_os(mm)->lock))
-		dsvm_env_violation("mmput() under mmap_lock");
-	if (fake::drop_held(*from_os(mm)))
-		World::current().exit(*from_os(mm));
-}
-
 // Models mmput_async(): any context; somebody else tears the address space down, later.
 void dsvm_os_mm_put_async(dsvm_os_mm *mm)
 {
@@ -205,15 +194,36 @@ void dsvm_os_mm_put_async(dsvm_os_mm *mm)
 		World::current().begin_exit(*from_os(mm));
 }
 
+// Models the end of exit_mmap().
+dsvm_bool dsvm_os_mm_is_gone(dsvm_os_mm *mm)
+{
+	return from_os(mm)->users == 0 && !from_os(mm)->exiting;
+}
+
 // Models mmap_read_lock().
 void dsvm_os_mm_read_lock(dsvm_os_mm *mm)
 {
 	static_cast<void>(World::current().enter(Call::kMmReadLock));
 	dsvm_os_read_lock(from_os(mm)->lock);
+	from_os(mm)->readers = 1;
+}
+
+dsvm_bool dsvm_os_mm_read_trylock(dsvm_os_mm *mm)
+{
+	if (World::current().enter(Call::kMmReadTrylock) != 0)
+		return false;
+	if (from_os(mm)->readers++ == 0)
+		dsvm_os_read_lock(from_os(mm)->lock);
+	return true;
 }
 
 void dsvm_os_mm_read_unlock(dsvm_os_mm *mm)
 {
+	if (from_os(mm)->readers > 1) {
+		from_os(mm)->readers--;
+		return;
+	}
+	from_os(mm)->readers = 0;
 	dsvm_os_read_unlock(from_os(mm)->lock);
 }
 
@@ -296,7 +306,7 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 		return injected;
 
 	const usize id = (world.last_collection().id + 1) & fake::kEntryIdMask;
-	world.last_collection() = {static_cast<u32>(id), nullptr, 0};
+	world.last_collection() = {static_cast<u32>(id), nullptr, 0, request->timeout_ns};
 	usize *entry = request->entries;
 	for (usize at = request->first; at < request->last; at += kPageSize, entry++) {
 		if (*entry != 0)
@@ -315,7 +325,8 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 		return walked;
 	if (from_os(request->notifier)->seq != request->seq)
 		return -DSVM_EBUSY;
-	world.last_collection() = {static_cast<u32>(id), from_os(request->notifier), request->seq};
+	world.last_collection().notifier = from_os(request->notifier);
+	world.last_collection().seq = request->seq;
 	return 0;
 }
 
@@ -363,6 +374,7 @@ int dma_map(Page *page, u32 order, dsvm_dma_dir dir, u32 proto, dsvm_dma_addr *o
 		if (page[i].refs == 0)
 			dsvm_env_violation("a free page mapped for DMA");
 		page[i].dma++;
+		page[i].dma_by_dir[dir]++;
 	}
 	*out = {};
 	out->addr = (u64{world.pfn_of(page)} << kPageShift) + kDmaOffset;
@@ -382,8 +394,10 @@ void dma_unmap(const dsvm_dma_addr *addr, u32 proto)
 	for (u32 i = 0; i < 1u << addr->order; i++) {
 		if (page[i].dma == 0)
 			dsvm_env_violation("DMA unmapped twice");
+		else if (page[i].dma_by_dir[addr->dir] == 0)
+			dsvm_env_violation("DMA unmapped in a direction that it has not");
 		else
-			page[i].dma--;
+			page[i].dma--, page[i].dma_by_dir[addr->dir]--;
 	}
 }
 
@@ -410,6 +424,14 @@ void dsvm_os_dma_unmap(dsvm_os_dev *, const dsvm_dma_addr *addr)
 {
 	static_cast<void>(World::current().enter(Call::kDmaUnmap));
 	fake::dma_unmap(addr, DSVM_PROTO_SYSTEM);
+}
+
+// Models folio_mark_dirty().
+void dsvm_os_page_mark_dirty(dsvm_os_page *page)
+{
+	if (from_os(page)->refs == 0)
+		dsvm_env_violation("a free page is marked dirty");
+	from_os(page)->dirty = true;
 }
 
 // Models dma_need_sync(): asked of a mapping that there is.

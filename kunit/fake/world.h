@@ -42,9 +42,9 @@ namespace dsvm::fake {
 // comment lie inside of a call, after the kernel has done its part.
 enum class Call : u8 {
 	kMmGet,
-	kMmPut,
 	kMmPutAsync,
 	kMmReadLock,
+	kMmReadTrylock, // failing means: a writer has it
 	kVmaAt,
 	kVmaFirst,
 	kNotifierReadBegin,
@@ -118,9 +118,12 @@ struct Page {
 	u32 refs;   // mappings included; 0: free
 	u32 mapped; // page table entries that point here
 	u32 dma;    // DMA mappings
+	u32 dma_by_dir[3]; // the same, by enum dsvm_dma_dir
+	usize meant_for;   // RAM for a migration: the address whose policy it was chosen by
 	bool locked;
 	bool pinned;   // somebody has a reference that migration finds at once
 	bool raced;    // somebody takes one between collecting and moving
+	bool dirty;    // dsvm_os_page_mark_dirty()
 	bool retired;  // device pages: dsvm_os_page_retire()
 	bool spent;    // device pages: the data has gone to RAM, whoever noted it
 	bool coherent; // foreign pages: the CPU maps them as it maps RAM
@@ -159,6 +162,7 @@ struct Mm {
 	u32 held;     // those that dsvm_os_mm_get() gave
 	bool exiting; // no users any more, page tables not yet torn down
 	dsvm_os_rwsem *lock;
+	u32 readers;  // that hold it: a hook is another CPU, and may try to be the second
 	Vma vmas[kVmas];
 	Pte ptes[kPtes];
 };
@@ -184,6 +188,7 @@ struct Collection {
 	u32 id; // in the entries
 	const Notifier *notifier;
 	usize seq;
+	u64 timeout_ns; // what the request gave the kernel for attempts of its own
 };
 
 // One injected failure and one hook per kind of call.

@@ -15,19 +15,25 @@ dsvm_bool dsvm_os_mm_get(struct dsvm_os_mm *mm)
 	return mmget_not_zero(to_mm(mm));
 }
 
-void dsvm_os_mm_put(struct dsvm_os_mm *mm)
-{
-	mmput(to_mm(mm));
-}
-
 void dsvm_os_mm_put_async(struct dsvm_os_mm *mm)
 {
 	mmput_async(to_mm(mm));
 }
 
+dsvm_bool dsvm_os_mm_is_gone(struct dsvm_os_mm *mm)
+{
+	/* The last thing that exit_mmap() does. */
+	return mtree_empty(&to_mm(mm)->mm_mt);
+}
+
 void dsvm_os_mm_read_lock(struct dsvm_os_mm *mm)
 {
 	mmap_read_lock(to_mm(mm));
+}
+
+dsvm_bool dsvm_os_mm_read_trylock(struct dsvm_os_mm *mm)
+{
+	return mmap_read_trylock(to_mm(mm));
 }
 
 void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm)

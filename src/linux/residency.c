@@ -63,7 +63,7 @@ int drm_svm_residency(struct mm_struct *mm, void *owner,
 					 end - 1, block, (struct dsvm_residency *)out);
 		mmu_interval_notifier_remove(&notifier);
 	}
-	mmput(mm);
+	mmput_async(mm);	/* the driver's lock may be held */
 	return ret;
 }
 EXPORT_SYMBOL_GPL(drm_svm_residency);

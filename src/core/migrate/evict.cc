@@ -10,8 +10,10 @@ namespace dsvm {
 
 namespace {
 
-// How long an eviction waits for an exit of the owner that is under way.
-constexpr u64 kExitGraceNs = 100000000;
+// How long an eviction waits for its owner: to change its mappings, to exit. Within that it
+// costs no try.
+constexpr u64 kLockGraceNs = 100000000;
+constexpr u64 kExitGraceNs = 10000000000;
 
 // One batch of an allocation's page frames. Errors leave its pages on the device.
 Status evict_batch(const dsvm_devmem &devmem, Scratch &scratch, const usize *pfns, usize npages)
@@ -50,28 +52,35 @@ private:
 	dsvm_bool (*const detached_)(void *);
 	const usize npages_;
 	const usize batch_;
+	const Deadline lock_grace_;
 	const Deadline exit_grace_;
-	bool waiting_for_exit_ = false; // in this sweep
-	Array<usize> frames_;		// page frame numbers, all of the allocation's
+	bool waiting_for_owner_ = false; // in this sweep
+	Array<usize> frames_;		 // page frame numbers, all of the allocation's
 	Scratch scratch_;
 };
 
 Eviction::Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
 	: devmem_(devmem), mm_(mm), detached_(detached), npages_(devmem.size >> DSVM_PAGE_SHIFT),
-	  batch_(npages_ < kToRamPages ? npages_ : kToRamPages), exit_grace_(kExitGraceNs)
+	  batch_(npages_ < kToRamPages ? npages_ : kToRamPages), lock_grace_(kLockGraceNs),
+	  exit_grace_(kExitGraceNs)
 {}
 
-// The kernel finds page tables through structs that go with the last address space that maps a
-// page, and it does not keep them itself. So the owner's is kept from exiting for each batch. If
-// it is exiting already, that takes its pages along and is waited for; what is left after that
-// belongs to children of a fork.
+// The kernel finds page tables through structs that go with the last mapping of a page, and it
+// does not keep them itself while the page is on its way. So the owner is kept from exiting and
+// from unmapping for each batch. The caller may hold locks that are taken under the mm's, so that
+// one is not waited for, only tried. If the owner is exiting already, that takes its pages along;
+// what is left when it is over belongs to children of a fork. Two gaps stay, as in mainline: such
+// a child that unmaps or exits in this very moment, and an munmap() by the owner that has come to
+// its last phase before we have the lock, which needs it for reading only.
 Status Eviction::evict_next(usize done)
 {
 	const usize count = npages_ - done < batch_ ? npages_ - done : batch_;
-	MmUser owner{mm_, MmPut::Later};
+	MmUser owner{mm_};
+	MmReadTryGuard lock{owner.is_alive() ? mm_ : nullptr};
 
-	if (!owner.is_alive() && exit_grace_.remaining_ns()) {
-		waiting_for_exit_ = true;
+	if (!lock.is_held() && (owner.is_alive() || !dsvm_os_mm_is_gone(mm_))) {
+		const Deadline &grace = owner.is_alive() ? lock_grace_ : exit_grace_;
+		waiting_for_owner_ = grace.remaining_ns() != 0;
 		return kBusy;
 	}
 	return evict_batch(devmem_, scratch_, frames_.data() + done, count);
@@ -82,7 +91,7 @@ Status Eviction::sweep()
 {
 	Status status;
 
-	waiting_for_exit_ = false;
+	waiting_for_owner_ = false;
 	for (usize done = 0; done < npages_ && !dsvm_os_killed(); done += batch_) {
 		const Status result = evict_next(done);
 		if (result.is_error())
@@ -108,7 +117,7 @@ Status Eviction::run()
 			return kInterrupted;
 		// Somebody held a page for a moment, or a fault on it was under way.
 		dsvm_os_relax();
-		attempt += waiting_for_exit_ ? 0 : 1;
+		attempt += waiting_for_owner_ ? 0 : 1;
 	}
 	return status.is_error() ? status : kBusy;
 }

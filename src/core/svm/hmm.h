@@ -20,21 +20,15 @@
 
 namespace dsvm {
 
-// Whether the last user tears the address space down where it stands, or leaves that to
-// somebody else because of the locks that its caller may hold.
-enum class MmPut : bool { Now, Later };
-
-// Keeps an address space's users above zero while it is in scope.
+// Keeps an address space's users above zero while it is in scope. If it turns out to be the last
+// one, the tearing down is left to somebody else: the caller may hold locks of a driver's that it
+// takes as well.
 class MmUser {
 public:
-	explicit MmUser(dsvm_os_mm *mm, MmPut put = MmPut::Now)
-		: mm_(dsvm_os_mm_get(mm) ? mm : nullptr), put_(put)
-	{}
+	explicit MmUser(dsvm_os_mm *mm) : mm_(dsvm_os_mm_get(mm) ? mm : nullptr) {}
 	~MmUser()
 	{
-		if (mm_ && put_ == MmPut::Now)
-			dsvm_os_mm_put(mm_);
-		else if (mm_)
+		if (mm_)
 			dsvm_os_mm_put_async(mm_);
 	}
 	MmUser(const MmUser &) = delete;
@@ -45,7 +39,6 @@ public:
 
 private:
 	dsvm_os_mm *const mm_;
-	const MmPut put_;
 };
 
 // The address space's lock for reading while it is in scope.
@@ -55,6 +48,27 @@ public:
 	~MmReadGuard() { dsvm_os_mm_read_unlock(mm_); }
 	MmReadGuard(const MmReadGuard &) = delete;
 	MmReadGuard &operator=(const MmReadGuard &) = delete;
+
+private:
+	dsvm_os_mm *const mm_;
+};
+
+// The same if it can be had at once, of an mm or of none: for who holds locks that others take
+// under this one, and so must not wait for it.
+class MmReadTryGuard {
+public:
+	explicit MmReadTryGuard(dsvm_os_mm *mm)
+		: mm_(mm && dsvm_os_mm_read_trylock(mm) ? mm : nullptr)
+	{}
+	~MmReadTryGuard()
+	{
+		if (mm_)
+			dsvm_os_mm_read_unlock(mm_);
+	}
+	MmReadTryGuard(const MmReadTryGuard &) = delete;
+	MmReadTryGuard &operator=(const MmReadTryGuard &) = delete;
+
+	bool is_held() const { return mm_ != nullptr; }
 
 private:
 	dsvm_os_mm *const mm_;

@@ -202,7 +202,7 @@ Status Pages::collect(const dsvm_get_pages &request)
 
 	for (;;) {
 		{
-			MmUser user{request.mm, MmPut::Later}; // the driver's lock is held
+			MmUser user{request.mm};
 			if (!user.is_alive())
 				return kFault;
 			DSVM_TRY(hmm_collect(hmm, npages, deadline));

@@ -172,7 +172,7 @@ Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&ou
 	if (!mirrored().contains(byte))
 		return kInvalid;
 
-	MmUser user{svm_.mm, MmPut::Later}; // the driver's lock is held
+	MmUser user{svm_.mm};
 	if (!user.is_alive())
 		return kFault;
 
