@@ -4,6 +4,7 @@
  */
 #include <linux/jiffies.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 
 #include <drm/drm_pagemap.h>
 
@@ -70,4 +71,13 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 	out->writable = !!(entry & HMM_PFN_WRITE);
 	out->zdd = os_zdd(zdd);
 	out->provider = zdd ? os_provider(zdd->dpagemap) : NULL;
+}
+
+void dsvm_os_page_mark_dirty(struct dsvm_os_page *page)
+{
+	struct folio *folio = page_folio(to_page(page));
+
+	/* A file's own page became dirty when an entry of it became writable. */
+	if (!folio_mapping(folio) || folio_test_swapbacked(folio))
+		folio_mark_dirty(folio);
 }

@@ -21,6 +21,8 @@ Status ToRam::prepare_page(usize index)
 	dsvm_os_page *ram = dsvm_os_page_alloc(span_.vma, span_.first + (index << DSVM_PAGE_SHIFT));
 	if (!ram)
 		return is_fault_page ? kNoMemory : Status::ok();
+	// The device may have written what the kernel was free to drop before it moved there.
+	dsvm_os_page_mark_dirty(ram);
 	const Status mapped{dsvm_os_dma_map(devmem_.dev, ram, 0, DSVM_DMA_FROM_DEVICE,
 					    &scratch_.addrs()[index])};
 	if (mapped.is_error()) {

@@ -96,6 +96,10 @@ Status Mapper::map_run(const dsvm_page_desc &desc, u32 order)
 			status = map_ram(desc, order, dir);
 		}
 		DSVM_TRY(status);
+		// HMM leaves an entry that is writable but clean as it is, and nobody sees the
+		// device write. Whatever makes a page clean again is an invalidation first.
+		if (request_.write)
+			dsvm_os_page_mark_dirty(desc.page);
 	}
 	zdd_ = desc.zdd;
 	++count_;
