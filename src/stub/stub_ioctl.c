@@ -278,7 +278,7 @@ int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file
 
 static int stub_check_residency(const struct drm_svm_stub_residency *args)
 {
-	if (args->flags || args->pad)
+	if (args->flags & ~DRM_SVM_STUB_RESIDENCY_GPU_WRITE || args->pad)
 		return -EINVAL;
 	if (!args->block_size || !PAGE_ALIGNED(args->block_size))
 		return -EINVAL;
@@ -320,8 +320,8 @@ int stub_ioctl_residency(struct drm_device *drm, void *data, struct drm_file *fi
 
 	blocks = kvcalloc(args->num_blocks, sizeof(*blocks), GFP_KERNEL_ACCOUNT);
 	if (blocks)
-		err = stub_residency(vm, args->start, args->start + args->size,
-				     args->block_size, blocks);
+		err = stub_residency(vm, args->start, args->start + args->size, args->block_size,
+				     args->flags & DRM_SVM_STUB_RESIDENCY_GPU_WRITE, blocks);
 	else
 		err = -ENOMEM;
 	if (!err && copy_to_user(u64_to_user_ptr(args->blocks), blocks,

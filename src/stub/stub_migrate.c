@@ -152,7 +152,7 @@ int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long en
 		err = stub_piece_look(vm, piece);
 		if (!err)
 			err = stub_piece_to_vram(vm, piece, false);
-		mmput(vm->gpusvm.mm);
+		mmput_async(vm->gpusvm.mm);	/* @vm->lock may be held */
 	} else {
 		err = -EFAULT;
 	}
@@ -340,13 +340,14 @@ int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long e
  * @start: first byte, page-aligned
  * @end: first byte after the span, page-aligned
  * @block: bytes that make one result
+ * @gpu_write: of the GPU's mappings, count those that it may write to
  * @out: receives the results
  *
  * Context: may sleep; a thread of the process whose VM it is.
  * Return: 0 or a negative errno.
  */
 int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
-		   unsigned long block, struct drm_svm_stub_block *out)
+		   unsigned long block, bool gpu_write, struct drm_svm_stub_block *out)
 {
 	unsigned long i, at, num = DIV_ROUND_UP(end - start, block);
 	struct drm_svm_residency *look;
@@ -363,7 +364,8 @@ int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
 		out[i].none = look[i].none;
 		out[i].system = look[i].system;
 		out[i].device = look[i].device;
-		out[i].gpu_mapped = stub_pt_count(&vm->pt, at, at + min(block, end - at));
+		out[i].gpu_mapped = stub_pt_count(&vm->pt, at, at + min(block, end - at),
+						  gpu_write ? STUB_PTE_WRITE : 0);
 	}
 	kvfree(look);
 

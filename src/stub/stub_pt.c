@@ -288,21 +288,23 @@ u64 stub_pt_entry(const struct stub_pt *pt, u64 va)
  * @pt: the page table
  * @start: first byte
  * @end: first byte after the span
+ * @flags: STUB_PTE_WRITE for those only that the GPU may write to; or 0
  *
  * Context: may sleep.
  * Return: number of pages.
  */
-unsigned long stub_pt_count(const struct stub_pt *pt, u64 start, u64 end)
+unsigned long stub_pt_count(const struct stub_pt *pt, u64 start, u64 end, u64 flags)
 {
 	unsigned long count = 0;
 	u64 va, next;
 
+	flags |= STUB_PTE_VALID;
 	for (va = start; va < end; va = next) {
 		u64 *slot = stub_pt_walk(pt, va, &next);
 
 		next = min(next, end);
 		for (; slot && va < next; va += PAGE_SIZE)
-			count += !!READ_ONCE(*slot++);
+			count += (READ_ONCE(*slot++) & flags) == flags;
 		cond_resched();
 	}
 

@@ -47,7 +47,7 @@ void stub_pt_map_pages(struct stub_pt *pt, u64 va, const u64 *addr,
 unsigned long stub_pt_zap(struct stub_pt *pt, u64 start, u64 end);
 void stub_pt_flush(struct stub_pt *pt);
 u64 stub_pt_entry(const struct stub_pt *pt, u64 va);
-unsigned long stub_pt_count(const struct stub_pt *pt, u64 start, u64 end);
+unsigned long stub_pt_count(const struct stub_pt *pt, u64 start, u64 end, u64 flags);
 
 /**
  * stub_pt_allows() - Whether an entry lets an access through

@@ -53,6 +53,23 @@ static void stub_vm_add_garbage(struct stub_vm *vm, struct stub_range *range)
 	spin_unlock(&vm->garbage.lock);
 }
 
+static void stub_vm_count_event(struct stub_vm *vm, enum mmu_notifier_event event)
+{
+	static const u8 kinds[] = {
+		[MMU_NOTIFY_UNMAP] = DRM_SVM_STUB_EVENT_UNMAP,
+		[MMU_NOTIFY_CLEAR] = DRM_SVM_STUB_EVENT_CLEAR,
+		[MMU_NOTIFY_PROTECTION_VMA] = DRM_SVM_STUB_EVENT_PROTECTION_VMA,
+		[MMU_NOTIFY_PROTECTION_PAGE] = DRM_SVM_STUB_EVENT_PROTECTION_PAGE,
+		[MMU_NOTIFY_SOFT_DIRTY] = DRM_SVM_STUB_EVENT_SOFT_DIRTY,
+		[MMU_NOTIFY_RELEASE] = DRM_SVM_STUB_EVENT_RELEASE,
+		[MMU_NOTIFY_MIGRATE] = DRM_SVM_STUB_EVENT_MIGRATE,
+		[MMU_NOTIFY_EXCLUSIVE] = DRM_SVM_STUB_EVENT_EXCLUSIVE,
+	};
+	u8 kind = event < ARRAY_SIZE(kinds) ? kinds[event] : DRM_SVM_STUB_EVENT_OTHER;
+
+	atomic64_inc(&vm->events[kind]);
+}
+
 static void stub_vm_invalidate(struct drm_gpusvm *gpusvm,
 			       struct drm_gpusvm_notifier *notifier,
 			       const struct mmu_notifier_range *mmu_range)
@@ -63,6 +80,7 @@ static void stub_vm_invalidate(struct drm_gpusvm *gpusvm,
 	unsigned long end = min(mmu_range->end, drm_gpusvm_notifier_end(notifier));
 	struct drm_gpusvm_range *first, *base;
 	unsigned long zapped = 0;
+	bool met = false;
 
 	first = drm_gpusvm_range_find(notifier, start, end);
 
@@ -83,6 +101,7 @@ static void stub_vm_invalidate(struct drm_gpusvm *gpusvm,
 	drm_gpusvm_for_each_range(base, notifier, start, end) {
 		struct stub_range *range = to_stub_range(base);
 
+		met |= !base->flags.unmapped;
 		drm_gpusvm_unmap_pages(gpusvm, &range->pages,
 				       drm_gpusvm_range_size(base) >> PAGE_SHIFT, &ctx);
 		if (mmu_range->event != MMU_NOTIFY_UNMAP)
@@ -90,6 +109,8 @@ static void stub_vm_invalidate(struct drm_gpusvm *gpusvm,
 		drm_gpusvm_range_set_unmapped(base, &range->pages, 1, mmu_range);
 		stub_vm_add_garbage(vm, range);
 	}
+	if (met)
+		stub_vm_count_event(vm, mmu_range->event);
 }
 
 static const struct drm_gpusvm_ops stub_vm_gpusvm_ops = {
@@ -379,6 +400,8 @@ void stub_vm_wait_idle(struct stub_vm *vm)
  */
 int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 {
+	unsigned int i;
+
 	/*
 	 * A fault that holds the lock may wait for the caller's own process, as
 	 * the server of a file system, so it must be possible to kill it here.
@@ -395,6 +418,8 @@ int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 
 	out->gpu_faults = atomic64_read(&vm->gpu_faults);
 	out->invalidations = atomic64_read(&vm->invalidations);
+	for (i = 0; i < ARRAY_SIZE(out->events); i++)
+		out->events[i] = atomic64_read(&vm->events[i]);
 	out->pages_to_vram = atomic64_read(&vm->stats->pages_to_vram) - vm->pages_to_vram;
 	out->pages_to_ram = atomic64_read(&vm->stats->pages_to_ram) - vm->pages_to_ram;
 

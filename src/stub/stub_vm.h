@@ -14,13 +14,11 @@
 
 #include <drm/drm_gpusvm.h>
 #include <drm/drm_gpuvm.h>
+#include <uapi/drm/drm_svm_stub.h>
 
 #include "stub_pt.h"
 
 struct dma_fence;
-struct drm_svm_stub_block;
-struct drm_svm_stub_exec;
-struct drm_svm_stub_vm_stats;
 struct seq_file;
 struct stub_device;
 struct stub_stats;
@@ -75,6 +73,7 @@ struct stub_range {
  * @pages_to_ram: likewise
  * @gpu_faults: faults served
  * @invalidations: events that took entries from @pt
+ * @events: events that met a range, by kind
  * @ranges: ranges that exist
  */
 struct stub_vm {
@@ -113,6 +112,7 @@ struct stub_vm {
 	u64 pages_to_ram;
 	atomic64_t gpu_faults;
 	atomic64_t invalidations;
+	atomic64_t events[DRM_SVM_STUB_EVENTS];
 	atomic64_t ranges;
 };
 
@@ -151,6 +151,6 @@ int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long en
 int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long end);
 int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long end);
 int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
-		   unsigned long block, struct drm_svm_stub_block *out);
+		   unsigned long block, bool gpu_write, struct drm_svm_stub_block *out);
 
 #endif /* STUB_VM_H */

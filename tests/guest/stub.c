@@ -171,11 +171,12 @@ int gpu_stats(struct gpu *gpu, struct drm_svm_stub_vm_stats *stats)
 	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_VM_STATS, stats);
 }
 
-int gpu_residency(struct gpu *gpu, const void *start, size_t size, size_t block,
-		  struct drm_svm_stub_block *blocks)
+static int residency(struct gpu *gpu, __u32 flags, const void *start, size_t size, size_t block,
+		     struct drm_svm_stub_block *blocks)
 {
 	struct drm_svm_stub_residency arg = {
 		.vm_id = gpu->vm,
+		.flags = flags,
 		.start = (uintptr_t)start,
 		.size = size,
 		.block_size = block,
@@ -184,6 +185,18 @@ int gpu_residency(struct gpu *gpu, const void *start, size_t size, size_t block,
 	};
 
 	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_RESIDENCY, &arg);
+}
+
+int gpu_residency(struct gpu *gpu, const void *start, size_t size, size_t block,
+		  struct drm_svm_stub_block *blocks)
+{
+	return residency(gpu, 0, start, size, block, blocks);
+}
+
+int gpu_residency_write(struct gpu *gpu, const void *start, size_t size, size_t block,
+			struct drm_svm_stub_block *blocks)
+{
+	return residency(gpu, DRM_SVM_STUB_RESIDENCY_GPU_WRITE, start, size, block, blocks);
 }
 
 int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum)

@@ -51,7 +51,10 @@ int gpu_stats(struct gpu *gpu, struct drm_svm_stub_vm_stats *stats);
 /* @blocks has room for size / block entries, rounded up. */
 int gpu_residency(struct gpu *gpu, const void *start, size_t size, size_t block,
 		  struct drm_svm_stub_block *blocks);
-/* The same for the whole span as one block. */
+/* The same, and gpu_mapped counts what the GPU may write to. */
+int gpu_residency_write(struct gpu *gpu, const void *start, size_t size, size_t block,
+			struct drm_svm_stub_block *blocks);
+/* The first for the whole span as one block. */
 int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum);
 
 /* A buffer object. @memory is where the CPU sees it; NULL for one in VRAM. */

@@ -123,7 +123,7 @@ struct bad {
 		struct drm_svm_stub_bo_create bo_create;
 		struct drm_svm_stub_bo_mmap_offset bo_mmap;
 		struct drm_svm_stub_vm_bind bind;
-		__u64 words[16];
+		__u64 words[32];
 	};
 };
 
@@ -220,6 +220,8 @@ static void run_good(const void *arg)
 		{ .request = DRM_IOCTL_SVM_STUB_EXEC, .exec = { GOOD_CHECKSUM } },
 		{ .request = DRM_IOCTL_SVM_STUB_MIGRATE, .migrate = { GOOD_MIGRATE } },
 		{ .request = DRM_IOCTL_SVM_STUB_RESIDENCY, .residency = { GOOD_RESIDENCY } },
+		{ .request = DRM_IOCTL_SVM_STUB_RESIDENCY,
+		  .residency = { GOOD_RESIDENCY, .flags = DRM_SVM_STUB_RESIDENCY_GPU_WRITE } },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_STATS, .stats = { .vm_id = VM } },
 		{ .request = DRM_IOCTL_SVM_STUB_BO_CREATE, .bo_create = { .size = PAGE } },
 		{ .request = DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, .bo_mmap = { .handle = 1 } },
@@ -461,22 +463,19 @@ static void run_other_process(const void *arg)
 	struct fixture f;
 	struct state before;
 	pid_t pid;
+	char c = 0;
+	int go[2];
 
 	(void)arg;
 	set_up(&f);
-	/* fork() takes the memory from the GPU, which the second one need not. */
-	pid = ktap_fork();
-	if (!pid)
-		ktap_done();
-	ktap_join(pid);
-	read_state(&f, &before);
-
+	EXPECT(!pipe(go), "pipe: %s", strerror(errno));
 	pid = ktap_fork();
 	if (!pid) {
 		struct drm_svm_stub_vm_stats stats;
 		struct drm_svm_stub_block block;
 		__u64 sum;
 
+		EXPECT(read(go[0], &c, 1) == 1, "read: %s", strerror(errno));
 		EXPECT_ERR(gpu_fill(&f.gpu, f.memory, 1, SIZE), -EACCES);
 		EXPECT_ERR(gpu_checksum(&f.gpu, f.memory, SIZE, &sum), -EACCES);
 		EXPECT_ERR(gpu_migrate(&f.gpu, f.memory, SIZE, 0), -EACCES);
@@ -484,6 +483,9 @@ static void run_other_process(const void *arg)
 		EXPECT_OK(gpu_stats(&f.gpu, &stats));
 		ktap_done();
 	}
+	/* Not before fork(), which is an event and takes the memory from the GPU. */
+	read_state(&f, &before);
+	EXPECT(write(go[1], &c, 1) == 1, "write: %s", strerror(errno));
 	ktap_join(pid);
 	expect_same_state(&f, &before);
 }
@@ -627,7 +629,7 @@ static const struct ktap_case cases[] = {
 	RESIDENCY("unknown VM", ENOENT, .vm_id = UNKNOWN_VM),
 	RESIDENCY("closed VM", ENOENT, .vm_id = CLOSED_VM),
 	RESIDENCY("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
-	RESIDENCY("unknown flag", EINVAL, .flags = 1),
+	RESIDENCY("unknown flag", EINVAL, .flags = 2),
 	RESIDENCY("unknown high flag", EINVAL, .flags = HIGH_BIT),
 	RESIDENCY("pad", EINVAL, .pad = 1),
 	RESIDENCY("start not aligned", EINVAL, .start = BASE + 4),

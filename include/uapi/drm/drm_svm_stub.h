@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Raised when something is added; nothing is ever changed or taken away. */
-#define DRM_SVM_STUB_UAPI_VERSION 2
+#define DRM_SVM_STUB_UAPI_VERSION 3
 
 #define DRM_SVM_STUB_INFO 0x00
 #define DRM_SVM_STUB_VM_CREATE 0x01
@@ -212,7 +212,8 @@ struct drm_svm_stub_migrate {
  * @none: pages not present, or that the process itself may not read
  * @system: pages in RAM
  * @device: pages in this device's VRAM
- * @gpu_mapped: pages that the GPU's page table maps
+ * @gpu_mapped: pages that the GPU's page table maps; with
+ *	DRM_SVM_STUB_RESIDENCY_GPU_WRITE only those that the GPU may write to
  */
 struct drm_svm_stub_block {
 	__u32 none;
@@ -221,10 +222,13 @@ struct drm_svm_stub_block {
 	__u32 gpu_mapped;
 };
 
+/* Counts what the GPU may write to; since version 3. */
+#define DRM_SVM_STUB_RESIDENCY_GPU_WRITE (1 << 0)
+
 /**
  * struct drm_svm_stub_residency - Where a span's pages are
  * @vm_id: in
- * @flags: in, must be zero
+ * @flags: in, DRM_SVM_STUB_RESIDENCY_*
  * @start: in, address, a multiple of the page size
  * @size: in, bytes, a multiple of the page size
  * @block_size: in, bytes, a multiple of the page size; the last block may be
@@ -251,6 +255,19 @@ struct drm_svm_stub_residency {
 	__u32 pad;
 };
 
+/* Kinds of mmu notifier events. */
+#define DRM_SVM_STUB_EVENT_UNMAP 0
+#define DRM_SVM_STUB_EVENT_CLEAR 1
+#define DRM_SVM_STUB_EVENT_PROTECTION_VMA 2
+#define DRM_SVM_STUB_EVENT_PROTECTION_PAGE 3
+#define DRM_SVM_STUB_EVENT_SOFT_DIRTY 4
+#define DRM_SVM_STUB_EVENT_RELEASE 5
+#define DRM_SVM_STUB_EVENT_MIGRATE 6
+#define DRM_SVM_STUB_EVENT_EXCLUSIVE 7
+/* All that a later kernel may have. */
+#define DRM_SVM_STUB_EVENT_OTHER 8
+#define DRM_SVM_STUB_EVENTS 9
+
 /**
  * struct drm_svm_stub_vm_stats - What has happened in a VM
  * @vm_id: in
@@ -265,8 +282,11 @@ struct drm_svm_stub_residency {
  *	still to write; since version 2, as what follows
  * @binds: out, VM_BINDs that have taken effect, or will
  * @prefetched: out, mappings that their DRM_SVM_STUB_BIND_PREFETCH have found
+ * @events: out, mmu notifier events that met a range whose memory was still
+ *	there, whether or not the GPU's page table mapped it; by
+ *	DRM_SVM_STUB_EVENT_*; since version 3
  *
- * -EINVAL, -ENOENT, -EINTR.
+ * -EINVAL, -ENOENT, -EINTR, -ENOMEM.
  */
 struct drm_svm_stub_vm_stats {
 	__u32 vm_id;
@@ -279,6 +299,7 @@ struct drm_svm_stub_vm_stats {
 	__u64 mappings;
 	__u64 binds;
 	__u64 prefetched;
+	__u64 events[DRM_SVM_STUB_EVENTS];
 };
 
 /* In VRAM, for the GPU alone; else in RAM, where the CPU can map it. */
