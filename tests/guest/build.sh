@@ -16,17 +16,20 @@ out=$(cd "$1" && pwd)
 ln -sfn /usr/include/libdrm "$out/include/drm"
 flags=(-std=gnu17 -D_GNU_SOURCE -O2 -g -static -pthread
 	-Wall -Wextra -Wshadow -Wno-missing-field-initializers -Werror
-	-isystem "$out/include" -I "$top/include/uapi")
+	-isystem "$out/include" -I "$top/include/uapi" -I "$top/tests/scenarios")
 
-# program NAME SOURCE...: build one program, if a source of it or this file is newer.
+# program NAME FILE...: build one program from those of the files that are C, if one of them
+# all, or this file, is newer.
 program() {
-	local name=$1 source sources=() new=''
+	local name=$1 file files=() sources=() new=''
 	shift
-	for source; do
-		sources+=("$here/$source")
+	for file; do
+		[[ $file == /* ]] || file=$here/$file
+		files+=("$file")
+		[[ $file != *.c ]] || sources+=("$file")
 	done
-	for source in "${sources[@]}" "$here"/*.h "$here/build.sh" "$top"/include/uapi/drm/*.h; do
-		[[ $out/$name -nt $source ]] || new=1
+	for file in "${files[@]}" "$here"/*.h "$here/build.sh" "$top"/include/uapi/drm/*.h; do
+		[[ $out/$name -nt $file ]] || new=1
 	done
 	if [[ $new ]]; then
 		gcc "${flags[@]}" -o "$out/$name.new" "${sources[@]}"
@@ -35,16 +38,29 @@ program() {
 	echo "$out/$name"
 }
 
+# The scenarios are part of their program, which needs a list of them.
+scenarios=("$top"/tests/scenarios/*.scn)
+list=$out/include/scenarios.inc
+for file in "${scenarios[@]}"; do
+	printf 'SCENARIO(%s, "%s")\n' "$(basename "$file" .scn)" "$file"
+done >"$list.new"
+cmp -s "$list.new" "$list" || cp "$list.new" "$list"
+parser=(../scenarios/{arguments,scenario,words}.c ../scenarios/{scenario,words}.h)
+
 program demo demo.c demo_svg.c stub.c
-program test_bind test_bind.c bind.c memory.c ktap.c stub.c
+program test_bind test_bind.c bind.c inject.c memory.c ktap.c stub.c
 program test_bind_async test_bind_async.c bind.c memory.c ktap.c stub.c
 program test_bind_model test_bind_model.c bind.c memory.c ktap.c stub.c
 program test_bind_show test_bind_show.c bind.c memory.c ktap.c stub.c
 program test_bo test_bo.c bind.c memory.c ktap.c stub.c
+program test_fail test_fail.c inject.c memory.c ktap.c stub.c
 program test_ioctl test_ioctl.c ktap.c stub.c
 program test_kill test_kill.c ktap.c stub.c
 program test_leak test_leak.c bind.c memory.c ktap.c stub.c
 program test_migrate test_migrate.c memory.c ktap.c stub.c
 program test_mm test_mm.c memory.c ktap.c stub.c
 program test_race test_race.c memory.c ktap.c stub.c
+program test_scenario test_scenario.c test_scenario_actor.c ktap.c stub.c "${parser[@]}" \
+	"${scenarios[@]}" "$list"
+program test_scenario_parse test_scenario_parse.c ktap.c "${parser[@]}"
 program test_svm test_svm.c memory.c ktap.c stub.c
