@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # host-test.sh [RUNNER_ARGUMENT...]: build the cases of kunit/ for user space and run
-# them under ASan and UBSan; compile the core under clang's analyses. Prints KTAP;
-# exits 1 if anything failed or nothing ran. Arguments go to the runner
-# (tests/host/main.cc): --seed N, --effort PERCENT, filters.
+# them under ASan and UBSan; look for races on the simulated machine
+# (tests/host/simmm); compile the core under clang's analyses. Prints KTAP; exits 1 if
+# anything failed or nothing ran. Arguments go to the runner (tests/host/main.cc):
+# --seed N, --effort PERCENT, filters.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -64,10 +65,16 @@ builds_and_runs() {
 
 step "Building and running the cases on the host."
 echo "KTAP version 1"
-echo "1..5"
+echo "1..11"
 runs host_sanitized cases "$host/cases" "$@"
 runs host_plain plain "$host/plain/cases" "$@"
 builds_and_runs host_fuzz_smoke smoke "$host/fuzz_va" --runs 3000
+runs sim_selftest sim_sanitized "$host/sim_sanitized" --selftest
+runs sim_contracts sim_sanitized "$host/sim_sanitized" --contracts
+runs sim_scenarios sim "$host/sim" --scenarios "$top/tests/scenarios" --runs 50
+runs sim_seeds sim_sanitized "$host/sim_sanitized" --corpus "$top/tests/host/simmm/seeds"
+builds_and_runs sim_races_sanitized sim_sanitized "$host/sim_sanitized" --runs 6000 --jobs "$(nproc)"
+builds_and_runs sim_races sim "$host/sim" --runs 40000 --jobs "$(nproc)"
 compiles clang_thread_safety clang
 compiles core_headers_self_contained self_contained
 exit "$failed"

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+#include "tests/host/simmm/gpu.h"
+
+namespace dsvm::sim {
+
+namespace {
+
+Gpu *the_gpu;
+
+// What the access hits if it gets through now.
+bool permits(const GpuPte &pte, bool write)
+{
+	return pte.valid && (pte.write || !write);
+}
+
+// Tells entries of the GPU apart from all else that is hashed.
+u64 hash_of(u32 index, const GpuPte &pte)
+{
+	return (u64{0x9b} << 56) ^ (u64{index} << 40) ^ (u64{pte.write} << 36) ^ pte.page;
+}
+
+} // namespace
+
+Gpu::Gpu()
+{
+	the_gpu = this;
+}
+
+Gpu::~Gpu()
+{
+	the_gpu = nullptr;
+}
+
+Gpu &Gpu::current()
+{
+	return *the_gpu;
+}
+
+void Gpu::reset(Mm &mm, u32 tlb_entries)
+{
+	mm_ = &mm;
+	epoch_ = 0;
+	table_.assign(machine().geometry().va_pages, GpuPte{});
+	tlb_.assign(tlb_entries, TlbEntry{});
+	for (Flight &flight : flights_)
+		flight = Flight{};
+}
+
+// The page table --------------------------------------------------------------
+
+void Gpu::map(u32 index, u64 dma_addr, bool write)
+{
+	GpuPte &pte = table_[index];
+	const u32 page = machine().page_of_pfn((dma_addr - kDmaOffset) >> kPageShift);
+
+	if (page == kNoPage) {
+		scheduler().fail("the GPU is sent to where no memory is", "page %u: address %#lx",
+				 index, static_cast<usize>(dma_addr));
+		return;
+	}
+	if (pte.valid)
+		machine().hash_in(hash_of(index, pte));
+	pte = GpuPte{.valid = true, .write = write, .page = page, .dma = dma_addr};
+	machine().hash_in(hash_of(index, pte));
+	check(*mm_, index);
+}
+
+u32 Gpu::zap(u32 first, u32 last)
+{
+	u32 zapped = 0;
+
+	for (u32 i = first; i <= last; i++) {
+		if (!table_[i].valid)
+			continue;
+		machine().hash_in(hash_of(i, table_[i]));
+		table_[i] = GpuPte{};
+		zapped++;
+	}
+	return zapped;
+}
+
+void Gpu::flush()
+{
+	const u64 epoch = ++epoch_;
+
+	for (TlbEntry &entry : tlb_)
+		entry = TlbEntry{};
+	scheduler().wait_until("the GPU's accesses", [&] {
+		for (const Flight &flight : flights_) {
+			if (flight.on && flight.epoch < epoch)
+				return false;
+		}
+		return true;
+	});
+}
+
+bool Gpu::allows(u32 index, bool write) const
+{
+	return permits(table_[index], write);
+}
+
+// Accesses --------------------------------------------------------------------
+
+// From the TLB, or else from the page table into the TLB. A TLB entry that is too narrow for
+// the access is looked up again, as hardware does before it raises a fault.
+const GpuPte *Gpu::translate(u32 index, bool write)
+{
+	TlbEntry *const entry = tlb_.empty() ? nullptr : &tlb_[index % tlb_.size()];
+
+	if (entry != nullptr && entry->index == index && permits(entry->pte, write))
+		return &entry->pte;
+	if (!permits(table_[index], write))
+		return nullptr;
+	if (entry != nullptr)
+		*entry = TlbEntry{.index = index, .pte = table_[index]};
+	return &table_[index];
+}
+
+Gpu::Result Gpu::access(u32 index, bool write, u64 *value)
+{
+	const GpuPte *const found = translate(index, write);
+
+	if (found == nullptr)
+		return Result::kFault;
+	const GpuPte pte = *found;
+	Flight &flight = flights_[scheduler().in_fiber() ? scheduler().running() : 0];
+	flight = Flight{.on = true, .index = index, .epoch = epoch_, .pte = pte};
+	check_translation(index, pte, "when an access begins");
+	scheduler().point(Point::kGpu);
+	check_translation(index, pte, "when an access ends");
+
+	Page &page = machine().page(pte.page);
+	const usize addr = machine().addr_of(index);
+	if (write)
+		machine().device_store(*mm_, addr, page, *value);
+	else
+		*value = machine().device_load(*mm_, addr, page);
+	flight.on = false;
+	return Result::kDone;
+}
+
+Gpu::Result Gpu::load(u32 index, u64 *value)
+{
+	return access(index, false, value);
+}
+
+Gpu::Result Gpu::store(u32 index, u64 value)
+{
+	return access(index, true, &value);
+}
+
+// The rule --------------------------------------------------------------------
+
+void Gpu::check_translation(u32 index, const GpuPte &pte, const char *what)
+{
+	const Pte &cpu = mm_->ptes[index];
+	const Page &page = machine().page(pte.page);
+	const char *wrong = nullptr;
+
+	if ((cpu.kind != PteKind::kPresent && cpu.kind != PteKind::kDevice) || cpu.page != pte.page)
+		wrong = "the GPU can use a page that the CPU side has taken back";
+	else if (!cpu.read)
+		wrong = "the GPU can use a page that may not be read";
+	else if (pte.write && !cpu.write)
+		wrong = "the GPU can write to a page that is read-only";
+	else if (machine().is_device(pte.page) ? page.refs == 0 : page.dma == 0)
+		wrong = "the GPU can use a page that is not mapped for it";
+	if (wrong != nullptr)
+		scheduler().fail(wrong, "page %u, %s: frame %u, the CPU's entry has %u", index,
+				 what, pte.page, cpu.page);
+}
+
+void Gpu::check(Mm &mm, u32 index)
+{
+	if (&mm != mm_)
+		return;
+	if (table_[index].valid)
+		check_translation(index, table_[index], "in the page table");
+	if (!tlb_.empty()) {
+		const TlbEntry &entry = tlb_[index % tlb_.size()];
+		if (entry.index == index)
+			check_translation(index, entry.pte, "in the TLB");
+	}
+	for (const Flight &flight : flights_) {
+		if (flight.on && flight.index == index)
+			check_translation(index, flight.pte, "in an access");
+	}
+}
+
+void Gpu::check_idle()
+{
+	for (u32 i = 0; i < table_.size(); i++) {
+		if (table_[i].valid)
+			scheduler().fail("the GPU keeps a translation", "page %u", i);
+	}
+	for (const Flight &flight : flights_) {
+		if (flight.on)
+			scheduler().fail("the GPU does not end an access", "page %u", flight.index);
+	}
+}
+
+} // namespace dsvm::sim
