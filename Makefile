@@ -4,7 +4,7 @@
 # scripts/, and Kbuild says how the modules are made.
 
 # KDIR=DIR     build against the kernel in DIR instead of the running one
-# KERNEL=NAME  the test kernel of `make demo` and `make shell` (7.3, 6.12, 6.1, 7.3-debug)
+# KERNEL=NAME  the test kernel of `make demo` and `make shell`: scripts/kernel.sh list
 # V=1          `make demo` shows the kernel's log too
 KDIR ?=
 KERNEL ?= 7.3
@@ -19,11 +19,14 @@ demo: ## boot a kernel in QEMU and show shared virtual memory at work
 test: ## checks, host tests, KUnit and guest tests on kernel 7.3
 	@scripts/test.sh test
 
-test-all: ## the same, and kernels 6.12 and 6.1, the debug kernel, DKMS
+test-all: ## the same, and mutants, a million schedules, kernels 6.12 and 6.1, debug kernels, DKMS
 	@scripts/test.sh all
 
 host-test: ## only the tests that need no kernel
 	@scripts/host-test.sh
+
+mutate: ## plant small faults in the core, and see whether a host test catches each
+	@scripts/mutate
 
 check: ## only the checks of the sources
 	@scripts/check.sh
@@ -46,4 +49,4 @@ clean: ## remove everything built from this checkout
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: modules demo test test-all host-test check bench shell format install clean help
+.PHONY: modules demo test test-all host-test mutate check bench shell format install clean help

@@ -210,6 +210,15 @@ run_more() {
 	install_packages
 	step "Ten million random operations on a GPU's address space."
 	tap host-random "$limit_short" "$top/scripts/host-test.sh" --effort 10000 va_random
+	step "A million schedules on the simulated machine."
+	if need host-sim "the simulation builds" "$limit_short" make -s -C "$top/tests/host" sim; then
+		single host-races "no schedule of a million breaks a rule" "$limit_guest" \
+			"$build/host/sim" --runs 1000000 --jobs "$(nproc)" || true
+	fi
+	if fits 20 "the mutation check"; then
+		step "Planting faults in the core, one at a time."
+		tap mutate "$limit_guest" "$top/scripts/mutate"
+	fi
 	programs || return 0
 	if modules 7.3; then
 		demo 7.3
