@@ -17,7 +17,8 @@ A run fails on
     program or suite that did not show up, a suite without cases, a number of
     cases other than --expect says, a log that ends early;
   - a report in the kernel log: BUG, WARNING, Oops, lockdep, KASAN, UBSAN,
-    kmemleak, hung task and their like;
+    kmemleak, hung task and their like; a data race (KCSAN) if a module under
+    test had a part in it, while those of the kernel with itself are counted;
   - running out of time, or a guest that stopped before its job was done.
 
 The directory of --dir gets console.log, job.log, result.json and files/, which
@@ -78,6 +79,15 @@ REPORTS = [
 ]
 REPORTS = [(kind, re.compile(pattern)) for kind, pattern in REPORTS]
 
+# Data races of the kernel with itself that show through the modules under test,
+# by the functions that make the two accesses. Nothing else may be in such a list.
+KNOWN_RACES = [
+    # ww_mutex.ctx is written plainly by who has the lock, and read by who wants it.
+    re.compile(r"(__)?ww_mutex_(un)?lock(\.\w+)*"),
+]
+RACE = re.compile(r"BUG: KCSAN: data-race in (\S+) / (\S+)$")
+RULER = re.compile(r"={66}$")
+
 # How much of the log to show after the line that made a run fail.
 EXCERPT = 40
 
@@ -93,18 +103,33 @@ def kernel_report(line):
     return None
 
 
+def is_foreign_race(lines, modules):
+    """Whether a whole KCSAN report is of a race that none of `modules` has a part in."""
+    # Both stacks: a function of a module is followed by its name in brackets.
+    tags = tuple(f" [{module}]" for module in modules)
+    if not any(line.endswith(tags) for line in lines):
+        return True
+    accesses = RACE.match(PRINTK.match(lines[0])[1])
+    return bool(accesses) and all(
+        any(known.fullmatch(access) for known in KNOWN_RACES) for access in accesses.groups()
+    )
+
+
 class Session:
     """Understands what a guest says. Knows nothing of QEMU, so it can be tested."""
 
-    def __init__(self, name, require=(), expect=None, tell=lambda kind, text: None):
+    def __init__(self, name, require=(), expect=None, modules=(), tell=lambda kind, text: None):
         self.name = name
         self.require = require  # documents, or prefixes that end in '/'
         self.expect = expect or {}  # document -> number of cases
+        self.modules = modules  # the names of those under test
         self.tell = tell  # called with what a person may want to see
         self.cases = []
         self.excerpt = []
         self.archive = None
         self.reports = 0
+        self.foreign_races = 0
+        self._race = []  # lines of a KCSAN report that is not at its end yet
         self._seen = {}  # document -> number of cases
         self._document = None
         self._parser = None
@@ -119,13 +144,43 @@ class Session:
         """A line of the first serial port."""
         self.tell("kernel", line)
         kind = kernel_report(line)
+        if kind == "KCSAN":
+            self._end_race()
+            self._race = [line]
+            return
         if kind:
-            self.reports += 1
-            # The first report matters most; those after it are often its echo.
-            if self.reports <= 10:
-                self._fail("kernel log", f"{kind}: {line}")
-        if self.reports and len(self.excerpt) < EXCERPT:
+            self._report(kind, line)
+        if self._race:
+            # Whose race it is stands in the lines up to the ruler.
+            self._race.append(line)
+            message = PRINTK.match(line)
+            if message and RULER.match(message[1]):
+                self._end_race()
+        elif self.reports:
+            self._quote(line)
+
+    def _report(self, kind, line):
+        self.reports += 1
+        # The first report matters most; those after it are often its echo.
+        if self.reports <= 10:
+            self._fail("kernel log", f"{kind}: {line}")
+
+    def _quote(self, line):
+        if len(self.excerpt) < EXCERPT:
             self.excerpt.append(line)
+
+    def _end_race(self):
+        """Judge the race report that was being read; one that broke off counts."""
+        race, self._race = self._race, []
+        if not race:
+            return
+        whole = any(line.endswith("Reported by Kernel Concurrency Sanitizer on:") for line in race)
+        if whole and is_foreign_race(race, self.modules):
+            self.foreign_races += 1
+            return
+        self._report("KCSAN", race[0])
+        for line in race:
+            self._quote(line)
 
     def job_line(self, line):
         """A line of the second serial port."""
@@ -184,6 +239,7 @@ class Session:
 
     def finish(self, timed_out=0):
         """Judge what is missing, once the guest has ended; returns the cases."""
+        self._end_race()
         if self._parser:
             self._parser.finish()
             self._seen.setdefault(self._document, 0)
@@ -417,7 +473,8 @@ def main():
         command = qemu_command(args, kernel, initrd, accelerated, ["-serial", "mon:stdio"])
         os.execvp(command[0], command)
 
-    session = Session(flavour, args.require, read_expected(args.expect), Screen(args.show))
+    modules = [module.split()[0] for module in args.module]
+    session = Session(flavour, args.require, read_expected(args.expect), modules, Screen(args.show))
     start = time.monotonic()
     timed_out = run(args, kernel, initrd, accelerated, session)
     cases = session.finish(timed_out)
@@ -432,6 +489,7 @@ def main():
 
     seconds = round(time.monotonic() - start, 1)
     result = ktap.summary(cases, kernel=flavour, job=args.job, seconds=seconds,
+                          foreign_races=session.foreign_races,
                           accelerator="kvm" if accelerated else "tcg")
     ktap.write_json(f"{args.dir}/result.json", result)
     if args.result:
@@ -440,6 +498,9 @@ def main():
     if session.excerpt:
         print("The kernel log from its first report on:", file=sys.stderr)
         print(*session.excerpt, sep="\n", file=sys.stderr)
+    if session.foreign_races:
+        print(f"{session.foreign_races} reports of data races are about the kernel alone "
+              "and do not count.", file=sys.stderr)
     if result["failed"]:
         print(f"The logs are {args.dir}/console.log and job.log.", file=sys.stderr)
     print(f"{flavour} {args.job}: {result['passed']} passed, {result['failed']} failed, "

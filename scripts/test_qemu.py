@@ -108,6 +108,28 @@ class KernelLog(unittest.TestCase):
                 self.assertIsNone(qemu.kernel_report("[    1.234567] " + line))
 
 
+def race(first, second, *frames):
+    """A KCSAN report as kernels print it, between the rulers."""
+    return [
+        "=" * 66,
+        f"BUG: KCSAN: data-race in {first} / {second}",
+        "",
+        "write to 0xffff888003bd8f00 of 4 bytes by task 337 on cpu 0:",
+        f" {first}+0x9b/0x1b0{frames[0]}",
+        " ksys_ioctl+0x22/0x30",
+        "",
+        "read to 0xffff888003bd8f00 of 4 bytes by task 338 on cpu 1:",
+        f" {second}+0x47/0x80{frames[-1]}",
+        " kthread+0x1de/0x230",
+        "",
+        "value changed: 0x00000001 -> 0x00000000",
+        "",
+        "Reported by Kernel Concurrency Sanitizer on:",
+        "CPU: 1 UID: 0 PID: 338 Comm: demo Tainted: G           O       7.3.4 #1 PREEMPTLAZY",
+        "=" * 66,
+    ]
+
+
 GOOD = [
     "@@ boot",
     "@@ load drm_svm.ko",
@@ -179,6 +201,65 @@ class Verdict(unittest.TestCase):
     def test_module_that_does_not_load(self):
         lines = GOOD[:2] + ["@@ fail insmod drm_svm.ko failed"] + GOOD[2:]
         self.assertEqual(judge(lines), ["7.3/guest: insmod drm_svm.ko failed"])
+
+
+class Races(unittest.TestCase):
+    def judge(self, report):
+        self.session = qemu.Session("7.3", modules=["drm_svm", "drm_svm_stub"])
+        for line in report:
+            self.session.kernel_line("[    1.000000] " + line)
+        for line in GOOD:
+            self.session.job_line(line)
+        return [c.detail for c in self.session.finish() if c.result == ktap.FAILED]
+
+    def test_race_of_the_kernel_with_itself_is_counted(self):
+        for frames in ("", ""), (" [drm]", ""), (" [drm_svm_other]", ""), (" [my_drm_svm]", ""):
+            with self.subTest(frames=frames):
+                self.assertEqual(self.judge(race("one", "other", *frames)), [])
+                self.assertEqual(self.session.foreign_races, 1)
+                self.assertEqual(self.session.excerpt, [])
+
+    def test_module_under_test_on_either_side_fails(self):
+        for frames in (" [drm_svm]", ""), ("", " [drm_svm]"), ("", " [drm_svm_stub]"):
+            with self.subTest(frames=frames):
+                failed = self.judge(race("one", "other", *frames))
+                self.assertEqual(len(failed), 1)
+                self.assertIn("KCSAN: [    1.000000] BUG: KCSAN: data-race in one / other", failed[0])
+                self.assertEqual(self.session.foreign_races, 0)
+                self.assertIn(f" other+0x47/0x80{frames[-1]}", "\n".join(self.session.excerpt))
+
+    def test_module_deep_in_the_stack_fails(self):
+        report = race("one", "other", "")
+        report.insert(6, " dsvm_drm_gpuva_insert+0x10/0x20 [drm_svm]")
+        self.assertEqual(len(self.judge(report)), 1)
+
+    def test_known_race_is_the_kernels_if_both_accesses_are(self):
+        ours = " [drm_svm]"
+        known = race("ww_mutex_unlock", "__ww_mutex_lock.constprop.0", ours)
+        self.assertEqual(self.judge(known), [])
+        self.assertEqual(self.session.foreign_races, 1)
+        self.assertEqual(len(self.judge(race("ww_mutex_unlock", "bind_commit", ours))), 1)
+        self.assertEqual(len(self.judge(race("my_ww_mutex_lock", "ww_mutex_lock", ours))), 1)
+
+    def test_race_with_one_known_side_fails(self):
+        report = race("one", "other", " [drm_svm]")
+        report[1] = "BUG: KCSAN: data-race in one+0x9b/0x1b0 [drm_svm]"
+        self.assertEqual(len(self.judge(report)), 1)
+
+    def test_report_that_breaks_off_fails(self):
+        for end in range(2, 14):
+            with self.subTest(end=end):
+                self.assertEqual(len(self.judge(race("one", "other", "")[:end])), 1)
+
+    def test_report_that_another_interrupts_fails(self):
+        report = race("one", "other", "")
+        self.assertEqual(len(self.judge(report[:8] + report)), 1)
+        self.assertEqual(self.session.foreign_races, 1)
+
+    def test_other_report_within_a_race_fails(self):
+        report = race("one", "other", "")
+        report.insert(5, "WARNING: mm/migrate.c:21 at f+0x114/0x1000, CPU#0: demo/48")
+        self.assertEqual(len(self.judge(report)), 1)
 
 
 class Files(unittest.TestCase):
