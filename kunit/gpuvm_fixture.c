@@ -2,6 +2,8 @@
 /*
  * See gpuvm_fixture.h.
  */
+#include <linux/fs.h>
+#include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 
@@ -14,8 +16,14 @@ struct fx_live fx_live;
 
 /* The device ------------------------------------------------------------------- */
 
+/* Nobody opens it; it says whose the device is. */
+static const struct file_operations fx_fops = {
+	.owner = THIS_MODULE,
+};
+
 static const struct drm_driver fx_driver = {
 	.driver_features = DRIVER_GEM,
+	.fops = &fx_fops,
 	.name = "drm_svm_kunit",
 	.desc = "a driver that exists in tests only",
 	.major = 1,

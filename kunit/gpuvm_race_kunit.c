@@ -253,6 +253,32 @@ static void walk_while_binding(struct kunit *test)
 	bind_disturbed(test, DRM_GPUVM_IMMEDIATE_MODE, bind_immediately, walk_objects);
 }
 
+/* As one does who evicts an object and brings it back: under its lock alone, too. */
+static void invalidate_objects(void *arg)
+{
+	struct disturber *d = arg;
+	struct fx_vm *vm = d->racer->vm;
+	struct drm_gem_object *obj;
+	struct drm_gpuvm_bo *vm_bo;
+	struct drm_gpuva *va;
+	unsigned int i;
+
+	for (i = 0; !READ_ONCE(d->racer->done); i++) {
+		obj = d->racer->objs[i % OBJECTS];
+		fx_gem_lock(vm, obj);
+		drm_gem_for_each_gpuvm_bo(vm_bo, obj)
+			drm_gpuvm_bo_for_each_va(va, vm_bo)
+				drm_gpuva_invalidate(va, i / OBJECTS % 2);
+		fx_gem_unlock(vm, obj);
+		cond_resched();
+	}
+}
+
+static void invalidate_while_binding(struct kunit *test)
+{
+	bind_disturbed(test, DRM_GPUVM_IMMEDIATE_MODE, bind_immediately, invalidate_objects);
+}
+
 #if IS_ENABLED(CONFIG_DRM_EXEC)
 static void bind_locked(void *arg)
 {
@@ -371,6 +397,7 @@ static struct kunit_case gpuvm_race_cases[] = {
 	KUNIT_CASE(two_spaces_immediate),
 	KUNIT_CASE(cleanup_while_binding),
 	KUNIT_CASE(walk_while_binding),
+	KUNIT_CASE(invalidate_while_binding),
 #if IS_ENABLED(CONFIG_DRM_EXEC)
 	KUNIT_CASE(bind_lock),
 	KUNIT_CASE(two_spaces_resv),

@@ -32,6 +32,9 @@ probe HAVE_GEM_GPUVA_LOCK drm/drm_gem.h 'gpuva[.]lock[)]'
 # survives fault handlers that drop it (userfaultfd).
 probe HAVE_HMM_UNLOCKED linux/hmm.h 'hmm_range_fault_unlocked_timeout[(]'
 
+# 6.11 added kunit_vm_mmap(), memory of a KUnit case's own.
+probe HAVE_KUNIT_VM_MMAP kunit/test.h 'kunit_vm_mmap[(]'
+
 # 6.15 added migrate_device_pfns(), for device pages that do not lie in a row.
 probe HAVE_MIGRATE_DEVICE_PFNS linux/migrate.h 'migrate_device_pfns[(]'
 

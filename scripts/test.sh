@@ -4,7 +4,7 @@
 # Run tests, and end with one line: `N passed, N failed`.
 #
 #   test.sh test                    checks, host tests, and kernel 7.3
-#   test.sh more [--deadline TIME]  the other kernels, the debug kernel, DKMS;
+#   test.sh more [--deadline TIME]  the other kernels, the debug kernels, DKMS;
 #                                   counts the results of `test` as well
 #   test.sh all [--deadline TIME]   both
 #
@@ -238,11 +238,13 @@ run_more() {
 		step "Installing with DKMS."
 		tap dkms "$limit_kernel" "$top/scripts/dkms-test.sh"
 	fi
-	if fits $(($(kernel_minutes 7.3-debug 25) + 15)) "the debug kernel"; then
-		if modules 7.3-debug; then
-			guest 7.3-debug "$limit_debug" --memory 3G
+	# The one that looks for data races, and the one with all other checkers.
+	for flavour in 7.3-kcsan 7.3-debug; do
+		fits $(($(kernel_minutes "$flavour" 25) + 25)) "the kernel $flavour" || continue
+		if modules "$flavour"; then
+			guest "$flavour" "$limit_debug" --memory 3G
 		fi
-	fi
+	done
 }
 
 # finish: the last line, whatever happened.

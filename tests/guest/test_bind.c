@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* VM_BIND as it is when nothing is asynchronous. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "bind.h"
+#include "inject.h"
 
 /* The defaults of an op are good; a case says what it makes worse. */
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -401,50 +399,6 @@ static void test_too_large(const void *arg)
 }
 
 /* --- Without memory ------------------------------------------------------------ */
-
-static void write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		ktap_skip("this kernel does not inject failures");
-	EXPECT(write(fd, text, strlen(text)) > 0, "%s: %s", path, strerror(errno));
-	close(fd);
-}
-
-/* What is written to it stays open: to open it may be what fails. */
-static int fail_fd;
-
-static void inject_failures(void)
-{
-	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_text("/sys/kernel/debug/failslab/verbose", "0");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	write_text("/sys/kernel/debug/fail_page_alloc/verbose", "0");
-	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	EXPECT(fail_fd >= 0, "fail-nth: %s", strerror(errno));
-}
-
-/* Lets this thread's allocation number @nth from now on fail; 0: none. */
-static void fail_nth(unsigned int nth)
-{
-	char text[16];
-	int size = snprintf(text, sizeof(text), "%u", nth);
-
-	EXPECT(pwrite(fail_fd, text, size, 0) == size, "fail-nth: %s", strerror(errno));
-}
-
-/* Whether it has come to that; none fails from now on. */
-static bool has_failed(void)
-{
-	char text[16] = "";
-
-	EXPECT(pread(fail_fd, text, sizeof(text) - 1, 0) > 0, "fail-nth: %s", strerror(errno));
-	fail_nth(0);
-	return !atoi(text);
-}
 
 /* Each allocation in turn, until there are no more. */
 static void test_no_memory(const void *arg)
