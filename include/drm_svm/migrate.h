@@ -48,9 +48,10 @@ struct dsvm_to_device {
  * Moves the span. 0: all of it, or as much as could (all_or_nothing unset),
  * or it was there already; -ENOENT: no VMA; -EINVAL: beyond the VMA, or
  * larger than the allocation; -EBUSY: not anonymous, or a page that cannot
- * move now, or lost a race; -ENOMEM; what a callback returned. After an error
- * all pages are where they were; but if a race was lost at the last moment
- * (-EBUSY and @migrated not zero), those that had won it have moved.
+ * move now, or lost a race; -EFAULT: RAM that DMA does not reach; -ENOMEM; what a
+ * callback returned. After an error all pages are where they were; but if a race
+ * was lost at the last moment (-EBUSY and @migrated not zero), those that had won
+ * it have moved.
  */
 int dsvm_migrate_to_device(struct dsvm_to_device *request);
 
@@ -77,10 +78,11 @@ enum dsvm_fault_result dsvm_migrate_to_ram(const struct dsvm_cpu_fault *fault);
 
 /*
  * Moves everything that lives in the allocation to RAM, without page tables
- * or a lock of an address space. @mm is the owner's, held as a struct; it may
- * have lost its users. @detached says whether nothing lives there any more.
- * 0; -EBUSY: some page resisted DSVM_EVICT_TRIES times; -ENOMEM; -EINTR: being
- * killed; what a callback returned. May sleep.
+ * of an address space. @mm is the owner's, held as a struct; it may have lost
+ * its users. Its lock is tried, and not waited for. @detached says whether
+ * nothing lives there any more. 0; -EBUSY: some page resisted DSVM_EVICT_TRIES
+ * times, or the owner had its lock for too long, or was too long in exiting;
+ * -ENOMEM; -EINTR: being killed; what a callback returned. May sleep.
  */
 #define DSVM_EVICT_TRIES 10
 int dsvm_migrate_evict(const struct dsvm_devmem *devmem, struct dsvm_os_mm *mm,

@@ -349,8 +349,8 @@ static int check_devmem_ops(const struct drm_pagemap_devmem_ops *ops)
  * missing; -ENOENT: no VMA at @start; -EINVAL: not aligned, beyond the VMA or
  * larger than the allocation; -EBUSY: not anonymous memory, some pages are
  * device memory already, or a page cannot move now. If a page got busy at the
- * last moment -EBUSY is returned although others have moved. -ENOMEM; what a
- * callback returned.
+ * last moment -EBUSY is returned although others have moved. -EFAULT: RAM that
+ * DMA does not reach; -ENOMEM; what a callback returned.
  */
 int drm_pagemap_migrate_to_devmem(struct drm_pagemap_devmem *devmem_allocation,
 				  struct mm_struct *mm,
@@ -403,15 +403,19 @@ static dsvm_bool devmem_detached(void *allocation)
  * drm_pagemap_evict_to_ram() - Moves all that lives in an allocation to RAM
  * @devmem_allocation: the allocation; the caller has a reference of its own
  *
- * Works through the pages' reverse mappings, without the owner's page tables
- * and locks, and after the owner has exited as well, as long as children of a
- * fork have the pages. What the kernel does not guard here, in mainline either:
- * a child that exits in the very moment in which one of its pages moves.
+ * Works through the pages' reverse mappings, without the owner's page tables,
+ * and after the owner has exited as well, as long as children of a fork have the
+ * pages. The owner's mmap_lock is tried for reading, so that it does not unmap
+ * what is on its way, and never waited for: the caller may hold locks that are
+ * taken under it. What the kernel does not guard here, in mainline either: a
+ * child that unmaps, or an munmap() by the owner that is all but done, in the
+ * very moment in which a page moves.
  *
  * Context: Sleeps. No mmap_lock, no notifier lock.
  *
  * Return: 0: nothing lives there any more; -EBUSY: some page could not be
- * moved in a bounded number of tries; -EINTR: the caller is being killed;
+ * moved in a bounded number of tries, or the owner kept its mmap_lock or was
+ * exiting all the time; -EINTR: the caller is being killed;
  * -ENOMEM; what a callback returned. Whatever could be moved was.
  */
 int drm_pagemap_evict_to_ram(struct drm_pagemap_devmem *devmem_allocation)
