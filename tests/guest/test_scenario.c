@@ -195,14 +195,12 @@ static void run_scenario(const void *arg)
 	EXPECT_OK(gpu_wait_free(&gpu, 10));
 }
 
-/*
- * khugepaged makes huge pages whenever it comes by, in the middle of a scenario, too. Sets how
- * long it sleeps between two rounds, in milliseconds, and returns what that was.
- */
-static unsigned int set_khugepaged_sleep(unsigned int ms)
+#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
+/* Writes a number to a file of khugepaged's, and returns what it was; 0 if there is none. */
+static unsigned int set_khugepaged(const char *path, unsigned int value)
 {
-	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
-			   "r+");
+	FILE *file = fopen(path, "r+");
 	unsigned int was = 0;
 
 	/* Without huge pages there is none, and who may not write here has to live with it. */
@@ -210,10 +208,42 @@ static unsigned int set_khugepaged_sleep(unsigned int ms)
 		return 0;
 	if (fscanf(file, "%u", &was) == 1) {
 		rewind(file);
-		fprintf(file, "%u", ms);
+		fprintf(file, "%u", value);
 	}
 	fclose(file);
 	return was;
+}
+
+static unsigned int khugepaged_rounds(void)
+{
+	FILE *file = fopen(KHUGEPAGED "full_scans", "r");
+	unsigned int rounds = 0;
+
+	if (file) {
+		if (fscanf(file, "%u", &rounds) != 1)
+			rounds = 0;
+		fclose(file);
+	}
+	return rounds;
+}
+
+/*
+ * khugepaged makes huge pages whenever it comes by, in the middle of a scenario, too. It comes
+ * at once to the first process whose memory could be huge, and then sleeps; so that process is
+ * this one, and it sleeps for an hour. Returns how long it did before, in milliseconds.
+ */
+static unsigned int send_khugepaged_to_sleep(void)
+{
+	const size_t size = 4 << 20;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int rounds = khugepaged_rounds(), sleep_was, waits;
+
+	if (memory != MAP_FAILED && !madvise(memory, size, MADV_HUGEPAGE))
+		memset(memory, 1, size);
+	sleep_was = set_khugepaged(KHUGEPAGED "scan_sleep_millisecs", 3600 * 1000);
+	for (waits = 0; sleep_was && khugepaged_rounds() == rounds && waits < 1000; waits++)
+		usleep(10000);
+	return sleep_was;
 }
 
 /* Each file as two symbols, and as a case. */
@@ -240,9 +270,9 @@ int main(int argc, char **argv)
 
 	if (is_exec(argc, argv))
 		play_exec(argv);
-	sleep_was = set_khugepaged_sleep(3600 * 1000);
+	sleep_was = send_khugepaged_to_sleep();
 	status = ktap_main(argc, argv, cases, ARRAY_SIZE(cases));
 	if (sleep_was)
-		set_khugepaged_sleep(sleep_was);
+		set_khugepaged(KHUGEPAGED "scan_sleep_millisecs", sleep_was);
 	return status;
 }
