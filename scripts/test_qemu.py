@@ -243,8 +243,15 @@ class Races(unittest.TestCase):
 
     def test_race_with_one_known_side_fails(self):
         report = race("one", "other", " [drm_svm]")
-        report[1] = "BUG: KCSAN: data-race in one+0x9b/0x1b0 [drm_svm]"
-        self.assertEqual(len(self.judge(report)), 1)
+        for access in "one+0x9b/0x1b0 [drm_svm]", "one+0x9b/0x1b0", "my_osq_unlock+0x107/0x180":
+            report[1] = f"BUG: KCSAN: data-race in {access}"
+            self.assertEqual(len(self.judge(report)), 1, access)
+
+    def test_known_race_with_one_known_side_is_the_kernels(self):
+        report = race("one", "other", " [drm_svm]")
+        report[1] = "BUG: KCSAN: data-race in osq_unlock+0x107/0x180"
+        self.assertEqual(self.judge(report), [])
+        self.assertEqual(self.session.foreign_races, 1)
 
     def test_report_that_breaks_off_fails(self):
         for end in range(2, 14):
