@@ -203,6 +203,13 @@ class Verdict(unittest.TestCase):
         self.assertEqual(judge(lines), ["7.3/guest: insmod drm_svm.ko failed"])
 
 
+def called(first, second):
+    """The same for two functions of the kernel, of which a module calls the first."""
+    report = race(first, second, "")
+    report.insert(5, " stub_submit+0x10/0x20 [drm_svm_stub]")
+    return report
+
+
 class Races(unittest.TestCase):
     def judge(self, report):
         self.session = qemu.Session("7.3", modules=["drm_svm", "drm_svm_stub"])
@@ -234,12 +241,25 @@ class Races(unittest.TestCase):
         self.assertEqual(len(self.judge(report)), 1)
 
     def test_known_race_is_the_kernels_if_both_accesses_are(self):
-        ours = " [drm_svm]"
-        known = race("ww_mutex_unlock", "__ww_mutex_lock.constprop.0", ours)
-        self.assertEqual(self.judge(known), [])
-        self.assertEqual(self.session.foreign_races, 1)
-        self.assertEqual(len(self.judge(race("ww_mutex_unlock", "bind_commit", ours))), 1)
-        self.assertEqual(len(self.judge(race("my_ww_mutex_lock", "ww_mutex_lock", ours))), 1)
+        known = [
+            ("ww_mutex_unlock", "__ww_mutex_lock.constprop.0"),
+            ("mutex_spin_on_owner", "ww_mutex_unlock"),
+            ("process_one_work", "queue_work_on"),
+            ("move_linked_works", "queue_work_on"),
+            ("rwsem_down_read_slowpath.isra.0", "up_write"),
+        ]
+        for names in known:
+            with self.subTest(names=names):
+                self.assertEqual(self.judge(called(*names)), [])
+                self.assertEqual(self.session.foreign_races, 1)
+        for other in "bind_commit", "my_ww_mutex_lock", "queue_work_of_mine", "__list_add", "memcpy":
+            with self.subTest(other=other):
+                self.assertEqual(len(self.judge(called("ww_mutex_unlock", other))), 1)
+
+    def test_known_name_in_a_module_under_test_is_not_the_kernels(self):
+        for frames in (" [drm_svm]", ""), ("", " [drm_svm_stub]"):
+            report = race("queue_work", "process_one_work", *frames)
+            self.assertEqual(len(self.judge(report)), 1)
 
     def test_race_with_one_known_side_fails(self):
         report = race("one", "other", " [drm_svm]")
@@ -248,7 +268,7 @@ class Races(unittest.TestCase):
             self.assertEqual(len(self.judge(report)), 1, access)
 
     def test_known_race_with_one_known_side_is_the_kernels(self):
-        report = race("one", "other", " [drm_svm]")
+        report = called("one", "other")
         report[1] = "BUG: KCSAN: data-race in osq_unlock+0x107/0x180"
         self.assertEqual(self.judge(report), [])
         self.assertEqual(self.session.foreign_races, 1)
