@@ -226,9 +226,10 @@ static void cleanup_while_binding(struct kunit *test)
 }
 
 /* As one does who evicts an object: by its lists, without a lock of the VM's. */
-static void walk_objects(void *arg)
+static void visit_mappings(struct disturber *d,
+			   void (*visit)(struct disturber *d, struct drm_gpuva *va,
+					 struct drm_gpuvm_bo *vm_bo, unsigned int round))
 {
-	struct disturber *d = arg;
 	struct fx_vm *vm = d->racer->vm;
 	struct drm_gem_object *obj;
 	struct drm_gpuvm_bo *vm_bo;
@@ -240,12 +241,23 @@ static void walk_objects(void *arg)
 		fx_gem_lock(vm, obj);
 		drm_gem_for_each_gpuvm_bo(vm_bo, obj)
 			drm_gpuvm_bo_for_each_va(va, vm_bo)
-				if (va->vm != &vm->base || READ_ONCE(va->vm_bo) != vm_bo ||
-				    va->gem.obj != obj)
-					d->error = -ESTALE;
+				visit(d, va, vm_bo, i / OBJECTS);
 		fx_gem_unlock(vm, obj);
 		cond_resched();
 	}
+}
+
+static void check_mapping(struct disturber *d, struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo,
+			  unsigned int round)
+{
+	if (va->vm != &d->racer->vm->base || READ_ONCE(va->vm_bo) != vm_bo ||
+	    va->gem.obj != vm_bo->obj)
+		d->error = -ESTALE;
+}
+
+static void walk_objects(void *arg)
+{
+	visit_mappings(arg, check_mapping);
 }
 
 static void walk_while_binding(struct kunit *test)
@@ -254,24 +266,15 @@ static void walk_while_binding(struct kunit *test)
 }
 
 /* As one does who evicts an object and brings it back: under its lock alone, too. */
+static void invalidate_mapping(struct disturber *d, struct drm_gpuva *va,
+			       struct drm_gpuvm_bo *vm_bo, unsigned int round)
+{
+	drm_gpuva_invalidate(va, round % 2);
+}
+
 static void invalidate_objects(void *arg)
 {
-	struct disturber *d = arg;
-	struct fx_vm *vm = d->racer->vm;
-	struct drm_gem_object *obj;
-	struct drm_gpuvm_bo *vm_bo;
-	struct drm_gpuva *va;
-	unsigned int i;
-
-	for (i = 0; !READ_ONCE(d->racer->done); i++) {
-		obj = d->racer->objs[i % OBJECTS];
-		fx_gem_lock(vm, obj);
-		drm_gem_for_each_gpuvm_bo(vm_bo, obj)
-			drm_gpuvm_bo_for_each_va(va, vm_bo)
-				drm_gpuva_invalidate(va, i / OBJECTS % 2);
-		fx_gem_unlock(vm, obj);
-		cond_resched();
-	}
+	visit_mappings(arg, invalidate_mapping);
 }
 
 static void invalidate_while_binding(struct kunit *test)
