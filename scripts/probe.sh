@@ -24,6 +24,9 @@ probe()
 # 6.14 removed drm_driver.date; 6.1 warns when it is NULL.
 probe HAVE_DRM_DRIVER_DATE drm/drm_drv.h 'char [*]date;'
 
+# 6.16 added dma_iova_*(): a window of device addresses that is filled by hand.
+probe HAVE_DMA_IOVA linux/dma-mapping.h 'dma_iova_try_alloc[(]'
+
 # Not in 6.12, in 7.3: a mutex in struct drm_gem_object for its list of
 # drm_gpuvm_bo, and with it a list that every driver may use.
 probe HAVE_GEM_GPUVA_LOCK drm/drm_gem.h 'gpuva[.]lock[)]'
@@ -32,11 +35,11 @@ probe HAVE_GEM_GPUVA_LOCK drm/drm_gem.h 'gpuva[.]lock[)]'
 # survives fault handlers that drop it (userfaultfd).
 probe HAVE_HMM_UNLOCKED linux/hmm.h 'hmm_range_fault_unlocked_timeout[(]'
 
-# 6.11 added kunit_vm_mmap(), memory of a KUnit case's own.
-probe HAVE_KUNIT_VM_MMAP kunit/test.h 'kunit_vm_mmap[(]'
-
 # 6.15 added migrate_device_pfns(), for device pages that do not lie in a row.
 probe HAVE_MIGRATE_DEVICE_PFNS linux/migrate.h 'migrate_device_pfns[(]'
+
+# Not in 6.12, in 7.3: interval notifiers in two passes.
+probe HAVE_MMU_INTERVAL_FINISH linux/mmu_notifier.h '[(][*]invalidate_finish[)]'
 
 # 6.15 moved the page's pgmap into its folio; page_pgmap() finds it there.
 probe HAVE_PAGE_PGMAP linux/mmzone.h 'page_pgmap[(]'

@@ -47,18 +47,21 @@
 #include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/string.h>
 
 #include "drm_svm/link_names.h"
 #include "drm_svm/svm.h"
 
+struct dev_pagemap;
 struct drm_device;
 struct drm_gpusvm;
 struct drm_gpusvm_notifier;
 struct drm_gpusvm_range;
 struct drm_pagemap;
 struct drm_pagemap_addr;
+struct drm_svm_finish;
 
 /**
  * struct drm_gpusvm_ops - What a driver does for GPU SVM
@@ -93,13 +96,78 @@ struct drm_gpusvm_ops {
 
 	/**
 	 * @invalidate: Takes the span of @mmu_range within @notifier away from
-	 * the GPU. Required. Runs inside an mmu notifier under the notifier
-	 * lock for writing: may wait for the GPU, may not allocate.
+	 * the GPU. Required, if there is no @invalidate_start. Runs inside an
+	 * mmu notifier under the notifier lock for writing: may wait for the
+	 * GPU, may not allocate.
 	 */
 	void (*invalidate)(struct drm_gpusvm *gpusvm,
 			   struct drm_gpusvm_notifier *notifier,
 			   const struct mmu_notifier_range *mmu_range);
+
+	/*
+	 * What follows is this library's own, for drivers that want more than
+	 * mainline's contract; see drm/drm_svm.h.
+	 */
+
+	/** @features: DRM_SVM_WINDOW_LOCKS or 0 */
+	unsigned int features;
+
+	/**
+	 * @range_pages: The array of pages objects behind a range, one for each
+	 * device; the number of them goes to @count. Always the same for a
+	 * range. With it, a range of which the CPU unmaps a part loses only
+	 * that part (drm_svm_range_set_gone()). Any context.
+	 */
+	struct drm_gpusvm_pages *(*range_pages)(struct drm_gpusvm_range *range,
+						unsigned int *count);
+
+	/**
+	 * @range_split: @range has got new ends in drm_svm_range_trim(); @tail,
+	 * if it is not NULL, is a new range for what was behind the part that
+	 * has gone. For what the driver keeps of a range beside its pages.
+	 * Optional. Under the window's lock for writing: may not allocate.
+	 */
+	void (*range_split)(struct drm_gpusvm_range *range,
+			    struct drm_gpusvm_range *tail);
+
+	/**
+	 * @invalidate_start: In place of @invalidate, in two passes: takes the
+	 * page-table entries away and begins to flush the TLB, for one device
+	 * after the other; the pages stay mapped. Needs @range_pages and
+	 * @invalidate_finish. Context as that of @invalidate.
+	 *
+	 * Return: true if a flush is under way, so that it is worth while to do
+	 * something else before @invalidate_finish.
+	 */
+	bool (*invalidate_start)(struct drm_gpusvm *gpusvm,
+				 struct drm_gpusvm_notifier *notifier,
+				 const struct mmu_notifier_range *mmu_range);
+
+	/**
+	 * @invalidate_finish: The second pass, which always follows: waits for
+	 * all flushes that were begun before, also those of other events, and
+	 * unmaps all pages that @mmu_range meets, whatever its kind. At once, if no flush is under way, or
+	 * the kernel knows no second pass (7.3 does). Else the notifier lock is
+	 * dropped in between; pages of the span are not valid meanwhile, and
+	 * whoever unmaps or frees pages outside of an invalidation flushes
+	 * before, whether or not there was anything to zap; and whoever zaps
+	 * begins to flush under the same lock.
+	 */
+	void (*invalidate_finish)(struct drm_gpusvm *gpusvm,
+				  struct drm_gpusvm_notifier *notifier,
+				  const struct mmu_notifier_range *mmu_range);
 };
+
+/**
+ * DRM_SVM_WINDOW_LOCKS - Each window has a notifier lock of its own
+ *
+ * In &drm_gpusvm_ops.features, together with @range_pages: what the notifier
+ * lock guards for a window's ranges and their pages is guarded by
+ * drm_svm_window_lock() instead, so that invalidations exclude page-table
+ * updates in the same window only.
+ * &drm_gpusvm.notifier_lock guards nothing but the tree of windows then.
+ */
+#define DRM_SVM_WINDOW_LOCKS (1u << 0)
 
 /**
  * struct drm_gpusvm_notifier - A window of the address space
@@ -111,6 +179,9 @@ struct drm_gpusvm_ops {
  * @root: tree of the window's ranges
  * @range_list: the same order as a list
  * @flags: @flags.removed is set once @notifier takes no more invalidations
+ * @lock: see DRM_SVM_WINDOW_LOCKS
+ * @finish: room for invalidations between their passes; NULL if there are
+ *	none. Immutable
  */
 struct drm_gpusvm_notifier {
 	struct drm_gpusvm *gpusvm;
@@ -127,6 +198,8 @@ struct drm_gpusvm_notifier {
 			} flags;
 		};
 	};
+	struct rw_semaphore lock;
+	struct drm_svm_finish *finish;
 };
 
 /**
@@ -134,6 +207,9 @@ struct drm_gpusvm_notifier {
  * @unmapped: the CPU's mapping has gone; they cannot be had any more
  * @has_devmem_pages: some are device memory
  * @has_dma_mapping: they are mapped for the device
+ * @stale: they are about to be unmapped from it; see
+ *	&drm_gpusvm_ops.invalidate_finish
+ * @writable: all of them are mapped for writing
  * @__flags: all of them, for READ_ONCE()
  *
  * Written under the notifier lock; a look without it is opportunistic.
@@ -144,6 +220,8 @@ struct drm_gpusvm_pages_flags {
 			u16 unmapped : 1;
 			u16 has_devmem_pages : 1;
 			u16 has_dma_mapping : 1;
+			u16 stale : 1;
+			u16 writable : 1;
 		};
 		u16 __flags;
 	};
@@ -158,7 +236,8 @@ struct drm_gpusvm_pages_flags {
  *	aligned run of 2^order pages, in address order, without gaps between
  *	entries. Valid as long as drm_gpusvm_pages_valid() says so.
  * @dpagemap: the provider of the device pages among them, referenced
- * @notifier_seq: the notifier sequence at which @dma_addr was valid
+ * @notifier_seq: sequence of the driver's own notifier at which @dma_addr was
+ *	valid; of a window's it is to be printed only
  * @flags: see &struct drm_gpusvm_pages_flags
  */
 struct drm_gpusvm_pages {
@@ -179,9 +258,10 @@ struct drm_gpusvm_pages {
  * @migrate_devmem: its memory may move to a device; set at creation
  * @unmapped: the CPU unmapped all or some of it; it has to be removed
  * @partial_unmap: the CPU unmapped only some of it
+ * @removed: it has been removed; somebody still has a reference
  * @__flags: all of them, for READ_ONCE()
  *
- * @unmapped and @partial_unmap are written under the notifier lock.
+ * All but @migrate_devmem are written under the notifier lock.
  */
 struct drm_gpusvm_range_flags {
 	union {
@@ -189,6 +269,7 @@ struct drm_gpusvm_range_flags {
 			u16 migrate_devmem : 1;
 			u16 unmapped : 1;
 			u16 partial_unmap : 1;
+			u16 removed : 1;
 		};
 		u16 __flags;
 	};
@@ -200,9 +281,12 @@ struct drm_gpusvm_range_flags {
  * @notifier: the window it is in; valid until it is removed
  * @refcount: references
  * @core: the library's view of the fields beside it
- * @itree: position in the window's tree; ends immutable
+ * @itree: position in the window's tree; the ends change in
+ *	drm_svm_range_trim() only
  * @entry: the same order as a list
  * @flags: see &struct drm_gpusvm_range_flags
+ * @lock: for drivers without a lock around all ranges; see drm_svm_range_lock()
+ * @validity: in no tree, the library's: hears of invalidations of this range only
  */
 struct drm_gpusvm_range {
 	struct drm_gpusvm *gpusvm;
@@ -216,6 +300,8 @@ struct drm_gpusvm_range {
 			struct drm_gpusvm_range_flags flags;
 		};
 	};
+	struct mutex lock;
+	struct mmu_interval_notifier validity;
 };
 
 /**
@@ -260,6 +346,23 @@ struct drm_gpusvm {
 };
 
 /**
+ * enum drm_svm_access - What a GPU wants to do with memory
+ * @DRM_SVM_ACCESS_ANY: not known; whatever &drm_gpusvm_ctx.read_only allows:
+ *	mainline's behaviour
+ * @DRM_SVM_ACCESS_READ: it reads. Nothing is made writable for the CPU, so
+ *	sharing after a fork and zero pages stay, and read-only memory will do.
+ *	Pages that the CPU may write now are mapped for writing, unless
+ *	&drm_gpusvm_ctx.read_only
+ * @DRM_SVM_ACCESS_WRITE: it writes: -EPERM on read-only memory, and with
+ *	&drm_gpusvm_ctx.read_only
+ */
+enum drm_svm_access {
+	DRM_SVM_ACCESS_ANY,
+	DRM_SVM_ACCESS_READ,
+	DRM_SVM_ACCESS_WRITE,
+};
+
+/**
  * struct drm_gpusvm_ctx - How an operation is meant
  * @device_private_page_owner: device pages of this owner may stay on their
  *	device; others come back to RAM
@@ -267,11 +370,12 @@ struct drm_gpusvm {
  *	where all pages are present, else a smaller one
  * @timeslice_ms: for the driver's own use when it migrates, in milliseconds
  * @in_notifier: called from &drm_gpusvm_ops.invalidate, the notifier lock is held
- * @read_only: the access is a read: nothing is made writable, and read-only
- *	memory will do. A later write asks again without it.
+ * @read_only: the GPU's mapping is for reading: nothing is made writable, and
+ *	read-only memory will do
  * @devmem_possible: new ranges may move to device memory
  * @devmem_only: refuse RAM
  * @allow_mixed: RAM and the memory of one device may be mixed in a range
+ * @access: what the GPU wants; this library's own
  */
 struct drm_gpusvm_ctx {
 	void *device_private_page_owner;
@@ -282,6 +386,7 @@ struct drm_gpusvm_ctx {
 	unsigned int devmem_possible : 1;
 	unsigned int devmem_only : 1;
 	unsigned int allow_mixed : 1;
+	enum drm_svm_access access;
 };
 
 int drm_gpusvm_init(struct drm_gpusvm *gpusvm,
@@ -366,6 +471,29 @@ static inline void drm_gpusvm_init_pages(struct drm_gpusvm_pages *svm_pages,
 	svm_pages->drm = drm;
 	svm_pages->notifier_seq = LONG_MAX;
 }
+
+/**
+ * enum drm_gpusvm_scan_result - What drm_gpusvm_scan_mm() has found
+ * @DRM_GPUSVM_SCAN_UNPOPULATED: a page is not there, may not be read, or is of
+ *	another owner's device; or there was no looking
+ * @DRM_GPUSVM_SCAN_EQUAL: all pages are of the pagemap asked for
+ * @DRM_GPUSVM_SCAN_OTHER: all are of one other pagemap
+ * @DRM_GPUSVM_SCAN_SYSTEM: all are in RAM
+ * @DRM_GPUSVM_SCAN_MIXED_DEVICE: all are device pages, of two pagemaps or more
+ * @DRM_GPUSVM_SCAN_MIXED: some are in RAM, some are device pages
+ */
+enum drm_gpusvm_scan_result {
+	DRM_GPUSVM_SCAN_UNPOPULATED,
+	DRM_GPUSVM_SCAN_EQUAL,
+	DRM_GPUSVM_SCAN_OTHER,
+	DRM_GPUSVM_SCAN_SYSTEM,
+	DRM_GPUSVM_SCAN_MIXED_DEVICE,
+	DRM_GPUSVM_SCAN_MIXED,
+};
+
+enum drm_gpusvm_scan_result drm_gpusvm_scan_mm(struct drm_gpusvm_range *range,
+					       void *dev_private_owner,
+					       const struct dev_pagemap *pagemap);
 
 #ifdef CONFIG_LOCKDEP
 /**

@@ -8,12 +8,14 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
+#include <drm/drm_gpusvm.h>
 #include <drm/drm_gpuvm.h>
 
 #include "drm_svm/bind.h"
 #include "drm_svm/link_names.h"
 
 struct mm_struct;
+struct seq_file;
 
 /**
  * struct drm_svm_residency - Where the pages of a span are
@@ -35,6 +37,92 @@ void drm_svm_flush(void);
 int drm_svm_residency(struct mm_struct *mm, void *owner,
 		      unsigned long start, unsigned long end,
 		      unsigned long block, struct drm_svm_residency *out);
+
+/*
+ * GPU SVM without a lock around all of a VM's faults. Mainline's contract is
+ * one driver lock for everything that makes, maps and removes ranges. Here each
+ * range has one of its own, and with DRM_SVM_WINDOW_LOCKS each window has its own
+ * notifier lock, so that faults on different ranges run side by side:
+ *
+ *	range = drm_svm_range_acquire(gpusvm, addr, ...);	found or made, locked
+ *	if (range->flags.unmapped)
+ *		zap, trim or remove it, begin again
+ *	(is the entry there? somebody else has served the fault)
+ *	drm_gpusvm_get_pages(gpusvm, pages, ...);
+ *	drm_svm_window_lock(range->notifier);
+ *	if (drm_gpusvm_pages_valid(gpusvm, pages))
+ *		write page-table entries;	else begin again
+ *	drm_svm_window_unlock(range->notifier);
+ *	drm_svm_range_release(range);
+ *
+ * Whoever comes by a range in another way (from a list of garbage, or from
+ * drm_svm_range_first()) has a reference, takes drm_svm_range_lock(), and does
+ * nothing if that says that the range has been removed. &drm_gpusvm_range.notifier
+ * may be used only under the range's lock, or inside an invalidation.
+ *
+ * A driver that keeps its one lock calls none of these.
+ *
+ * Locks, outermost first: &drm_gpusvm_range.lock (of one range at a time),
+ * mmap_lock, &drm_gpusvm.notifier_lock, the window's lock.
+ */
+struct drm_gpusvm_range *drm_svm_range_acquire(struct drm_gpusvm *gpusvm,
+					       unsigned long fault_addr,
+					       unsigned long gpuva_start,
+					       unsigned long gpuva_end,
+					       const struct drm_gpusvm_ctx *ctx);
+struct drm_gpusvm_range *drm_svm_range_first(struct drm_gpusvm *gpusvm,
+					     unsigned long start, unsigned long end);
+bool drm_svm_range_lock(struct drm_gpusvm_range *range);
+int drm_svm_range_lock_killable(struct drm_gpusvm_range *range);
+void drm_svm_range_unlock(struct drm_gpusvm_range *range);
+void drm_svm_range_release(struct drm_gpusvm_range *range);
+
+void drm_svm_window_lock(struct drm_gpusvm_notifier *notifier);
+void drm_svm_window_unlock(struct drm_gpusvm_notifier *notifier);
+
+void drm_svm_range_set_gone(struct drm_gpusvm_range *range,
+			    const struct mmu_notifier_range *mmu_range,
+			    unsigned long *zap_start, unsigned long *zap_end);
+void drm_svm_range_unmap_gone(struct drm_gpusvm_range *range);
+int drm_svm_range_trim(struct drm_gpusvm_range *range);
+
+/**
+ * struct drm_svm_counters - What has happened in a mirror since it was made
+ * @faults: calls of drm_gpusvm_range_find_or_insert() or drm_svm_range_acquire()
+ * @windows_made: notifier windows made
+ * @ranges_made: ranges made, also as the tail of a split
+ * @ranges_removed: ranges removed
+ * @ranges_split: ranges out of the middle of which the CPU unmapped something
+ * @ranges_trimmed: or at an end
+ * @lost_races: ranges that were given up because somebody else had made one
+ * @invalidations: invalidations that met a range
+ * @ranges_invalidated: ranges that they met
+ * @collections: collections of pages that were not mapped already
+ * @collection_retries: attempts beyond their first
+ * @collection_failures: collections that failed
+ * @collection_ns: time spent in collections, in nanoseconds
+ * @pages_mapped: pages mapped for devices
+ */
+struct drm_svm_counters {
+	u64 faults;
+	u64 windows_made;
+	u64 ranges_made;
+	u64 ranges_removed;
+	u64 ranges_split;
+	u64 ranges_trimmed;
+	u64 lost_races;
+	u64 invalidations;
+	u64 ranges_invalidated;
+	u64 collections;
+	u64 collection_retries;
+	u64 collection_failures;
+	u64 collection_ns;
+	u64 pages_mapped;
+};
+
+void drm_svm_read_counters(const struct drm_gpusvm *gpusvm,
+			   struct drm_svm_counters *out);
+void drm_svm_debugfs_gpusvm_info(struct seq_file *m, struct drm_gpusvm *gpusvm);
 
 /*
  * A bind transaction: any number of requests to map, unmap and prefetch that

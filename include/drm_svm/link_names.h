@@ -26,6 +26,7 @@
 #define drm_gpusvm_range_put dsvm_drm_gpusvm_range_put
 #define drm_gpusvm_range_remove dsvm_drm_gpusvm_range_remove
 #define drm_gpusvm_range_set_unmapped dsvm_drm_gpusvm_range_set_unmapped
+#define drm_gpusvm_scan_mm dsvm_drm_gpusvm_scan_mm
 #define drm_gpusvm_unmap_pages dsvm_drm_gpusvm_unmap_pages
 
 /* drm/drm_gpuvm.h */
@@ -98,8 +99,21 @@
 #define drm_svm_bind_prepare dsvm_drm_svm_bind_prepare
 #define drm_svm_bind_unmap dsvm_drm_svm_bind_unmap
 #define drm_svm_can_migrate dsvm_drm_svm_can_migrate
+#define drm_svm_debugfs_gpusvm_info dsvm_drm_svm_debugfs_gpusvm_info
 #define drm_svm_flush dsvm_drm_svm_flush
+#define drm_svm_range_acquire dsvm_drm_svm_range_acquire
+#define drm_svm_range_first dsvm_drm_svm_range_first
+#define drm_svm_range_lock dsvm_drm_svm_range_lock
+#define drm_svm_range_lock_killable dsvm_drm_svm_range_lock_killable
+#define drm_svm_range_release dsvm_drm_svm_range_release
+#define drm_svm_range_set_gone dsvm_drm_svm_range_set_gone
+#define drm_svm_range_trim dsvm_drm_svm_range_trim
+#define drm_svm_range_unlock dsvm_drm_svm_range_unlock
+#define drm_svm_range_unmap_gone dsvm_drm_svm_range_unmap_gone
+#define drm_svm_read_counters dsvm_drm_svm_read_counters
 #define drm_svm_remap_pieces dsvm_drm_svm_remap_pieces
 #define drm_svm_residency dsvm_drm_svm_residency
+#define drm_svm_window_lock dsvm_drm_svm_window_lock
+#define drm_svm_window_unlock dsvm_drm_svm_window_unlock
 
 #endif /* DRM_SVM_LINK_NAMES_H */

@@ -93,7 +93,7 @@ struct dsvm_vma_info {
 	dsvm_usize last;	/* last byte */
 	dsvm_bool writable;	/* VM_WRITE */
 	dsvm_bool anonymous;	/* neither file, shared memory nor hugetlb */
-	dsvm_bool special;	/* VM_IO or VM_PFNMAP: no pages behind it */
+	dsvm_bool special;	/* VM_IO, VM_PFNMAP: no pages behind it; shadow stacks */
 };
 
 /* The VMA at @addr; false if there is none. Under the mm's lock. */
@@ -102,7 +102,12 @@ dsvm_bool dsvm_os_vma_at(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma
 dsvm_bool dsvm_os_vma_first(struct dsvm_os_mm *mm, dsvm_usize first, dsvm_usize last,
 			    struct dsvm_vma_info *out);
 
-/* Interval notifiers -------------------------------------------------------- */
+/*
+ * Interval notifiers --------------------------------------------------------
+ *
+ * A notifier that was never put into an address space, and has only its mm and a sequence, is as
+ * good for all but the removal: whoever is told of the invalidations publishes them to it.
+ */
 
 /* Starts a read side critical section of the collision-retry protocol. May sleep. */
 dsvm_usize dsvm_os_notifier_read_begin(struct dsvm_os_notifier *notifier);
@@ -111,6 +116,8 @@ dsvm_usize dsvm_os_notifier_read_begin(struct dsvm_os_notifier *notifier);
  * the invalidation callback takes. Any context.
  */
 dsvm_bool dsvm_os_notifier_read_retry(struct dsvm_os_notifier *notifier, dsvm_usize seq);
+/* The sequence published last. Under the lock of the invalidation callback. */
+dsvm_usize dsvm_os_notifier_seq(struct dsvm_os_notifier *notifier);
 /* Publishes @seq, inside the invalidation callback under its lock. */
 void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq);
 /* Stops invalidations; none runs after the return. May sleep. */
@@ -131,6 +138,7 @@ struct dsvm_page_desc {
 	enum dsvm_page_kind kind;
 	dsvm_u8 order;			  /* the CPU maps 2^order pages here in one go */
 	dsvm_bool writable;
+	dsvm_bool discardable;		  /* dropped instead of swapped out, as long as clean */
 	struct dsvm_os_zdd *zdd;	  /* DSVM_PAGE_DEVICE only */
 	struct dsvm_os_provider *provider; /* DSVM_PAGE_DEVICE only */
 };
@@ -170,6 +178,12 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out);
 enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry);
 
 /*
+ * Which device memory a page is part of: an identity (struct dev_pagemap); NULL for RAM. Any
+ * context.
+ */
+const void *dsvm_os_hmm_pagemap(dsvm_usize entry);
+
+/*
  * Notes that a page of RAM is going to be written behind the CPU's back. To the kernel a
  * page whose entries are clean has what it had when it was last read or written out, and
  * may be dropped (MADV_FREE, swap cache). One call for a folio is enough. Any context in
@@ -185,7 +199,27 @@ int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
 /* Whether the device sees a copy that somebody would have to keep in step. Any context. */
 dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
-/* The same for memory of a device: its provider says how @dev reaches it. */
+
+/*
+ * One window of device addresses for all RAM of a span (IOVA), where the device is behind an
+ * IOMMU and the kernel lets it be filled by hand. The run of pages that begins @offset bytes into
+ * the span gets the address window->addr + offset. All of them are reclaim-safe.
+ */
+/* Makes one of @bytes; false, as almost everywhere: map runs one by one. @page is the first. */
+dsvm_bool dsvm_os_iova_alloc(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_usize bytes,
+			     struct dsvm_iova *out);
+/* 0, -EFAULT or -ENOMEM. */
+int dsvm_os_iova_link(struct dsvm_os_dev *dev, struct dsvm_iova *iova, struct dsvm_os_page *page,
+		      dsvm_u32 order, dsvm_usize offset, enum dsvm_dma_dir dir);
+/* Lets the device see all that was linked in the first @bytes. */
+int dsvm_os_iova_sync(struct dsvm_os_dev *dev, struct dsvm_iova *iova, dsvm_usize bytes);
+/* All of [offset, offset + bytes) is linked; after it the device does not see it any more. */
+void dsvm_os_iova_unlink(struct dsvm_os_dev *dev, struct dsvm_iova *iova, dsvm_usize offset,
+			 dsvm_usize bytes, enum dsvm_dma_dir dir);
+/* Nothing is linked any more. */
+void dsvm_os_iova_free(struct dsvm_os_dev *dev, struct dsvm_iova *iova);
+
+/* Memory of a device: its provider says how @dev reaches it. */
 int dsvm_os_provider_map(struct dsvm_os_provider *provider, struct dsvm_os_dev *dev,
 			 struct dsvm_os_page *page, dsvm_u32 order, enum dsvm_dma_dir dir,
 			 struct dsvm_dma_addr *out);

@@ -21,47 +21,100 @@ struct dsvm_svm;
 #define DSVM_RANGE_MIGRATE_DEVMEM (1u << 0)
 #define DSVM_RANGE_UNMAPPED (1u << 1)
 #define DSVM_RANGE_PARTIAL_UNMAP (1u << 2)
+#define DSVM_RANGE_REMOVED (1u << 3)
 
 /* flags of struct dsvm_pages: bits of struct drm_gpusvm_pages_flags. */
 #define DSVM_PAGES_UNMAPPED (1u << 0)
 #define DSVM_PAGES_DEVMEM (1u << 1)
 #define DSVM_PAGES_DMA_MAPPED (1u << 2)
+#define DSVM_PAGES_STALE (1u << 3)    /* mapped, but an invalidation is between its passes */
+#define DSVM_PAGES_WRITABLE (1u << 4) /* all of them may be written */
 
 /* A span that the GPU maps as one; in struct drm_gpusvm_range. */
 struct dsvm_range {
-	struct dsvm_interval node; /* in its notifier's tree; immutable ends */
+	struct dsvm_interval node; /* in its window's tree; ends change in a trim only */
 	struct dsvm_link entry;	   /* the same order as a list */
-	dsvm_u16 flags;		   /* DSVM_RANGE_*; notifier lock, but for creation */
-};
-
-/* A window of the address space with one mmu notifier; in struct drm_gpusvm_notifier. */
-struct dsvm_notifier {
-	struct dsvm_interval node;  /* in the svm's tree; immutable ends */
-	struct dsvm_link entry;	    /* the same order as a list */
-	struct dsvm_tree_root root; /* ranges; changed under the notifier lock for writing */
-	struct dsvm_link range_list;
-	dsvm_u32 removed;	    /* the mmu notifier has gone; set once */
+	dsvm_u16 flags;		   /* DSVM_RANGE_*; window's lock, but for creation */
+	dsvm_usize gone_first;	   /* hull of what is not to be used any more, because the CPU */
+	dsvm_usize gone_last;	   /* unmapped it; empty if first > last; window's lock */
 };
 
 /*
+ * A window of the address space with one mmu notifier; in struct drm_gpusvm_notifier.
+ *
+ * @lock, "the window's lock", guards its ranges and the state of their pages; it is taken
+ * inside the mmu notifier. It may be that of the svm.
+ */
+struct dsvm_notifier {
+	struct dsvm_interval node;  /* in the svm's tree; immutable ends */
+	struct dsvm_link entry;	    /* the same order as a list */
+	struct dsvm_tree_root root; /* ranges; changed under the window's lock for writing */
+	struct dsvm_link range_list;
+	dsvm_u32 removed;	    /* the mmu notifier has gone; set once */
+	dsvm_u32 users;		    /* ranges, and who is about to make one; atomic. From zero on */
+				    /* it is not in the tree: changed to that under the svm's lock */
+	dsvm_u32 unfinished;	    /* invalidations between their two passes; window's lock */
+	struct dsvm_os_rwsem *lock; /* immutable once it is in the tree */
+};
+
+struct dsvm_pages;
+
+/*
  * What the owner of the objects does for the core. Both objects are the
- * driver's, so the shim makes and frees them. All may sleep; but for
- * notifier_os none is called under the notifier lock.
+ * driver's, so the shim makes and frees them. All may sleep, and none is
+ * called under a lock of the invalidation path, if nothing else is said.
  */
 struct dsvm_svm_ops {
-	/* Makes a notifier for the window and starts its invalidations. */
+	/* Makes a notifier for the window, sets its @lock, and starts its invalidations. */
 	int (*notifier_create)(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 			       struct dsvm_notifier **out);
-	/* The mmu notifier inside. */
+	/* The mmu notifier inside. Any context. */
 	struct dsvm_os_notifier *(*notifier_os)(struct dsvm_notifier *notifier);
 	/* Stops invalidations (unless removed already) and frees it. */
 	void (*notifier_destroy)(struct dsvm_svm *svm, struct dsvm_notifier *notifier);
-	/* Makes a range with one reference. */
+	/* Makes a range with one reference, that of its being in the tree. */
 	int (*range_create)(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 			    dsvm_usize first, dsvm_usize last, dsvm_u16 flags,
 			    struct dsvm_range **out);
-	/* Drops that reference. */
+	/*
+	 * The stand-in for a notifier of the range alone: in no tree, with nothing but its mm and a
+	 * sequence, which is that of the last invalidation that met the range. Any context.
+	 */
+	struct dsvm_os_notifier *(*range_os)(struct dsvm_range *range);
+	/* One more reference to a range that has one. Any context. */
+	void (*range_get)(struct dsvm_svm *svm, struct dsvm_range *range);
+	/* Drops one. */
 	void (*range_put)(struct dsvm_svm *svm, struct dsvm_range *range);
+	/*
+	 * The @index-th of the pages objects behind a range, one for each device, and the device;
+	 * NULL after the last. NULL: the driver does not let ranges be trimmed. Any context.
+	 */
+	struct dsvm_pages *(*range_pages)(struct dsvm_range *range, dsvm_u32 index,
+					  struct dsvm_os_dev **dev);
+	/*
+	 * @range has been trimmed, and if @tail is not NULL it is what was behind the part that
+	 * has gone. For what the driver keeps of a range beside its pages; NULL: nothing. Under
+	 * the window's lock for writing; reclaim-safe.
+	 */
+	void (*range_split)(struct dsvm_range *range, struct dsvm_range *tail);
+};
+
+/* What has happened in a mirror since it was made. Read and written atomically, without order. */
+struct dsvm_svm_counters {
+	dsvm_u64 faults;	      /* searches for the range at an address */
+	dsvm_u64 windows_made;
+	dsvm_u64 ranges_made;	      /* also as the tail of a split */
+	dsvm_u64 ranges_removed;
+	dsvm_u64 ranges_split;	      /* the CPU unmapped a piece out of their middle */
+	dsvm_u64 ranges_trimmed;      /* or at an end */
+	dsvm_u64 lost_races;	      /* ranges that somebody else had made meanwhile */
+	dsvm_u64 invalidations;	      /* that met a range */
+	dsvm_u64 ranges_invalidated;
+	dsvm_u64 collections;	      /* of pages that were not mapped already */
+	dsvm_u64 collection_retries;
+	dsvm_u64 collection_failures;
+	dsvm_u64 collection_ns;	      /* spent in all of them */
+	dsvm_u64 pages_mapped;
 };
 
 /* One address space mirrored for a GPU; in struct drm_gpusvm. */
@@ -72,27 +125,33 @@ struct dsvm_svm {
 	dsvm_usize notifier_size;      /* a power of two; immutable */
 	const dsvm_usize *chunk_sizes; /* powers of two, descending; immutable */
 	int num_chunks;		       /* immutable */
-	struct dsvm_tree_root root;    /* notifiers; driver's lock and notifier lock */
+	struct dsvm_tree_root root;    /* windows; changed under @lock for writing */
 	struct dsvm_link notifier_list;
-	struct dsvm_os_rwsem *lock;    /* the notifier lock */
+	struct dsvm_os_rwsem *lock;    /* "the svm's lock"; the notifier lock of mainline's API */
 	const struct dsvm_svm_ops *ops;
+	struct dsvm_svm_counters counters;
 };
+
+/* What the entries of one collection have in common; the core's. */
+struct dsvm_mapping;
 
 /* The pages behind a range as one device sees them; in struct drm_gpusvm_pages. */
 struct dsvm_pages {
-	struct dsvm_dma_addr *dma_addr;	   /* one entry a run of pages; notifier lock */
-	struct dsvm_os_provider *provider; /* of the device pages, referenced; notifier lock */
-	dsvm_usize notifier_seq;	   /* what dma_addr was valid at */
-	dsvm_u16 flags;			   /* DSVM_PAGES_*; notifier lock */
+	struct dsvm_dma_addr *dma_addr;	   /* one entry a run of pages; window's lock */
+	struct dsvm_os_provider *provider; /* of the device pages, referenced; window's lock */
+	dsvm_usize notifier_seq;	   /* of a driver's own notifier: what dma_addr was valid at */
+	dsvm_u16 flags;			   /* DSVM_PAGES_*; window's lock */
+	struct dsvm_mapping *mapping;	   /* what dma_addr is part of, shared; window's lock */
+	struct dsvm_os_rwsem *lock;	   /* the window's; set when they are first mapped */
 };
 
 /*
  * Checks what drm_gpusvm_init() was given and sets up the containers.
  * -EINVAL: sizes that are no powers of two, chunks out of order or larger
- * than a notifier, a span that wraps around.
+ * than a window, a span that wraps around.
  */
 int dsvm_svm_init(struct dsvm_svm *svm);
-/* Takes all notifiers and ranges out. The driver's lock; may sleep. */
+/* Takes all windows and ranges out. Nobody else uses the svm; may sleep. */
 void dsvm_svm_fini(struct dsvm_svm *svm);
 
 /* How a range is to be found or made. */
@@ -102,79 +161,174 @@ struct dsvm_find_or_insert {
 	dsvm_usize gpuva_last;
 	dsvm_usize check_pages_threshold; /* bytes; see drm_gpusvm_ctx */
 	void *owner;
-	dsvm_bool write;
+	dsvm_bool write;	   /* only where the memory may be written */
 	dsvm_bool devmem_possible;
+	dsvm_bool get;		   /* with a reference for the caller, who holds no driver's lock */
 };
 
 /*
- * The range at an address, made if there is none yet. The driver's lock; may
- * sleep. -EINVAL, -EFAULT (the address space has gone), -ENOENT (no VMA),
- * -EPERM (write to a read-only VMA), -EIO (no pages behind the VMA), -ENOMEM.
- * A failed call leaves no notifier and no range behind.
+ * The range at an address, made if there is none yet. Safe against itself and
+ * against dsvm_svm_range_remove(); without @get the driver's lock keeps what is
+ * returned. May sleep; takes the mm's lock, the svm's and the window's.
+ *
+ * -EINVAL, -EFAULT (the address space has gone), -ENOENT (no VMA), -EPERM (write to a
+ * read-only VMA), -EIO (no pages behind the VMA), -ENOMEM, -EBUSY (others made and removed
+ * ranges here for DSVM_GET_PAGES_BUDGET_NS), -EINTR (the caller is being killed). A failed call
+ * leaves no window and no range behind.
  */
 int dsvm_svm_find_or_insert(struct dsvm_svm *svm, const struct dsvm_find_or_insert *request,
 			    struct dsvm_range **out);
-/* Takes a range out and drops its reference; the last one takes its notifier along. */
+/*
+ * The first range that overlaps [first, last], with a reference for the caller, or NULL. Takes
+ * the svm's lock and the window's.
+ */
+struct dsvm_range *dsvm_svm_range_first(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last);
+/*
+ * Takes a range out and drops the tree's reference; the last one takes its window along. Frees its
+ * pages, where there is range_pages: no device uses them any more. Once for each range: the
+ * driver's lock, or that of the range. May sleep.
+ */
 void dsvm_svm_range_remove(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 			   struct dsvm_range *range);
-/* The first object that overlaps [first, last] or NULL. Driver's lock or notifier lock. */
+/* The first window that overlaps [first, last] or NULL. Driver's lock or svm's lock. */
 struct dsvm_notifier *dsvm_svm_notifier_find(struct dsvm_svm *svm, dsvm_usize first,
 					     dsvm_usize last);
+/* The first range of it that does, or NULL. Driver's lock or window's lock. */
 struct dsvm_range *dsvm_svm_range_find(struct dsvm_notifier *notifier, dsvm_usize first,
 				       dsvm_usize last);
-/* Whether any range overlaps [first, last]. Driver's lock or notifier lock. */
+/*
+ * Whether any range overlaps [first, last]. Driver's lock or svm's lock; takes the locks of
+ * windows that have one of their own.
+ */
 dsvm_bool dsvm_svm_has_range(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last);
 /* Where the first VMA in [first, last] starts, or all ones. May sleep. */
 dsvm_usize dsvm_svm_find_vma_start(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last);
 
 /*
- * An invalidation: publishes the sequence and calls @zap, both under the
- * notifier lock for writing. False, having done nothing, if it would have to
- * wait and may not.
+ * An invalidation, as the kernel hands it to a window. Both callbacks run under the window's
+ * lock for writing, and are reclaim-safe.
  */
-dsvm_bool dsvm_svm_invalidate(struct dsvm_svm *svm, struct dsvm_os_notifier *notifier,
-			      dsvm_usize seq, dsvm_bool blockable, void (*zap)(void *), void *arg);
-/* Notes that [first, last] of the CPU's mapping has gone. Notifier lock for writing. */
+struct dsvm_invalidation {
+	dsvm_usize first; /* what the CPU changes; may go beyond the window */
+	dsvm_usize last;
+	dsvm_usize seq;
+	dsvm_bool blockable;
+	dsvm_bool deferrable; /* the caller is able to finish it later */
+	/*
+	 * Takes page-table entries away and begins to flush. True: a flush is under way, so
+	 * that it is worth while to do something else before @finish.
+	 */
+	dsvm_bool (*start)(void *arg);
+	/*
+	 * Waits for every flush that was begun before, by whomever, and unmaps the pages.
+	 * Follows each @start. NULL: @start has done all of that.
+	 */
+	void (*finish)(void *arg);
+	void *arg;
+};
+
+enum dsvm_invalidated {
+	DSVM_REFUSED,	 /* it would have to wait and may not; nothing has happened */
+	DSVM_DONE,
+	DSVM_UNFINISHED, /* dsvm_svm_invalidate_finish() has to follow, soon */
+};
+
+/*
+ * Publishes the sequence to the window and to each of its ranges that overlap the event, and
+ * calls @start; then @finish, unless that is deferred, as it is if there is a flush to wait for,
+ * this one's or that of an event before. Meanwhile, pages that wait for @finish are not valid.
+ * Inside an mmu notifier; takes the window's lock.
+ */
+enum dsvm_invalidated dsvm_svm_invalidate(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
+					  const struct dsvm_invalidation *event);
+void dsvm_svm_invalidate_finish(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
+				const struct dsvm_invalidation *event);
+
+/*
+ * Notes that [first, last] of the CPU's mapping has gone, and with it the range as a whole:
+ * mainline's way. Window's lock for writing.
+ */
 void dsvm_svm_range_set_unmapped(struct dsvm_svm *svm, struct dsvm_range *range,
 				 dsvm_usize first, dsvm_usize last);
 void dsvm_svm_pages_set_unmapped(struct dsvm_svm *svm, struct dsvm_pages *pages);
 
+/*
+ * The way of drivers with range_pages: only what has gone goes.
+ *
+ *	range	|------------------------------|
+ *	munmap		 |....|			set_gone: [*zap_first, *zap_last], which is
+ *	runs	|-------|---|-----|---|--------|	what has gone, widened to whole runs
+ *	zap		|---------|		the driver: entries, TLB
+ *	pages	|-------|         |---|--------|	unmap_gone
+ *	trim	|-------|         |------------|	later: two ranges, still mapped
+ *
+ * Until dsvm_svm_range_trim() the range counts as unmapped and its pages are not valid, though
+ * those that are left stay mapped, for the device and by the driver. Further unmappings widen
+ * what has gone to one span.
+ *
+ * set_gone and unmap_gone: window's lock for writing; reclaim-safe.
+ */
+void dsvm_svm_range_set_gone(struct dsvm_svm *svm, struct dsvm_range *range, dsvm_usize first,
+			     dsvm_usize last, dsvm_usize *zap_first, dsvm_usize *zap_last);
+void dsvm_svm_range_unmap_gone(struct dsvm_svm *svm, struct dsvm_range *range);
+/*
+ * Gives a range of which something has gone the ends of what is left; if that is two pieces,
+ * the second one becomes a range of its own. The driver's lock, or that of the range; takes the
+ * window's lock; may sleep.
+ *
+ * 1: it is whole again; 0: nothing is left of it, it has to be removed; -ENOMEM: there is no
+ * memory for a second range, nothing has changed, and it has to be removed as a whole; -EAGAIN: an
+ * invalidation is between its passes, or has just come.
+ */
+int dsvm_svm_range_trim(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
+			struct dsvm_range *range);
+
+/* What the pages are wanted for. */
+enum dsvm_access {
+	DSVM_ACCESS_READ_ONLY, /* nothing becomes writable, for the CPU or the device */
+	DSVM_ACCESS_READ,      /* the same for the CPU; the device may write where the CPU may now */
+	DSVM_ACCESS_WRITE,     /* all of them become writable */
+};
+
 /* What to collect and for whom. */
 struct dsvm_get_pages {
-	struct dsvm_os_rwsem *lock;
-	struct dsvm_os_mm *mm;
+	struct dsvm_svm *svm;
+	struct dsvm_notifier *window; /* that @notifier belongs to; NULL: it is the driver's own */
 	struct dsvm_os_notifier *notifier;
+	struct dsvm_os_mm *mm;
 	struct dsvm_os_dev *dev;
 	dsvm_usize first;
 	dsvm_usize last;
 	void *owner;
-	dsvm_bool write;
+	enum dsvm_access access;
 	dsvm_bool devmem_only;
 	dsvm_bool allow_mixed;
+	/* Out: */
+	dsvm_u32 attempts; /* 0: they were mapped already */
 };
 
 /*
  * Collects the pages of a span and maps them for the device, in at most
  * DSVM_GET_PAGES_BUDGET_NS. Nothing to do if they are mapped already for the
  * access asked; as long as they are, the span is the one they were asked for
- * first. May sleep; the notifier lock not held.
+ * first. What happens elsewhere in the window does not disturb it if the span
+ * is of one range, which the caller keeps; with a notifier of the driver's own, whatever that
+ * hears of does. May sleep; takes the mm's lock and the window's.
  *
- * 0; -EBUSY: invalidated again and again until the time was up; -EFAULT:
- * unmapped, no such memory, or RAM with devmem_only; -EPERM; -ENOMEM; -EINTR: the caller is being
- * killed; -EOPNOTSUPP: pages that the request does not allow (mixed, or of
- * another kind), or that the device sees a copy of. A mapping that there was
- * stays as it is after an error, and goes when a wider one takes its place.
+ * 0; -EINVAL: not of whole pages, or with range_pages not of a whole range; -EBUSY: invalidated
+ * again and again until the time was up; -EFAULT: unmapped, no such memory, or RAM with
+ * devmem_only; -EPERM; -ENOMEM; -EINTR: the caller is being killed; -EOPNOTSUPP: pages that the
+ * request does not allow (mixed, or of another kind), or that the device sees a copy of. A mapping
+ * that there was stays as it is after an error, and goes when a wider one takes its place.
  */
 #define DSVM_GET_PAGES_BUDGET_NS 1000000000ull
-int dsvm_svm_get_pages(struct dsvm_pages *pages, const struct dsvm_get_pages *request);
-/* Whether they are mapped now. Notifier lock. */
+int dsvm_svm_get_pages(struct dsvm_pages *pages, struct dsvm_get_pages *request);
+/* Whether they are mapped now, all of them. Window's lock. */
 dsvm_bool dsvm_svm_pages_valid(const struct dsvm_pages *pages);
-/* Unmaps from the device. Notifier lock, in any mode; reclaim-safe. */
-void dsvm_svm_unmap_pages(struct dsvm_pages *pages, struct dsvm_os_rwsem *lock,
-			  struct dsvm_os_dev *dev, dsvm_usize npages);
-/* Unmaps and frees the bookkeeping. Takes the notifier lock. */
-void dsvm_svm_free_pages(struct dsvm_pages *pages, struct dsvm_os_rwsem *lock,
-			 struct dsvm_os_dev *dev, dsvm_usize npages);
+/* Unmaps from the device. Window's lock, in any mode; reclaim-safe. */
+void dsvm_svm_unmap_pages(struct dsvm_pages *pages, struct dsvm_os_dev *dev, dsvm_usize npages);
+/* Unmaps and frees the bookkeeping. Takes the window's lock. */
+void dsvm_svm_free_pages(struct dsvm_pages *pages, struct dsvm_os_dev *dev, dsvm_usize npages);
 /* Brings the pages of a span back to RAM, if any are a device's. May sleep. */
 int dsvm_svm_range_evict(struct dsvm_svm *svm, struct dsvm_os_notifier *notifier,
 			 struct dsvm_range *range);
@@ -193,6 +347,24 @@ struct dsvm_residency {
 int dsvm_svm_residency(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notifier, void *owner,
 		       dsvm_usize first, dsvm_usize last, dsvm_usize block,
 		       struct dsvm_residency *out);
+
+/* What a look at a span says; the values of enum drm_gpusvm_scan_result. */
+enum dsvm_scan {
+	DSVM_SCAN_UNPOPULATED,
+	DSVM_SCAN_EQUAL,
+	DSVM_SCAN_OTHER,
+	DSVM_SCAN_SYSTEM,
+	DSVM_SCAN_MIXED_DEVICE,
+	DSVM_SCAN_MIXED,
+};
+
+/*
+ * Sums up where the pages of a span are, as seen from the device memory @pagemap (an identity, see
+ * dsvm_os_hmm_pagemap()). A look, no promise; DSVM_SCAN_UNPOPULATED also if 512 pages of it cannot
+ * be looked at in DSVM_GET_PAGES_BUDGET_NS. May sleep.
+ */
+enum dsvm_scan dsvm_svm_scan(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notifier, void *owner,
+			     dsvm_usize first, dsvm_usize last, const void *pagemap);
 
 DSVM_EXTERN_C_END
 

@@ -115,6 +115,7 @@ enum dsvm_dma_dir {
 	DSVM_DMA_BIDIRECTIONAL = 0,
 	DSVM_DMA_TO_DEVICE = 1,
 	DSVM_DMA_FROM_DEVICE = 2,
+	DSVM_DMA_NONE = 3, /* of an entry: it is not mapped any more */
 };
 
 /* @proto of struct dsvm_dma_addr: system memory, or the driver's own. */
@@ -130,6 +131,15 @@ struct dsvm_dma_addr {
 	dsvm_u64 proto : 54;
 	dsvm_u64 order : 8;
 	dsvm_u64 dir : 2;
+};
+
+/*
+ * A window of device addresses; size 0: there is none. Same layout as struct
+ * dma_iova_state.
+ */
+struct dsvm_iova {
+	dsvm_u64 addr;
+	dsvm_u64 size;
 };
 
 #endif /* DRM_SVM_TYPES_H */

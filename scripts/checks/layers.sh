@@ -19,7 +19,7 @@ src/linux/compat/*          <(asm|drm|kunit|linux|trace)/.*>|"compat/.*"
 src/linux/*                 <(asm|drm|kunit|linux|trace|uapi)/.*>|"(compat|drm|drm_svm)/.*"|"[a-z_]+[.]h"
 src/stub/*                  <(asm|drm|linux|trace|uapi)/.*>|"(compat|drm|uapi)/.*"|"stub_?[a-z_]*[.]h"
 kunit/*.c                   <(asm|drm|kunit|linux|trace|uapi)/.*>|"(cases|compat|drm|drm_svm|kunit)/.*"|"[a-z_]+[.]h"
-kunit/gpuvm_*.h             <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
+kunit/gpu*vm_*.h            <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
 kunit/*.h                   "(cases|core|drm_svm|kunit)/.*"|"[a-z_]+[.]h"
 kunit/*.cc                  "abi/core[.]cc"|"(cases|core|drm_svm|fake|kunit)/.*"|"[a-z_]+[.](h|cc)"
 '

@@ -50,10 +50,21 @@ dsvm_usize dsvm_svm_find_vma_start(dsvm_svm *svm, dsvm_usize first, dsvm_usize l
 	return Space{*svm}.find_vma_start(VaRange{first, last});
 }
 
-dsvm_bool dsvm_svm_invalidate(dsvm_svm *svm, dsvm_os_notifier *notifier, dsvm_usize seq,
-			      dsvm_bool blockable, void (*zap)(void *), void *arg)
+dsvm_range *dsvm_svm_range_first(dsvm_svm *svm, dsvm_usize first, dsvm_usize last)
 {
-	return Space{*svm}.invalidate(notifier, seq, blockable, zap, arg);
+	return Space{*svm}.first_range(VaRange{first, last});
+}
+
+dsvm_invalidated dsvm_svm_invalidate(dsvm_svm *svm, dsvm_notifier *notifier,
+				     const dsvm_invalidation *event)
+{
+	return Space{*svm}.invalidate(*notifier, *event);
+}
+
+void dsvm_svm_invalidate_finish(dsvm_svm *svm, dsvm_notifier *notifier,
+				const dsvm_invalidation *event)
+{
+	Space{*svm}.finish_invalidation(*notifier, *event);
 }
 
 void dsvm_svm_range_set_unmapped(dsvm_svm *svm, dsvm_range *range, dsvm_usize first,
@@ -62,31 +73,50 @@ void dsvm_svm_range_set_unmapped(dsvm_svm *svm, dsvm_range *range, dsvm_usize fi
 	Space{*svm}.set_unmapped(*range, VaRange{first, last});
 }
 
-void dsvm_svm_pages_set_unmapped(dsvm_svm *svm, dsvm_pages *pages)
+void dsvm_svm_pages_set_unmapped(dsvm_svm *, dsvm_pages *pages)
 {
-	Pages{*pages, svm->lock, nullptr}.set_unmapped();
+	Pages{*pages, nullptr}.set_unmapped();
 }
 
-int dsvm_svm_get_pages(dsvm_pages *pages, const dsvm_get_pages *request)
+void dsvm_svm_range_set_gone(dsvm_svm *svm, dsvm_range *range, dsvm_usize first, dsvm_usize last,
+			     dsvm_usize *zap_first, dsvm_usize *zap_last)
 {
-	return Pages{*pages, request->lock, request->dev}.collect(*request).code();
+	const VaRange zap = Space{*svm}.set_gone(*range, VaRange{first, last});
+
+	*zap_first = zap.first;
+	*zap_last = zap.last;
+}
+
+void dsvm_svm_range_unmap_gone(dsvm_svm *svm, dsvm_range *range)
+{
+	Space{*svm}.unmap_gone(*range);
+}
+
+int dsvm_svm_range_trim(dsvm_svm *svm, dsvm_notifier *notifier, dsvm_range *range)
+{
+	const Expected<bool> left = Space{*svm}.trim(*notifier, *range);
+
+	return left.is_error() ? left.status().code() : left.value();
+}
+
+int dsvm_svm_get_pages(dsvm_pages *pages, dsvm_get_pages *request)
+{
+	return Pages{*pages, request->dev}.collect(*request).code();
 }
 
 dsvm_bool dsvm_svm_pages_valid(const dsvm_pages *pages)
 {
-	return pages->flags & DSVM_PAGES_DMA_MAPPED;
+	return are_valid(*pages);
 }
 
-void dsvm_svm_unmap_pages(dsvm_pages *pages, dsvm_os_rwsem *lock, dsvm_os_dev *dev,
-			  dsvm_usize npages)
+void dsvm_svm_unmap_pages(dsvm_pages *pages, dsvm_os_dev *dev, dsvm_usize npages)
 {
-	Pages{*pages, lock, dev}.unmap(npages);
+	Pages{*pages, dev}.unmap(npages);
 }
 
-void dsvm_svm_free_pages(dsvm_pages *pages, dsvm_os_rwsem *lock, dsvm_os_dev *dev,
-			 dsvm_usize npages)
+void dsvm_svm_free_pages(dsvm_pages *pages, dsvm_os_dev *dev, dsvm_usize npages)
 {
-	Pages{*pages, lock, dev}.free(npages);
+	Pages{*pages, dev}.free(npages);
 }
 
 int dsvm_svm_range_evict(dsvm_svm *svm, dsvm_os_notifier *notifier, dsvm_range *range)
@@ -98,6 +128,12 @@ int dsvm_svm_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, 
 		       dsvm_usize last, dsvm_usize block, struct dsvm_residency *out)
 {
 	return count_residency(mm, notifier, owner, VaRange{first, last}, block, out).code();
+}
+
+dsvm_scan dsvm_svm_scan(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, dsvm_usize first,
+			dsvm_usize last, const void *pagemap)
+{
+	return scan(mm, notifier, owner, VaRange{first, last}, pagemap);
 }
 
 } // extern "C"

@@ -2,10 +2,12 @@
 /*
  * drm_svm/os.h: how a device reaches a page.
  */
-#include <linux/dma-mapping.h>
+#include <linux/dma-map-ops.h>
+#include <linux/mm.h>
 
 #include <drm/drm_pagemap.h>
 
+#include "compat/dma_mapping_compat.h"
 #include "drm_svm/os.h"
 #include "internal.h"
 
@@ -34,9 +36,68 @@ void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr
 		       (enum dma_data_direction)addr->dir);
 }
 
+/*
+ * Whether an IOMMU translates for the device, page by page. Only such devices have a
+ * boundary for merging, the IOMMU's page size less one; if that is larger than the
+ * CPU's, a page alone may need a copy beside it.
+ */
+static bool is_translated(struct device *dev)
+{
+	unsigned long boundary = dma_get_merge_boundary(dev);
+
+	return boundary && boundary < PAGE_SIZE;
+}
+
 dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr)
 {
+	/*
+	 * dma_need_sync() says yes for every address behind an IOMMU, always before 6.10,
+	 * and later once anything of the device has been copied. But whole pages never are.
+	 */
+	if (is_translated(to_dev(dev)))
+		return !dev_is_dma_coherent(to_dev(dev));
 	return dma_need_sync(to_dev(dev), addr->addr);
+}
+
+static struct dma_iova_state *to_iova(struct dsvm_iova *iova)
+{
+	return (struct dma_iova_state *)iova;
+}
+
+dsvm_bool dsvm_os_iova_alloc(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_usize bytes,
+			     struct dsvm_iova *out)
+{
+	*out = (struct dsvm_iova) {};
+	/* What is not coherent is refused when it is mapped run by run. */
+	return is_translated(to_dev(dev)) && dev_is_dma_coherent(to_dev(dev)) &&
+	       dma_iova_try_alloc(to_dev(dev), to_iova(out), page_to_phys(to_page(page)), bytes);
+}
+
+int dsvm_os_iova_link(struct dsvm_os_dev *dev, struct dsvm_iova *iova, struct dsvm_os_page *page,
+		      dsvm_u32 order, dsvm_usize offset, enum dsvm_dma_dir dir)
+{
+	int ret = dma_iova_link(to_dev(dev), to_iova(iova), page_to_phys(to_page(page)), offset,
+				PAGE_SIZE << order, (enum dma_data_direction)dir, 0);
+
+	/* An IOMMU driver fails as it likes. */
+	return !ret || ret == -ENOMEM ? ret : -EFAULT;
+}
+
+int dsvm_os_iova_sync(struct dsvm_os_dev *dev, struct dsvm_iova *iova, dsvm_usize bytes)
+{
+	return dma_iova_sync(to_dev(dev), to_iova(iova), 0, bytes) ? -EFAULT : 0;
+}
+
+void dsvm_os_iova_unlink(struct dsvm_os_dev *dev, struct dsvm_iova *iova, dsvm_usize offset,
+			 dsvm_usize bytes, enum dsvm_dma_dir dir)
+{
+	dma_iova_unlink(to_dev(dev), to_iova(iova), offset, bytes, (enum dma_data_direction)dir,
+			0);
+}
+
+void dsvm_os_iova_free(struct dsvm_os_dev *dev, struct dsvm_iova *iova)
+{
+	dma_iova_free(to_dev(dev), to_iova(iova));
 }
 
 int dsvm_os_provider_map(struct dsvm_os_provider *provider, struct dsvm_os_dev *dev,

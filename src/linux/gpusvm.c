@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * drm/drm_gpusvm.h: hands on to the core (drm_svm/svm.h).
+ * drm/drm_gpusvm.h: the mirror and its ranges. Hands on to the core
+ * (drm_svm/svm.h).
  */
+#include <linux/build_bug.h>
 #include <linux/export.h>
 #include <linux/lockdep.h>
 #include <linux/sched/mm.h>
@@ -9,110 +11,10 @@
 
 #include <drm/drm_device.h>
 #include <drm/drm_gpusvm.h>
-#include <drm/drm_pagemap.h>
 
-#include "internal.h"
-
-static struct drm_gpusvm *to_gpusvm(struct dsvm_svm *core)
-{
-	return container_of(core, struct drm_gpusvm, core);
-}
-
-/* An invalidation on its way through the core to the driver. */
-struct invalidation {
-	struct drm_gpusvm *gpusvm;
-	struct drm_gpusvm_notifier *notifier;
-	const struct mmu_notifier_range *mmu_range;
-};
-
-static void zap(void *arg)
-{
-	struct invalidation *event = arg;
-
-	event->gpusvm->ops->invalidate(event->gpusvm, event->notifier, event->mmu_range);
-}
-
-static bool gpusvm_invalidate(struct mmu_interval_notifier *mni,
-			      const struct mmu_notifier_range *mmu_range,
-			      unsigned long cur_seq)
-{
-	struct drm_gpusvm_notifier *notifier =
-		container_of(mni, struct drm_gpusvm_notifier, notifier);
-	struct invalidation event = {
-		.gpusvm = notifier->gpusvm,
-		.notifier = notifier,
-		.mmu_range = mmu_range,
-	};
-
-	return dsvm_svm_invalidate(&notifier->gpusvm->core, os_notifier(mni), cur_seq,
-				   mmu_notifier_range_blockable(mmu_range), zap, &event);
-}
-
-static const struct mmu_interval_notifier_ops gpusvm_notifier_ops = {
-	.invalidate = gpusvm_invalidate,
-};
-
-static void notifier_free(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier)
-{
-	if (gpusvm->ops->notifier_free)
-		gpusvm->ops->notifier_free(notifier);
-	else
-		kfree(notifier);
-}
-
-static int notifier_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
-			   struct dsvm_notifier **out)
-{
-	struct drm_gpusvm *gpusvm = to_gpusvm(svm);
-	struct drm_gpusvm_notifier *notifier;
-	int ret;
-
-	notifier = gpusvm->ops->notifier_alloc ? gpusvm->ops->notifier_alloc() :
-		   kzalloc(sizeof(*notifier), GFP_KERNEL_ACCOUNT);
-	if (!notifier)
-		return -ENOMEM;
-
-	notifier->gpusvm = gpusvm;
-	notifier->itree.start = first;
-	notifier->itree.last = last;
-	notifier->root = RB_ROOT_CACHED;
-	INIT_LIST_HEAD(&notifier->entry);
-	INIT_LIST_HEAD(&notifier->range_list);
-
-	ret = mmu_interval_notifier_insert(&notifier->notifier, gpusvm->mm, first,
-					   last - first + 1, &gpusvm_notifier_ops);
-	if (ret) {
-		notifier_free(gpusvm, notifier);
-		return ret;
-	}
-
-	*out = &notifier->core;
-	return 0;
-}
-
-static struct drm_gpusvm_notifier *to_gpusvm_notifier(struct dsvm_notifier *core)
-{
-	return core ? container_of(core, struct drm_gpusvm_notifier, core) : NULL;
-}
-
-static struct dsvm_os_notifier *notifier_os(struct dsvm_notifier *core)
-{
-	return os_notifier(&to_gpusvm_notifier(core)->notifier);
-}
-
-static void notifier_destroy(struct dsvm_svm *svm, struct dsvm_notifier *core)
-{
-	struct drm_gpusvm_notifier *notifier = to_gpusvm_notifier(core);
-
-	if (!notifier->flags.removed)
-		mmu_interval_notifier_remove(&notifier->notifier);
-	notifier_free(to_gpusvm(svm), notifier);
-}
-
-static struct drm_gpusvm_range *to_gpusvm_range(struct dsvm_range *core)
-{
-	return core ? container_of(core, struct drm_gpusvm_range, core) : NULL;
-}
+#include "compat/mmu_notifier_compat.h"
+#include "gpusvm_internal.h"
+#include "trace.h"
 
 static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 			dsvm_usize first, dsvm_usize last, dsvm_u16 flags,
@@ -127,14 +29,27 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 		return -ENOMEM;
 
 	kref_init(&range->refcount);
+	mutex_init(&range->lock);
 	range->gpusvm = gpusvm;
 	range->notifier = to_gpusvm_notifier(notifier);
 	range->itree.start = first;
 	range->itree.last = last;
 	range->flags.__flags = flags;
 	INIT_LIST_HEAD(&range->entry);
+	compat_init_stand_in(&range->validity, gpusvm->mm);
+	trace_gpusvm_range_make(range);
 	*out = &range->core;
 	return 0;
+}
+
+static struct dsvm_os_notifier *range_os(struct dsvm_range *range)
+{
+	return os_notifier(&to_gpusvm_range(range)->validity);
+}
+
+static void range_get(struct dsvm_svm *svm, struct dsvm_range *range)
+{
+	drm_gpusvm_range_get(to_gpusvm_range(range));
 }
 
 static void range_put(struct dsvm_svm *svm, struct dsvm_range *range)
@@ -142,22 +57,91 @@ static void range_put(struct dsvm_svm *svm, struct dsvm_range *range)
 	drm_gpusvm_range_put(to_gpusvm_range(range));
 }
 
-static const struct dsvm_svm_ops gpusvm_core_ops = {
-	.notifier_create = notifier_create,
-	.notifier_os = notifier_os,
-	.notifier_destroy = notifier_destroy,
+static struct dsvm_pages *range_pages(struct dsvm_range *core, dsvm_u32 index,
+				      struct dsvm_os_dev **dev)
+{
+	struct drm_gpusvm_range *range = to_gpusvm_range(core);
+	struct drm_gpusvm_pages *pages;
+	unsigned int count = 0;
+
+	pages = range->gpusvm->ops->range_pages(range, &count);
+	if (index >= count)
+		return NULL;
+
+	*dev = pages[index].drm ? os_dev(pages[index].drm->dev) : NULL;
+	return &pages[index].core;
+}
+
+static void range_split(struct dsvm_range *core, struct dsvm_range *core_tail)
+{
+	struct drm_gpusvm_range *range = to_gpusvm_range(core);
+	struct drm_gpusvm_range *tail = to_gpusvm_range(core_tail);
+
+	trace_gpusvm_range_trim(range, tail);
+	if (range->gpusvm->ops->range_split)
+		range->gpusvm->ops->range_split(range, tail);
+}
+
+static const struct dsvm_svm_ops core_ops = {
+	.notifier_create = dsvm_window_create,
+	.notifier_os = dsvm_window_os,
+	.notifier_destroy = dsvm_window_destroy,
 	.range_create = range_create,
+	.range_os = range_os,
+	.range_get = range_get,
 	.range_put = range_put,
 };
+
+/* For drivers that let ranges be trimmed. */
+static const struct dsvm_svm_ops core_trim_ops = {
+	.notifier_create = dsvm_window_create,
+	.notifier_os = dsvm_window_os,
+	.notifier_destroy = dsvm_window_destroy,
+	.range_create = range_create,
+	.range_os = range_os,
+	.range_get = range_get,
+	.range_put = range_put,
+	.range_pages = range_pages,
+	.range_split = range_split,
+};
+
+static bool ops_are_complete(const struct drm_gpusvm_ops *ops)
+{
+	if (!ops || ops->features & ~DRM_SVM_WINDOW_LOCKS)
+		return false;
+	/* Else a driver may free pages when their window's lock has gone. */
+	if (ops->features & DRM_SVM_WINDOW_LOCKS && !ops->range_pages)
+		return false;
+	if (ops->invalidate_start)
+		return ops->invalidate_finish && ops->range_pages;
+	return ops->invalidate;
+}
 
 static int check_init(struct mm_struct *mm, unsigned long mm_range, unsigned long notifier_size,
 		      const struct drm_gpusvm_ops *ops, const unsigned long *chunk_sizes,
 		      int num_chunks)
 {
-	bool complete = mm ? ops && ops->invalidate && chunk_sizes :
+	bool complete = mm ? ops_are_complete(ops) && chunk_sizes :
 			     !ops && !num_chunks && !mm_range && !notifier_size;
 
 	return complete ? 0 : -EINVAL;
+}
+
+/* The core knows the flags as masks. */
+static void check_flags(void)
+{
+#define SAME_FLAG(flags, field, mask)					\
+	BUILD_BUG_ON(((struct flags) { .field = 1 }).__flags != (mask))
+
+	SAME_FLAG(drm_gpusvm_range_flags, migrate_devmem, DSVM_RANGE_MIGRATE_DEVMEM);
+	SAME_FLAG(drm_gpusvm_range_flags, unmapped, DSVM_RANGE_UNMAPPED);
+	SAME_FLAG(drm_gpusvm_range_flags, partial_unmap, DSVM_RANGE_PARTIAL_UNMAP);
+	SAME_FLAG(drm_gpusvm_range_flags, removed, DSVM_RANGE_REMOVED);
+	SAME_FLAG(drm_gpusvm_pages_flags, unmapped, DSVM_PAGES_UNMAPPED);
+	SAME_FLAG(drm_gpusvm_pages_flags, has_devmem_pages, DSVM_PAGES_DEVMEM);
+	SAME_FLAG(drm_gpusvm_pages_flags, has_dma_mapping, DSVM_PAGES_DMA_MAPPED);
+	SAME_FLAG(drm_gpusvm_pages_flags, stale, DSVM_PAGES_STALE);
+	SAME_FLAG(drm_gpusvm_pages_flags, writable, DSVM_PAGES_WRITABLE);
 }
 
 /**
@@ -177,7 +161,8 @@ static int check_init(struct mm_struct *mm, unsigned long mm_range, unsigned lon
  *
  * Context: May sleep.
  *
- * Return: 0; -EINVAL: a parameter is not as described.
+ * Return: 0; -EINVAL: a parameter is not as described, or an operation is
+ * missing that &struct drm_gpusvm_ops requires.
  */
 int drm_gpusvm_init(struct drm_gpusvm *gpusvm,
 		    const char *name,
@@ -189,20 +174,7 @@ int drm_gpusvm_init(struct drm_gpusvm *gpusvm,
 {
 	int ret = check_init(mm, mm_range, notifier_size, ops, chunk_sizes, num_chunks);
 
-	/* The core knows the flags as masks. */
-	BUILD_BUG_ON(((struct drm_gpusvm_range_flags) { .migrate_devmem = 1 }).__flags !=
-		     DSVM_RANGE_MIGRATE_DEVMEM);
-	BUILD_BUG_ON(((struct drm_gpusvm_range_flags) { .unmapped = 1 }).__flags !=
-		     DSVM_RANGE_UNMAPPED);
-	BUILD_BUG_ON(((struct drm_gpusvm_range_flags) { .partial_unmap = 1 }).__flags !=
-		     DSVM_RANGE_PARTIAL_UNMAP);
-	BUILD_BUG_ON(((struct drm_gpusvm_pages_flags) { .unmapped = 1 }).__flags !=
-		     DSVM_PAGES_UNMAPPED);
-	BUILD_BUG_ON(((struct drm_gpusvm_pages_flags) { .has_devmem_pages = 1 }).__flags !=
-		     DSVM_PAGES_DEVMEM);
-	BUILD_BUG_ON(((struct drm_gpusvm_pages_flags) { .has_dma_mapping = 1 }).__flags !=
-		     DSVM_PAGES_DMA_MAPPED);
-
+	check_flags();
 	if (ret)
 		return ret;
 
@@ -215,7 +187,7 @@ int drm_gpusvm_init(struct drm_gpusvm *gpusvm,
 	gpusvm->chunk_sizes = chunk_sizes;
 	gpusvm->num_chunks = num_chunks;
 	gpusvm->core.lock = os_rwsem(&gpusvm->notifier_lock);
-	gpusvm->core.ops = &gpusvm_core_ops;
+	gpusvm->core.ops = ops && ops->range_pages ? &core_trim_ops : &core_ops;
 	init_rwsem(&gpusvm->notifier_lock);
 #ifdef CONFIG_LOCKDEP
 	gpusvm->lock_dep_map = NULL;
@@ -225,11 +197,7 @@ int drm_gpusvm_init(struct drm_gpusvm *gpusvm,
 	if (ret)
 		return ret;
 
-	/* Reclaim takes this lock inside mmu notifiers: let lockdep know at once. */
-	fs_reclaim_acquire(GFP_KERNEL);
-	might_lock(&gpusvm->notifier_lock);
-	fs_reclaim_release(GFP_KERNEL);
-
+	dsvm_taint_by_reclaim(&gpusvm->notifier_lock);
 	if (mm)
 		mmgrab(mm);
 	return 0;
@@ -242,7 +210,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_init);
  *
  * Removes what ranges there are; the driver has unmapped their pages.
  *
- * Context: The driver's lock. May sleep.
+ * Context: Nobody else uses @gpusvm. May sleep.
  */
 void drm_gpusvm_fini(struct drm_gpusvm *gpusvm)
 {
@@ -251,24 +219,6 @@ void drm_gpusvm_fini(struct drm_gpusvm *gpusvm)
 		mmdrop(gpusvm->mm);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_fini);
-
-static void assert_driver_lock(struct drm_gpusvm *gpusvm)
-{
-#ifdef CONFIG_LOCKDEP
-	if (gpusvm->lock_dep_map)
-		lockdep_assert(lock_is_held_type(gpusvm->lock_dep_map, 0));
-#endif
-}
-
-/* One of the two locks that let one walk the trees. */
-static void assert_tree_lock(struct drm_gpusvm *gpusvm)
-{
-#ifdef CONFIG_LOCKDEP
-	if (gpusvm->lock_dep_map)
-		lockdep_assert(lock_is_held_type(gpusvm->lock_dep_map, 0) ||
-			       lockdep_is_held(&gpusvm->notifier_lock));
-#endif
-}
 
 /**
  * drm_gpusvm_find_vma_start() - Finds memory in a span
@@ -290,6 +240,57 @@ drm_gpusvm_find_vma_start(struct drm_gpusvm *gpusvm,
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_find_vma_start);
 
+static bool __maybe_unused driver_lock_held(const struct drm_gpusvm *gpusvm)
+{
+#ifdef CONFIG_LOCKDEP
+	if (gpusvm->lock_dep_map)
+		return lock_is_held_type(gpusvm->lock_dep_map, 0);
+	/* It has one that it does not name, or none at all. */
+	return !has_window_locks(gpusvm);
+#else
+	return true;
+#endif
+}
+
+void dsvm_assert_range_lock(struct drm_gpusvm_range *range)
+{
+	lockdep_assert(driver_lock_held(range->gpusvm) || lockdep_is_held(&range->lock));
+}
+
+static struct drm_gpusvm_range *find_or_insert(struct drm_gpusvm *gpusvm,
+					       const struct dsvm_find_or_insert *request)
+{
+	struct dsvm_range *core = NULL;
+	struct drm_gpusvm_range *range;
+	int ret;
+
+	ret = dsvm_svm_find_or_insert(&gpusvm->core, request, &core);
+	range = ret ? ERR_PTR(ret) : to_gpusvm_range(core);
+	trace_gpusvm_fault(gpusvm, request, range);
+	return range;
+}
+
+struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
+						   unsigned long fault_addr,
+						   unsigned long gpuva_start,
+						   unsigned long gpuva_end,
+						   const struct drm_gpusvm_ctx *ctx, bool get)
+{
+	const int access = access_asked(ctx);
+	const struct dsvm_find_or_insert request = {
+		.fault_addr = fault_addr,
+		.gpuva_first = gpuva_start,
+		.gpuva_last = gpuva_end - 1,
+		.check_pages_threshold = ctx->check_pages_threshold,
+		.owner = ctx->device_private_page_owner,
+		.write = access == DSVM_ACCESS_WRITE,
+		.devmem_possible = ctx->devmem_possible,
+		.get = get,
+	};
+
+	return access < 0 ? ERR_PTR(access) : find_or_insert(gpusvm, &request);
+}
+
 /**
  * drm_gpusvm_range_find_or_insert() - The range at a faulting address
  * @gpusvm: the GPU SVM
@@ -303,9 +304,11 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_find_vma_start);
  *
  * Return: the range, without a reference for the caller. Or an ERR_PTR():
  * -EINVAL: outside of what is mirrored, or no chunk fits; -EFAULT: the address
- * space has gone; -ENOENT: no memory there; -EPERM: write to read-only memory;
- * -EIO: memory without pages (VM_IO, VM_PFNMAP); -ENOMEM; -EINTR: a signal came
- * at the first fault in a process. A failed call leaves nothing behind.
+ * space has gone; -ENOENT: no memory there; -EPERM: write to read-only memory,
+ * or with &drm_gpusvm_ctx.read_only; -EIO: memory without pages (VM_IO,
+ * VM_PFNMAP); -ENOMEM; -EBUSY: for a second others, who do not hold the
+ * driver's lock, were faster; -EINTR: the caller is being killed, or a signal
+ * came at the first fault in a process. A failed call leaves nothing behind.
  */
 struct drm_gpusvm_range *
 drm_gpusvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
@@ -314,21 +317,8 @@ drm_gpusvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 				unsigned long gpuva_end,
 				const struct drm_gpusvm_ctx *ctx)
 {
-	struct dsvm_find_or_insert request = {
-		.fault_addr = fault_addr,
-		.gpuva_first = gpuva_start,
-		.gpuva_last = gpuva_end - 1,
-		.check_pages_threshold = ctx->check_pages_threshold,
-		.owner = ctx->device_private_page_owner,
-		.write = !ctx->read_only,
-		.devmem_possible = ctx->devmem_possible,
-	};
-	struct dsvm_range *range = NULL;
-	int ret;
-
-	assert_driver_lock(gpusvm);
-	ret = dsvm_svm_find_or_insert(&gpusvm->core, &request, &range);
-	return ret ? ERR_PTR(ret) : to_gpusvm_range(range);
+	lockdep_assert(driver_lock_held(gpusvm));
+	return dsvm_range_find_or_insert(gpusvm, fault_addr, gpuva_start, gpuva_end, ctx, false);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_find_or_insert);
 
@@ -337,15 +327,21 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_find_or_insert);
  * @gpusvm: the GPU SVM
  * @range: the range, whose pages the driver has unmapped
  *
- * Drops the reference that it was made with. A window goes with its last
- * range.
+ * Frees its pages if the driver has &drm_gpusvm_ops.range_pages, and drops the
+ * reference that it was made with. A window goes with its last range. Once for
+ * each range.
  *
- * Context: The driver's lock. Takes the notifier lock; sleeps.
+ * Context: The driver's lock, or that of the range. Takes the notifier lock
+ * and the window's; sleeps.
  */
 void drm_gpusvm_range_remove(struct drm_gpusvm *gpusvm,
 			     struct drm_gpusvm_range *range)
 {
-	assert_driver_lock(gpusvm);
+	dsvm_assert_range_lock(range);
+	if (WARN_ONCE(range_is_removed(range), "drm_svm: a range is removed twice\n"))
+		return;
+
+	trace_gpusvm_range_remove(range);
 	dsvm_svm_range_remove(&gpusvm->core, &range->notifier->core, &range->core);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_remove);
@@ -361,13 +357,14 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_remove);
  *
  * Context: Takes the mmap_lock for reading; sleeps. No notifier lock.
  *
- * Return: 0; -ETIME: pages could not be had within a second; -EFAULT: the address space or the memory has gone;
- * -ENOMEM; -EINTR: the caller is being killed.
+ * Return: 0; -ETIME: pages could not be had within a second; -EFAULT: the
+ * address space or the memory has gone; -ENOMEM; -EINTR: the caller is being
+ * killed.
  */
 int drm_gpusvm_range_evict(struct drm_gpusvm *gpusvm,
 			   struct drm_gpusvm_range *range)
 {
-	return dsvm_svm_range_evict(&gpusvm->core, os_notifier(&range->notifier->notifier),
+	return dsvm_svm_range_evict(&gpusvm->core, os_notifier(&range->validity),
 				    &range->core);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_evict);
@@ -392,6 +389,8 @@ static void range_release(struct kref *ref)
 {
 	struct drm_gpusvm_range *range = container_of(ref, struct drm_gpusvm_range, refcount);
 
+	trace_gpusvm_range_free(range);
+	mutex_destroy(&range->lock);
 	if (range->gpusvm->ops->range_free)
 		range->gpusvm->ops->range_free(range);
 	else
@@ -410,22 +409,11 @@ void drm_gpusvm_range_put(struct drm_gpusvm_range *range)
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_put);
 
-/**
- * drm_gpusvm_pages_valid() - Whether pages are mapped for their device now
- * @gpusvm: the GPU SVM
- * @svm_pages: the pages
- *
- * Context: The notifier lock; what it says is true until that is dropped.
- *
- * Return: true if they are.
- */
-bool drm_gpusvm_pages_valid(struct drm_gpusvm *gpusvm,
-			    struct drm_gpusvm_pages *svm_pages)
+/* One of the two locks that let one walk a tree. */
+static void assert_tree_lock(const struct drm_gpusvm *gpusvm, const struct rw_semaphore *lock)
 {
-	lockdep_assert_held(&gpusvm->notifier_lock);
-	return dsvm_svm_pages_valid(&svm_pages->core);
+	lockdep_assert(driver_lock_held(gpusvm) || lockdep_is_held(lock));
 }
-EXPORT_SYMBOL_GPL(drm_gpusvm_pages_valid);
 
 /**
  * drm_gpusvm_notifier_find() - The first window in a span
@@ -441,7 +429,7 @@ struct drm_gpusvm_notifier *
 drm_gpusvm_notifier_find(struct drm_gpusvm *gpusvm, unsigned long start,
 			 unsigned long end)
 {
-	assert_tree_lock(gpusvm);
+	assert_tree_lock(gpusvm, &gpusvm->notifier_lock);
 	return to_gpusvm_notifier(dsvm_svm_notifier_find(&gpusvm->core, start, end - 1));
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_notifier_find);
@@ -452,7 +440,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_notifier_find);
  * @start: first byte
  * @end: first byte after the span
  *
- * Context: The driver's lock or the notifier lock.
+ * Context: The driver's lock or the window's.
  *
  * Return: the range, or NULL.
  */
@@ -460,7 +448,7 @@ struct drm_gpusvm_range *
 drm_gpusvm_range_find(struct drm_gpusvm_notifier *notifier, unsigned long start,
 		      unsigned long end)
 {
-	assert_tree_lock(notifier->gpusvm);
+	assert_tree_lock(notifier->gpusvm, window_lock(notifier));
 	return to_gpusvm_range(dsvm_svm_range_find(&notifier->core, start, end - 1));
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_find);
@@ -471,14 +459,15 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_range_find);
  * @start: first byte
  * @end: first byte after the span
  *
- * Context: The driver's lock or the notifier lock.
+ * Context: The driver's lock or the notifier lock. Takes the locks of windows
+ * that have one of their own.
  *
  * Return: true if it has.
  */
 bool drm_gpusvm_has_mapping(struct drm_gpusvm *gpusvm, unsigned long start,
 			    unsigned long end)
 {
-	assert_tree_lock(gpusvm);
+	assert_tree_lock(gpusvm, &gpusvm->notifier_lock);
 	return dsvm_svm_has_range(&gpusvm->core, start, end - 1);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_has_mapping);
@@ -492,7 +481,7 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_has_mapping);
  *
  * The range cannot be used any more and has to be removed.
  *
- * Context: &drm_gpusvm_ops.invalidate, under the notifier lock for writing.
+ * Context: &drm_gpusvm_ops.invalidate, under the window's lock for writing.
  */
 void drm_gpusvm_range_set_unmapped(struct drm_gpusvm_range *range,
 				   struct drm_gpusvm_pages *pages,
@@ -501,116 +490,10 @@ void drm_gpusvm_range_set_unmapped(struct drm_gpusvm_range *range,
 {
 	unsigned int i;
 
+	lockdep_assert_held_write(window_lock(range->notifier));
 	for (i = 0; i < pages_count; i++)
 		dsvm_svm_pages_set_unmapped(&range->gpusvm->core, &pages[i].core);
 	dsvm_svm_range_set_unmapped(&range->gpusvm->core, &range->core, mmu_range->start,
 				    mmu_range->end - 1);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_set_unmapped);
-
-/**
- * drm_gpusvm_get_pages() - Collects pages and maps them for their device
- * @gpusvm: the GPU SVM
- * @svm_pages: where the result goes
- * @mm: the address space
- * @notifier: a notifier that covers the span
- * @pages_start: first byte, page aligned
- * @pages_end: first byte after the span, page aligned
- * @ctx: how it is meant
- *
- * Faults the pages in as the access needs it: for writing unless
- * @ctx->read_only. Does nothing if they are mapped already, for this access
- * or a wider one; until that mapping is gone the span has to be the same. If
- * they are mapped for reading and are wanted for writing, the old mapping goes
- * when the new one is there, so the driver has zapped its page-table entries
- * before; a failure leaves the old mapping.
- *
- * The mapping may be invalid again on return: check with
- * drm_gpusvm_pages_valid() under the notifier lock, and begin again if so.
- *
- * Context: The driver's lock for @svm_pages. Takes the mmap_lock and the
- * notifier lock, both for reading; sleeps.
- *
- * Return: 0; -EINVAL: not aligned, or @svm_pages not set up; -EBUSY: taken
- * away again and again for a second; -EFAULT: no memory there any more, RAM
- * with @ctx->devmem_only, or not to be mapped for the device; -EPERM: write to
- * read-only memory; -EOPNOTSUPP: a mix that @ctx does not allow, or pages that
- * DMA does not reach; -ENOMEM; -EINTR: the caller is being killed.
- */
-int drm_gpusvm_get_pages(struct drm_gpusvm *gpusvm,
-			 struct drm_gpusvm_pages *svm_pages,
-			 struct mm_struct *mm,
-			 struct mmu_interval_notifier *notifier,
-			 unsigned long pages_start, unsigned long pages_end,
-			 const struct drm_gpusvm_ctx *ctx)
-{
-	struct dsvm_get_pages request = {
-		.lock = os_rwsem(&gpusvm->notifier_lock),
-		.mm = os_mm(mm),
-		.notifier = os_notifier(notifier),
-		.first = pages_start,
-		.last = pages_end - 1,
-		.owner = ctx->device_private_page_owner,
-		.write = !ctx->read_only,
-		.devmem_only = ctx->devmem_only,
-		.allow_mixed = ctx->allow_mixed,
-	};
-
-	if (!svm_pages->drm)
-		return -EINVAL;
-
-	request.dev = os_dev(svm_pages->drm->dev);
-	return dsvm_svm_get_pages(&svm_pages->core, &request);
-}
-EXPORT_SYMBOL_GPL(drm_gpusvm_get_pages);
-
-/**
- * drm_gpusvm_unmap_pages() - Unmaps pages from their device
- * @gpusvm: the GPU SVM
- * @svm_pages: the pages; nothing happens if they are not mapped
- * @npages: how many pages the span has
- * @ctx: in_notifier says that the notifier lock is held for writing
- *
- * Context: &drm_gpusvm_ops.invalidate with @ctx->in_notifier; else takes the
- * notifier lock for reading, under the driver's lock.
- */
-void drm_gpusvm_unmap_pages(struct drm_gpusvm *gpusvm,
-			    struct drm_gpusvm_pages *svm_pages,
-			    unsigned long npages,
-			    const struct drm_gpusvm_ctx *ctx)
-{
-	if (!svm_pages->drm)
-		return;
-
-	if (ctx->in_notifier)
-		lockdep_assert_held_write(&gpusvm->notifier_lock);
-	else
-		drm_gpusvm_notifier_lock(gpusvm);
-
-	dsvm_svm_unmap_pages(&svm_pages->core, os_rwsem(&gpusvm->notifier_lock),
-			     os_dev(svm_pages->drm->dev), npages);
-
-	if (!ctx->in_notifier)
-		drm_gpusvm_notifier_unlock(gpusvm);
-}
-EXPORT_SYMBOL_GPL(drm_gpusvm_unmap_pages);
-
-/**
- * drm_gpusvm_free_pages() - Unmaps pages and frees what is known of them
- * @gpusvm: the GPU SVM
- * @svm_pages: the pages
- * @npages: how many pages the span has
- *
- * Context: The driver's lock. Takes the notifier lock for reading; may sleep.
- */
-void drm_gpusvm_free_pages(struct drm_gpusvm *gpusvm,
-			   struct drm_gpusvm_pages *svm_pages,
-			   unsigned long npages)
-{
-	if (!svm_pages->drm)
-		return;
-
-	dsvm_svm_free_pages(&svm_pages->core, os_rwsem(&gpusvm->notifier_lock),
-			    os_dev(svm_pages->drm->dev), npages);
-}
-EXPORT_SYMBOL_GPL(drm_gpusvm_free_pages);

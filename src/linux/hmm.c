@@ -2,13 +2,16 @@
 /*
  * drm_svm/os.h: collecting pages.
  */
+#include <linux/fs.h>
 #include <linux/jiffies.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
 #include <drm/drm_pagemap.h>
 
 #include "compat/hmm_compat.h"
+#include "compat/memremap_compat.h"
 #include "drm_svm/os.h"
 #include "internal.h"
 
@@ -55,6 +58,37 @@ enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry)
 	return dsvm_page_is_ours(page) ? DSVM_PAGE_DEVICE : DSVM_PAGE_OTHER;
 }
 
+const void *dsvm_os_hmm_pagemap(dsvm_usize entry)
+{
+	struct page *page = hmm_pfn_to_page(entry);
+	/* Asked once: the page may be given back in between. */
+	struct dev_pagemap *pgmap = is_zone_device_page(page) ? compat_page_pgmap(page) : NULL;
+
+	if (!pgmap)
+		return NULL;
+	return pgmap->type == MEMORY_DEVICE_PRIVATE || pgmap->type == MEMORY_DEVICE_COHERENT ?
+	       pgmap : NULL;
+}
+
+/* Memory under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
+static bool is_discardable(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_test_anon(folio) && !folio_test_swapbacked(folio);
+}
+
+/*
+ * Memory of memfd_secret(2), which not even the kernel has mapped. GUP gives it to
+ * nobody; HMM does not look.
+ */
+static bool is_secret(struct page *page)
+{
+	struct address_space *mapping = folio_mapping(page_folio(page));
+
+	return mapping && mapping->host && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
 void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 {
 	struct drm_pagemap_zdd *zdd;
@@ -69,6 +103,9 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 	out->page = os_page(page);
 	out->order = hmm_pfn_to_map_order(entry);
 	out->writable = !!(entry & HMM_PFN_WRITE);
+	out->discardable = is_discardable(page);
+	if (out->kind == DSVM_PAGE_SYSTEM && is_secret(page))
+		out->kind = DSVM_PAGE_OTHER;
 	out->zdd = os_zdd(zdd);
 	out->provider = zdd ? os_provider(zdd->dpagemap) : NULL;
 }

@@ -14,6 +14,7 @@
 #include <drm/drm_pagemap.h>
 #include <drm/drm_svm.h>
 
+#include "compat/dma_mapping_compat.h"
 #include "drm_svm/bind.h"
 #include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
@@ -41,6 +42,7 @@ static_assert(DSVM_EOPNOTSUPP == EOPNOTSUPP);
 static_assert(DSVM_DMA_BIDIRECTIONAL == (int)DMA_BIDIRECTIONAL);
 static_assert(DSVM_DMA_TO_DEVICE == (int)DMA_TO_DEVICE);
 static_assert(DSVM_DMA_FROM_DEVICE == (int)DMA_FROM_DEVICE);
+static_assert(DSVM_DMA_NONE == (int)DMA_NONE);
 static_assert(DSVM_PROTO_SYSTEM == (int)DRM_INTERCONNECT_SYSTEM);
 static_assert(DSVM_PROTO_DRIVER == (int)DRM_INTERCONNECT_DRIVER);
 
@@ -59,6 +61,11 @@ static_assert(offsetof(struct list_head, next) == offsetof(struct dsvm_link, nex
 SAME_SIZE(struct rb_root_cached, struct dsvm_tree_root);
 SAME_SIZE(struct drm_pagemap_addr, struct dsvm_dma_addr);
 SAME_SIZE(unsigned long, dsvm_usize);
+/* Its size has a flag of the kernel's in it, so that nobody but it looks there. */
+SAME_SIZE(struct dma_iova_state, struct dsvm_iova);
+static_assert(offsetof(struct dma_iova_state, addr) == offsetof(struct dsvm_iova, addr));
+static_assert(offsetof(struct dma_iova_state, __size) == offsetof(struct dsvm_iova, size));
+SAME_SIZE(dma_addr_t, ((struct dsvm_iova *)0)->addr);
 
 SAME_PLACE(drm_gpusvm_range, itree, node);
 SAME_PLACE(drm_gpusvm_range, entry, entry);
@@ -76,6 +83,15 @@ SAME_PLACE(drm_gpusvm_pages, dpagemap, provider);
 SAME_PLACE(drm_gpusvm_pages, notifier_seq, notifier_seq);
 SAME_PLACE(drm_gpusvm_pages, flags, flags);
 SAME_SIZE(struct drm_gpusvm_pages_flags, ((struct dsvm_pages *)0)->flags);
+
+static_assert(DSVM_SCAN_UNPOPULATED == (int)DRM_GPUSVM_SCAN_UNPOPULATED);
+static_assert(DSVM_SCAN_EQUAL == (int)DRM_GPUSVM_SCAN_EQUAL);
+static_assert(DSVM_SCAN_OTHER == (int)DRM_GPUSVM_SCAN_OTHER);
+static_assert(DSVM_SCAN_SYSTEM == (int)DRM_GPUSVM_SCAN_SYSTEM);
+static_assert(DSVM_SCAN_MIXED_DEVICE == (int)DRM_GPUSVM_SCAN_MIXED_DEVICE);
+static_assert(DSVM_SCAN_MIXED == (int)DRM_GPUSVM_SCAN_MIXED);
+/* Copied field by field: one that only one side has would be forgotten. */
+SAME_SIZE(struct drm_svm_counters, struct dsvm_svm_counters);
 
 SAME_PLACE(drm_gpusvm, mm, mm);
 SAME_PLACE(drm_gpusvm, mm_start, mm_start);

@@ -7,6 +7,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
 
+#include "compat/mm_compat.h"
 #include "drm_svm/os.h"
 #include "internal.h"
 
@@ -43,6 +44,8 @@ void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm)
 
 static dsvm_bool describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *out)
 {
+	const unsigned long special = VM_IO | VM_PFNMAP | COMPAT_VM_SHADOW_STACK;
+
 	if (!vma)
 		return false;
 
@@ -52,7 +55,7 @@ static dsvm_bool describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *
 		.last = vma->vm_end - 1,
 		.writable = !!(vma->vm_flags & VM_WRITE),
 		.anonymous = vma_is_anonymous(vma),
-		.special = !!(vma->vm_flags & (VM_IO | VM_PFNMAP)),
+		.special = !!(vma->vm_flags & special),
 	};
 	return true;
 }
@@ -76,6 +79,12 @@ dsvm_usize dsvm_os_notifier_read_begin(struct dsvm_os_notifier *notifier)
 dsvm_bool dsvm_os_notifier_read_retry(struct dsvm_os_notifier *notifier, dsvm_usize seq)
 {
 	return mmu_interval_read_retry(to_notifier(notifier), seq);
+}
+
+dsvm_usize dsvm_os_notifier_seq(struct dsvm_os_notifier *notifier)
+{
+	/* Pairs with the write in mmu_interval_set_seq(). */
+	return READ_ONCE(to_notifier(notifier)->invalidate_seq);
 }
 
 void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq)

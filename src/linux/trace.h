@@ -11,6 +11,7 @@
 
 #include <linux/tracepoint.h>
 
+#include "gpusvm_internal.h"
 #include "gpuvm_internal.h"
 
 /* Tools outside of the kernel know no enumerators, but what is listed here. */
@@ -23,6 +24,20 @@ TRACE_DEFINE_ENUM(DSVM_BIND_IDLE);
 TRACE_DEFINE_ENUM(DSVM_BIND_OPEN);
 TRACE_DEFINE_ENUM(DSVM_BIND_PREPARED);
 TRACE_DEFINE_ENUM(DSVM_BIND_COMMITTED);
+TRACE_DEFINE_ENUM(DSVM_ACCESS_READ_ONLY);
+TRACE_DEFINE_ENUM(DSVM_ACCESS_READ);
+TRACE_DEFINE_ENUM(DSVM_ACCESS_WRITE);
+TRACE_DEFINE_ENUM(DSVM_REFUSED);
+TRACE_DEFINE_ENUM(DSVM_DONE);
+TRACE_DEFINE_ENUM(DSVM_UNFINISHED);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_UNMAP);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_CLEAR);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_PROTECTION_VMA);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_PROTECTION_PAGE);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_SOFT_DIRTY);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_RELEASE);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_MIGRATE);
+TRACE_DEFINE_ENUM(MMU_NOTIFY_EXCLUSIVE);
 
 DECLARE_EVENT_CLASS(gpuva,
 	TP_PROTO(const struct drm_gpuva *va),
@@ -166,6 +181,200 @@ TRACE_EVENT(bind_prepare,
 	),
 	TP_printk("vm=%p bind=%p requests=%u ret=%d",
 		  __entry->vm, __entry->bind, __entry->requests, __entry->ret)
+);
+
+/*
+ * The range at an address has been asked for. It was made for that if a
+ * gpusvm_range_make of the same range comes before in the same task.
+ */
+TRACE_EVENT(gpusvm_fault,
+	TP_PROTO(const struct drm_gpusvm *gpusvm, const struct dsvm_find_or_insert *request,
+		 const struct drm_gpusvm_range *range),
+	TP_ARGS(gpusvm, request, range),
+	TP_STRUCT__entry(
+		__field(const void *, gpusvm)
+		__field(const void *, range)
+		__field(u64, addr)
+		__field(u64, first)
+		__field(u64, last)
+		__field(int, ret)
+		__field(bool, write)
+	),
+	TP_fast_assign(
+		__entry->gpusvm = gpusvm;
+		__entry->range = IS_ERR(range) ? NULL : range;
+		__entry->addr = request->fault_addr;
+		__entry->first = IS_ERR(range) ? 0 : range->itree.start;
+		__entry->last = IS_ERR(range) ? 0 : range->itree.last;
+		__entry->ret = PTR_ERR_OR_ZERO(range);
+		__entry->write = request->write;
+	),
+	TP_printk("gpusvm=%p addr=0x%llx write=%d range=%p [0x%llx, 0x%llx] ret=%d",
+		  __entry->gpusvm, __entry->addr, __entry->write, __entry->range,
+		  __entry->first, __entry->last, __entry->ret)
+);
+
+DECLARE_EVENT_CLASS(gpusvm_range,
+	TP_PROTO(const struct drm_gpusvm_range *range),
+	TP_ARGS(range),
+	TP_STRUCT__entry(
+		__field(const void *, gpusvm)
+		__field(const void *, range)
+		__field(u64, first)
+		__field(u64, last)
+		__field(u32, flags)
+	),
+	TP_fast_assign(
+		__entry->gpusvm = range->gpusvm;
+		__entry->range = range;
+		__entry->first = range->itree.start;
+		__entry->last = range->itree.last;
+		__entry->flags = READ_ONCE(range->flags.__flags);
+	),
+	TP_printk("gpusvm=%p range=%p [0x%llx, 0x%llx] flags=0x%x",
+		  __entry->gpusvm, __entry->range, __entry->first, __entry->last,
+		  __entry->flags)
+);
+
+/* It has been made, and goes into the tree unless somebody else's is there by then. */
+DEFINE_EVENT(gpusvm_range, gpusvm_range_make,
+	TP_PROTO(const struct drm_gpusvm_range *range),
+	TP_ARGS(range)
+);
+
+/* It is taken out of the tree. */
+DEFINE_EVENT(gpusvm_range, gpusvm_range_remove,
+	TP_PROTO(const struct drm_gpusvm_range *range),
+	TP_ARGS(range)
+);
+
+/* Its last reference has gone. */
+DEFINE_EVENT(gpusvm_range, gpusvm_range_free,
+	TP_PROTO(const struct drm_gpusvm_range *range),
+	TP_ARGS(range)
+);
+
+/* Somebody has its lock; until gpusvm_range_release. */
+DEFINE_EVENT(gpusvm_range, gpusvm_range_acquire,
+	TP_PROTO(const struct drm_gpusvm_range *range),
+	TP_ARGS(range)
+);
+
+DEFINE_EVENT(gpusvm_range, gpusvm_range_release,
+	TP_PROTO(const struct drm_gpusvm_range *range),
+	TP_ARGS(range)
+);
+
+/* It has got new ends; the tail, if there is one, is a new range. */
+TRACE_EVENT(gpusvm_range_trim,
+	TP_PROTO(const struct drm_gpusvm_range *range, const struct drm_gpusvm_range *tail),
+	TP_ARGS(range, tail),
+	TP_STRUCT__entry(
+		__field(const void *, gpusvm)
+		__field(const void *, range)
+		__field(u64, first)
+		__field(u64, last)
+		__field(const void *, tail)
+		__field(u64, tail_first)
+		__field(u64, tail_last)
+	),
+	TP_fast_assign(
+		__entry->gpusvm = range->gpusvm;
+		__entry->range = range;
+		__entry->first = range->itree.start;
+		__entry->last = range->itree.last;
+		__entry->tail = tail;
+		__entry->tail_first = tail ? tail->itree.start : 0;
+		__entry->tail_last = tail ? tail->itree.last : 0;
+	),
+	TP_printk("gpusvm=%p range=%p [0x%llx, 0x%llx] tail=%p [0x%llx, 0x%llx]",
+		  __entry->gpusvm, __entry->range, __entry->first, __entry->last,
+		  __entry->tail, __entry->tail_first, __entry->tail_last)
+);
+
+DECLARE_EVENT_CLASS(gpusvm_event,
+	TP_PROTO(const struct dsvm_gpusvm_event *event, int result),
+	TP_ARGS(event, result),
+	TP_STRUCT__entry(
+		__field(const void *, gpusvm)
+		__field(u64, window)
+		__field(u64, first)
+		__field(u64, last)
+		__field(u64, seq)
+		__field(u32, event)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->gpusvm = event->notifier->gpusvm;
+		__entry->window = event->notifier->itree.start;
+		__entry->first = event->core.first;
+		__entry->last = event->core.last;
+		__entry->seq = event->core.seq;
+		__entry->event = event->mmu_range->event;
+		__entry->result = result;
+	),
+	TP_printk("gpusvm=%p window=0x%llx [0x%llx, 0x%llx] %s seq=%llu %s",
+		  __entry->gpusvm, __entry->window, __entry->first, __entry->last,
+		  __print_symbolic(__entry->event,
+				   { MMU_NOTIFY_UNMAP, "unmap" },
+				   { MMU_NOTIFY_CLEAR, "clear" },
+				   { MMU_NOTIFY_PROTECTION_VMA, "protection_vma" },
+				   { MMU_NOTIFY_PROTECTION_PAGE, "protection_page" },
+				   { MMU_NOTIFY_SOFT_DIRTY, "soft_dirty" },
+				   { MMU_NOTIFY_RELEASE, "release" },
+				   { MMU_NOTIFY_MIGRATE, "migrate" },
+				   { MMU_NOTIFY_EXCLUSIVE, "exclusive" }),
+		  __entry->seq,
+		  __print_symbolic(__entry->result,
+				   { DSVM_REFUSED, "refused" },
+				   { DSVM_DONE, "done" },
+				   { DSVM_UNFINISHED, "unfinished" }))
+);
+
+/* The CPU is about to change a span; unfinished: a second pass follows. */
+DEFINE_EVENT(gpusvm_event, gpusvm_invalidate,
+	TP_PROTO(const struct dsvm_gpusvm_event *event, int result),
+	TP_ARGS(event, result)
+);
+
+DEFINE_EVENT(gpusvm_event, gpusvm_invalidate_finish,
+	TP_PROTO(const struct dsvm_gpusvm_event *event, int result),
+	TP_ARGS(event, result)
+);
+
+/* Pages have been collected; no attempts: they were mapped already. */
+TRACE_EVENT(gpusvm_get_pages,
+	TP_PROTO(const struct drm_gpusvm_pages *pages, const struct dsvm_get_pages *request,
+		 u64 ns, int ret),
+	TP_ARGS(pages, request, ns, ret),
+	TP_STRUCT__entry(
+		__field(const void *, gpusvm)
+		__field(const void *, pages)
+		__field(u64, first)
+		__field(u64, last)
+		__field(u64, ns)
+		__field(u32, access)
+		__field(u32, attempts)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->gpusvm = to_gpusvm(request->svm);
+		__entry->pages = pages;
+		__entry->first = request->first;
+		__entry->last = request->last;
+		__entry->ns = ns;
+		__entry->access = request->access;
+		__entry->attempts = request->attempts;
+		__entry->ret = ret;
+	),
+	TP_printk("gpusvm=%p pages=%p [0x%llx, 0x%llx] count=%llu %s attempts=%u us=%llu ret=%d",
+		  __entry->gpusvm, __entry->pages, __entry->first, __entry->last,
+		  (__entry->last - __entry->first + 1) >> PAGE_SHIFT,
+		  __print_symbolic(__entry->access,
+				   { DSVM_ACCESS_READ_ONLY, "read_only" },
+				   { DSVM_ACCESS_READ, "read" },
+				   { DSVM_ACCESS_WRITE, "write" }),
+		  __entry->attempts, __entry->ns / NSEC_PER_USEC, __entry->ret)
 );
 
 #endif /* DSVM_LINUX_TRACE_H */

@@ -7,14 +7,17 @@
 // he holds:
 //
 //	driver's VM lock              the driver's own; the library asserts it, never takes it
-//	  mmap_lock                   for reading; held through a migration, because the
+//	  range                       serialises what is done with one range, for drivers that
+//	                              have no lock around all of them; theirs to take as well
+//	    mmap_lock                 for reading; held through a migration, because the
 //	                              kernel's phases and mainline's populate_mm ask for it
-//	    range / migration         serialises operations on one range or one migration
 //	      device-memory locks     the driver's, inside its copy and allocation callbacks
 //	        folio locks           from migrate setup to finalize
 //	          notifier_lock       taken inside mmu notifiers, hence tainted by reclaim:
 //	                              nothing below it allocates or waits for who allocates
-//	            GPU page tables   the driver's, in its invalidation callback; DMA unmap
+//	            window            the same for one notifier window, where each has its own;
+//	                              then the one above guards nothing but the tree of windows
+//	              GPU page tables the driver's, in its invalidation callback; DMA unmap
 //
 // A lock added here gets its rank below. The host's and the KUnit module's lock
 // checker fail a case that takes locks out of rank, unlocks twice or leaves one
@@ -69,12 +72,13 @@ namespace dsvm {
 enum class LockRank : u8 {
 	kUnranked = 0,	   // exempt from the order; for tests of the checker itself
 	kDriverVm = 1,	   // the driver's VM lock
-	kMmap = 2,	   // mmap_lock
-	kRange = 3,	   // range / migration serialisation
+	kRange = 2,	   // what is done with one range
+	kMmap = 3,	   // mmap_lock
 	kDeviceMemory = 4, // the driver's device-memory locks
 	kFolio = 5,	   // folio locks
 	kNotifier = 6,	   // notifier_lock
-	kGpuPageTable = 7, // the driver's page-table lock
+	kWindow = 7,	   // a notifier window's own
+	kGpuPageTable = 8, // the driver's page-table lock
 };
 
 // One of the environment's reader-writer semaphores, dressed for the analysis. A

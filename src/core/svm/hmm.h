@@ -96,12 +96,37 @@ private:
 	Array<usize> entries_;
 };
 
-// Runs the request, beginning anew with a fresh sequence as long as it is invalidated
-// meanwhile and the deadline allows. request.entries must hold @npages entries.
+// Runs the request, beginning anew with a fresh sequence, which @begin(request) takes, as long
+// as it is invalidated meanwhile and the deadline allows. request.entries must hold @npages
+// entries.
 //
 // Ok: request.seq and the entries belong together. kBusy: time is up. kInterrupted,
 // kFault, kPermission, kNoMemory. May sleep; the caller keeps the mm's users.
-Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline);
+template <class Begin>
+Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline, Begin begin)
+{
+	for (;;) {
+		// The kernel carries bits of an old entry over into the new one (7.3), so what an
+		// earlier attempt has left must not be there.
+		for (usize i = 0; i < npages; ++i)
+			request.entries[i] = 0;
+
+		begin(request);
+		request.timeout_ns = deadline.remaining_ns();
+		const Status status{dsvm_os_hmm_fault(&request)};
+		if (status.code() != -DSVM_EBUSY)
+			return status;
+		DSVM_TRY(deadline.next_attempt());
+	}
+}
+
+// The same for all that the notifier covers.
+inline Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline)
+{
+	return hmm_collect(request, npages, deadline, [](dsvm_hmm_request &next) {
+		next.seq = dsvm_os_notifier_read_begin(next.notifier);
+	});
+}
 
 } // namespace dsvm
 

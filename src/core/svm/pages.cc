@@ -1,269 +1,329 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/svm/pages.h"
 
-#include "core/base/checked.h"
 #include "core/base/guard.h"
-#include "core/base/va_range.h"
+#include "core/svm/counters.h"
+#include "core/svm/mapper.h"
+#include "core/svm/space.h"
 
 namespace dsvm {
 
 namespace {
 
-// The largest run of pages from @addr on that the CPU maps in one go, is naturally aligned and
-// has no more than @left pages. A device that uses big page-table entries relies on the alignment.
-u32 run_order(const dsvm_page_desc &desc, usize addr, usize left)
+// The notifier that says what disturbs a collection: that of the range that the span lies in, or
+// the one that was given. Locking: the window's lock.
+dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
 {
-	u32 order = desc.order;
-	while (order > 0 && (!is_aligned(addr, kPageSize << order) || (usize{1} << order) > left))
-		--order;
-	return order;
-}
+	const VaRange span{request.first, request.last};
 
-// Maps the pages of a collection one after the other, and knows what it has done so far.
-class Mapper {
-public:
-	Mapper(const dsvm_get_pages &request, dsvm_dma_addr *addrs)
-		: request_(request), addrs_(addrs)
-	{}
-
-	// Maps a run of 2^order pages, or a shorter one where the device cannot have it whole.
-	Status map_run(const dsvm_page_desc &desc, u32 order);
-
-	dsvm_os_provider *provider() const { return provider_; }
-	usize mapped_pages() const { return pages_; }
-
-private:
-	Status admit(const dsvm_page_desc &desc);
-	Status map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);
-
-	const dsvm_get_pages &request_;
-	dsvm_dma_addr *const addrs_;
-	usize count_ = 0;		       // entries made
-	usize pages_ = 0;		       // pages they cover
-	dsvm_os_zdd *zdd_ = nullptr;	       // allocation of the page before, if a device's
-	dsvm_os_provider *provider_ = nullptr; // of all device pages so far, referenced
-};
-
-// Whether the request allows this page after those before it.
-Status Mapper::admit(const dsvm_page_desc &desc)
-{
-	const bool is_device = desc.kind == DSVM_PAGE_DEVICE;
-
-	if (desc.kind != DSVM_PAGE_SYSTEM && !is_device)
-		return kUnsupported;
-	// The kernel gives a device page as it is, also one that a write would have to copy first.
-	if (request_.write && !desc.writable)
-		return kAgain;
-	if (!request_.allow_mixed && pages_ > 0 && desc.zdd != zdd_)
-		return kUnsupported;
-	if (!is_device)
-		return request_.devmem_only ? kFault : Status::ok();
-	if (provider_ && provider_ != desc.provider)
-		return kUnsupported;
-	return Status::ok();
-}
-
-Status Mapper::map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir)
-{
-	dsvm_dma_addr &addr = addrs_[count_];
-
-	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, desc.page, order, dir, &addr)});
-	// CPU and device would look at different memory, and nobody knows when to copy.
-	if (dsvm_os_dma_needs_sync(request_.dev, &addr)) {
-		dsvm_os_dma_unmap(request_.dev, &addr);
-		return kUnsupported;
+	if (request.window) {
+		dsvm_range *range = find_range(*request.window, span);
+		if (range && span_of(range->node).contains(span))
+			return request.svm->ops->range_os(range);
 	}
-	return Status::ok();
+	return request.notifier;
 }
 
-Status Mapper::map_run(const dsvm_page_desc &desc, u32 order)
+// Where parts of a range can go, its pages are those of all of it. Locking: the window's lock.
+bool is_whole_range(const dsvm_get_pages &request)
 {
-	const dsvm_dma_dir dir = request_.write ? DSVM_DMA_BIDIRECTIONAL : DSVM_DMA_TO_DEVICE;
+	const VaRange span{request.first, request.last};
 
-	DSVM_TRY(admit(desc));
-	if (desc.kind == DSVM_PAGE_DEVICE) {
-		DSVM_TRY(Status{dsvm_os_provider_map(desc.provider, request_.dev, desc.page, order,
-						     dir, &addrs_[count_])});
-		if (!provider_) {
-			dsvm_os_provider_get(desc.provider);
-			provider_ = desc.provider;
-		}
-	} else {
-		Status status = map_ram(desc, order, dir);
-		// There are limits on the size of a mapping; none is below a page.
-		if (status.is_error() && order > 0) {
-			order = 0;
-			status = map_ram(desc, order, dir);
-		}
-		DSVM_TRY(status);
-		// HMM leaves an entry that is writable but clean as it is, and nobody sees the
-		// device write. Whatever makes a page clean again is an invalidation first.
-		if (request_.write)
-			dsvm_os_page_mark_dirty(desc.page);
-	}
-	zdd_ = desc.zdd;
-	++count_;
-	pages_ += usize{1} << order;
-	return Status::ok();
+	if (!request.window || !request.svm->ops->range_pages)
+		return true;
+	const dsvm_range *range = find_range(*request.window, span);
+	return !range || span_of(range->node) == span;
 }
 
-void unmap_entries(dsvm_os_dev *dev, dsvm_os_provider *provider, const dsvm_dma_addr *addrs,
-		   usize npages)
+dsvm_os_rwsem *lock_of(const dsvm_get_pages &request)
 {
-	for (usize done = 0, i = 0; done < npages; ++i) {
-		if (addrs[i].proto == DSVM_PROTO_SYSTEM)
-			dsvm_os_dma_unmap(dev, &addrs[i]);
-		else
-			dsvm_os_provider_unmap(provider, dev, &addrs[i]);
-		done += usize{1} << addrs[i].order;
-	}
-	if (provider)
-		dsvm_os_provider_put(provider);
+	return request.window ? request.window->lock : request.svm->lock;
 }
+
+bool has_device_pages(const dsvm_dma_addr *entries, usize npages)
+{
+	for (usize done = 0; done < npages; done += pages_of(*entries), ++entries) {
+		if (is_mapped(*entries) && entries->proto != DSVM_PROTO_SYSTEM)
+			return true;
+	}
+	return false;
+}
+
+constexpr u32 kMappedFlags =
+	DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_DEVMEM | DSVM_PAGES_STALE | DSVM_PAGES_WRITABLE;
 
 } // namespace
+
+// Collecting ------------------------------------------------------------------
 
 // Whether what is mapped is enough for the access: a mapping made for reading is not one to write.
 bool Pages::covers(const dsvm_get_pages &request) const
 {
-	return !request.write || pages_.dma_addr[0].dir == DSVM_DMA_BIDIRECTIONAL;
+	return request.access != DSVM_ACCESS_WRITE || (pages_.flags & DSVM_PAGES_WRITABLE);
 }
 
-// True if there is nothing to do.
-Expected<bool> Pages::settled(const dsvm_get_pages &request)
+// True if there is nothing to do. @seq was taken before the look.
+Expected<bool> Pages::settled(const dsvm_get_pages &request, RwLock &lock, usize seq)
 {
-	ReadGuard guard{notifier_lock_};
+	ReadGuard guard{lock};
+
+	if (!is_whole_range(request))
+		return kInvalid;
+	if (pages_.flags & DSVM_PAGES_UNMAPPED)
+		return kFault;
+	if (!are_valid(pages_) || !covers(request))
+		return false;
+	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : seq;
+	return true;
+}
+
+// Lets the mapping take the place of what there was, which is unmapped and left in @mapping.
+void Pages::take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool writable)
+{
+	u32 flags = DSVM_PAGES_DMA_MAPPED;
+
+	if (provider)
+		flags |= DSVM_PAGES_DEVMEM;
+	if (writable)
+		flags |= DSVM_PAGES_WRITABLE;
+	swap(pages_.mapping, mapping);
+	pages_.dma_addr = pages_.mapping->entries();
+	pages_.provider = provider;
+	set_flags(pages_.flags, pages_.flags | flags);
+}
+
+// The last step: maps what was collected, if that is still true.
+//
+// kAgain: it is not, or it is to be collected in another way.
+Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+		     const HmmEntries &entries, usize npages, dsvm_mapping *&mapping)
+{
+	// From here an invalidation either waits for the lock or finds the mapping.
+	ReadGuard guard{lock};
 
 	if (pages_.flags & DSVM_PAGES_UNMAPPED)
 		return kFault;
-	return is_mapped() && covers(request);
-}
+	if (disturber_of(request) != hmm.notifier ||
+	    dsvm_os_notifier_read_retry(hmm.notifier, hmm.seq))
+		return kAgain;
 
-Status Pages::map_locked(const dsvm_get_pages &request, const HmmEntries &entries, usize npages,
-			 dsvm_dma_addr *&addrs)
-{
-	Mapper mapper{request, addrs};
-	auto undo = on_exit(
-		[&] { unmap_entries(dev_, mapper.provider(), addrs, mapper.mapped_pages()); });
-
-	while (mapper.mapped_pages() < npages) {
-		const usize done = mapper.mapped_pages();
-		const usize addr = request.first + (done << DSVM_PAGE_SHIFT);
-		const dsvm_page_desc desc = entries.at(done);
-
-		DSVM_TRY(mapper.map_run(desc, run_order(desc, addr, npages - done)));
-	}
-	undo.release();
+	Mapper mapper{request, *mapping};
+	const Status status = mapper.map(entries, npages);
+	// Device pages that are shared, after a fork, and to be written: as somebody who owns none
+	// the caller gets them into RAM, and copies of his own.
+	if (status == kAgain)
+		hmm.owner = nullptr;
+	DSVM_TRY(status);
+	mapper.release();
 
 	// A mapping that was too narrow for the access goes only now that there is a better one.
-	unmap_locked(npages);
-	dsvm_dma_addr *const old = pages_.dma_addr;
-	const u16 devmem = mapper.provider() ? DSVM_PAGES_DEVMEM : 0;
-	pages_.dma_addr = addrs;
-	addrs = old;
-	pages_.provider = mapper.provider();
-	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_DMA_MAPPED | devmem);
+	unmap(npages);
+	pages_.lock = lock_of(request);
+	take_over(mapping, mapper.provider(), mapper.is_writable());
+	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
 	return Status::ok();
 }
 
-Status Pages::collect(const dsvm_get_pages &request)
+// Runs HMM until it has an answer to a sequence that was taken before.
+Status Pages::attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm, usize npages,
+		      const Deadline &deadline)
+{
+	MmUser user{request.mm};
+	if (!user.is_alive())
+		return kFault;
+
+	return hmm_collect(hmm, npages, deadline, [&](dsvm_hmm_request &next) {
+		{
+			ReadGuard guard{lock};
+			next.notifier = disturber_of(request);
+		}
+		next.seq = dsvm_os_notifier_read_begin(next.notifier);
+		++request.attempts;
+	});
+}
+
+// For pages that are not mapped as the access needs it.
+Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
 {
 	const VaRange span{request.first, request.last};
-	if (!span.is_well_formed() || !span.is_page_aligned())
-		return kInvalid;
-
 	const usize npages = span.page_count();
-	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
-
-	// An old mapping vouches for itself only as of a sequence taken before the look at it.
-	const usize seq = dsvm_os_notifier_read_begin(request.notifier);
-	const bool mapped = DSVM_TRY(settled(request));
-	if (mapped) {
-		pages_.notifier_seq = seq;
-		return Status::ok();
-	}
-
 	HmmEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 
 	// Never into the entries that there are: they may be in use until the very end, and may
 	// have been for a span of another size.
-	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(dsvm_dma_addr)));
-	dsvm_dma_addr *addrs = static_cast<dsvm_dma_addr *>(dsvm_os_alloc(bytes));
-	if (!addrs)
-		return kNoMemory;
-	auto free_addrs = on_exit([&] { dsvm_os_free(addrs); });
+	dsvm_mapping *mapping = DSVM_TRY(make_mapping(npages));
+	auto put = on_exit([&] { put_mapping(mapping); });
 
 	dsvm_hmm_request hmm{};
-	hmm.notifier = request.notifier;
 	hmm.mm = request.mm;
 	hmm.first = span.first;
 	hmm.last = span.last;
 	hmm.owner = request.owner;
 	hmm.fault = true;
-	hmm.write = request.write;
+	hmm.write = request.access == DSVM_ACCESS_WRITE;
 	hmm.entries = entries.data();
 
 	for (;;) {
-		{
-			MmUser user{request.mm};
-			if (!user.is_alive())
-				return kFault;
-			DSVM_TRY(hmm_collect(hmm, npages, deadline));
-		}
-		{
-			// From here an invalidation either waits for the lock or finds the mapping.
-			ReadGuard guard{notifier_lock_};
-
-			if (pages_.flags & DSVM_PAGES_UNMAPPED)
-				return kFault;
-			if (!dsvm_os_notifier_read_retry(request.notifier, hmm.seq)) {
-				const Status status = map_locked(request, entries, npages, addrs);
-				if (status.is_ok())
-					pages_.notifier_seq = hmm.seq;
-				if (status != kAgain)
-					return status;
-				// Shared device pages, after a fork: as somebody who owns none the
-				// caller gets them into RAM, and copies of his own.
-				hmm.owner = nullptr;
-			}
-		}
+		DSVM_TRY(attempt(request, lock, hmm, npages, deadline));
+		const Status status = commit(request, lock, hmm, entries, npages, mapping);
+		if (status != kAgain)
+			return status;
 		DSVM_TRY(deadline.next_attempt());
 	}
 }
 
+Status Pages::collect(dsvm_get_pages &request)
+{
+	const VaRange span{request.first, request.last};
+	request.attempts = 0;
+	if (!span.is_well_formed() || !span.is_page_aligned())
+		return kInvalid;
+
+	const u64 start_ns = dsvm_os_now_ns();
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+	RwLock lock{lock_of(request)};
+
+	// An old mapping vouches for itself only as of a sequence taken before the look at it; in a
+	// window of the library's that is known under its lock.
+	const usize seq = request.window ? 0 : dsvm_os_notifier_read_begin(request.notifier);
+	const bool mapped = DSVM_TRY(settled(request, lock, seq));
+	if (mapped)
+		return Status::ok();
+
+	const Status status = collect_anew(request, lock, deadline);
+	dsvm_svm_counters &counters = request.svm->counters;
+	count(counters.collections);
+	count(counters.collection_ns, dsvm_os_now_ns() - start_ns);
+	if (request.attempts > 1)
+		count(counters.collection_retries, request.attempts - 1);
+	if (status.is_ok())
+		count(counters.pages_mapped, span.page_count());
+	else
+		count(counters.collection_failures);
+	return status;
+}
+
+// Unmapping -------------------------------------------------------------------
+
 void Pages::unmap(usize npages)
 {
-	notifier_lock_.assert_held();
-	unmap_locked(npages);
-}
-
-void Pages::unmap_locked(usize npages)
-{
-	if (!is_mapped())
+	if (!is_dma_mapped())
 		return;
 
-	unmap_entries(dev_, pages_.provider, pages_.dma_addr, npages);
+	dsvm_os_assert_held(pages_.lock);
+	unmap_entries(*pages_.mapping, dev_, pages_.provider, pages_.dma_addr, npages);
+	if (pages_.provider)
+		dsvm_os_provider_put(pages_.provider);
 	pages_.provider = nullptr;
-	set_flags(pages_.flags, pages_.flags & ~(DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_DEVMEM));
-}
-
-void Pages::set_unmapped()
-{
-	notifier_lock_.assert_held_write();
-	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_UNMAPPED);
+	release_window(*pages_.mapping, dev_);
+	set_flags(pages_.flags, pages_.flags & ~kMappedFlags);
 }
 
 void Pages::free(usize npages)
 {
-	dsvm_dma_addr *entries;
+	// Never collected, or freed already: the lock may have gone with its window.
+	if (!pages_.lock)
+		return;
+
+	dsvm_mapping *mapping;
 	{
-		ReadGuard guard{notifier_lock_};
-		unmap_locked(npages);
-		entries = pages_.dma_addr;
+		RwLock lock{pages_.lock};
+		ReadGuard guard{lock};
+		unmap(npages);
+		mapping = exchange(pages_.mapping, nullptr);
 		pages_.dma_addr = nullptr;
+		pages_.lock = nullptr;
 	}
-	dsvm_os_free(entries);
+	put_mapping(mapping);
+}
+
+void Pages::set_stale(bool stale)
+{
+	if (is_dma_mapped())
+		set_flags(pages_.flags, stale ? pages_.flags | DSVM_PAGES_STALE
+					      : pages_.flags & ~DSVM_PAGES_STALE);
+}
+
+// Parts of them ---------------------------------------------------------------
+
+// The entry that begins at @addr, which is an end of a run.
+dsvm_dma_addr *Pages::entry_at(VaRange range, u64 addr) const
+{
+	dsvm_dma_addr *entry = pages_.dma_addr;
+
+	for (u64 at = range.first; at < addr; ++entry)
+		at += pages_of(*entry) << kPageShift;
+	return entry;
+}
+
+VaRange Pages::widen(VaRange range, VaRange span) const
+{
+	VaRange wide = span;
+
+	if (!is_dma_mapped())
+		return wide;
+	const dsvm_dma_addr *entry = pages_.dma_addr;
+	for (u64 at = range.first;; ++entry) {
+		const VaRange run{at, at + ((pages_of(*entry) << kPageShift) - 1)};
+
+		if (is_mapped(*entry) && run.overlaps(span)) {
+			wide.first = min(wide.first, run.first);
+			wide.last = max(wide.last, run.last);
+		}
+		if (run.last == range.last)
+			return wide;
+		at = run.last + 1;
+	}
+}
+
+void Pages::unmap_part(VaRange range, VaRange gone)
+{
+	if (!is_dma_mapped())
+		return;
+	if (gone.contains(range)) {
+		unmap(range.page_count());
+		return;
+	}
+	unmap_entries(*pages_.mapping, dev_, pages_.provider, entry_at(range, gone.first),
+		      gone.page_count());
+}
+
+// Becomes the owner of a part of what another one has mapped.
+void Pages::adopt(dsvm_mapping &mapping, dsvm_dma_addr *entries, usize npages,
+		  const dsvm_pages &from)
+{
+	mapping.owners.get();
+	mapping.mapped.get();
+	pages_.mapping = &mapping;
+	pages_.dma_addr = entries;
+	pages_.lock = from.lock;
+	pages_.notifier_seq = from.notifier_seq;
+
+	u32 flags = DSVM_PAGES_DMA_MAPPED | (from.flags & DSVM_PAGES_WRITABLE);
+	if (has_device_pages(entries, npages)) {
+		dsvm_os_provider_get(from.provider);
+		pages_.provider = from.provider;
+		flags |= DSVM_PAGES_DEVMEM;
+	}
+	set_flags(pages_.flags, flags);
+}
+
+void Pages::split(VaRange range, VaRange keep, dsvm_pages *tail, VaRange tail_span)
+{
+	set_flags(pages_.flags, pages_.flags & ~DSVM_PAGES_UNMAPPED);
+	if (!is_dma_mapped())
+		return;
+
+	if (tail)
+		Pages{*tail, dev_}.adopt(*pages_.mapping, entry_at(range, tail_span.first),
+					 tail_span.page_count(), pages_);
+	pages_.dma_addr = entry_at(range, keep.first);
+	if (pages_.provider && !has_device_pages(pages_.dma_addr, keep.page_count())) {
+		dsvm_os_provider_put(pages_.provider);
+		pages_.provider = nullptr;
+		set_flags(pages_.flags, pages_.flags & ~DSVM_PAGES_DEVMEM);
+	}
 }
 
 } // namespace dsvm

@@ -7,12 +7,19 @@
 //	                                   any invalidation
 //
 // dma_addr holds one entry for each naturally aligned run of 2^order pages, in
-// address order, packed: entry j + 1 begins where entry j ends.
+// address order, packed: entry j + 1 begins where entry j ends. See mapping.h for how
+// they are mapped.
 //
-// Invariants, under the notifier lock:
-//  - DMA_MAPPED: the entries cover the span exactly and each is mapped for the device;
+// Invariants, under the window's lock:
+//  - DMA_MAPPED: there are entries for the span exactly, and those that are not marked
+//    otherwise are mapped for the device; all of them, unless UNMAPPED is set, too;
 //  - provider is set exactly if DMA_MAPPED and DEVMEM are, and is referenced;
-//  - UNMAPPED never goes away again.
+//  - valid is what has DMA_MAPPED and neither UNMAPPED nor STALE;
+//  - UNMAPPED goes away in a split only, STALE with the invalidation's second pass.
+//
+// What a collection is disturbed by: an invalidation of the range that the span lies in, for
+// which each range has a stand-in for a notifier. Where there is no such range (a notifier of
+// the driver's own), whatever the notifier hears of.
 //
 // What it does not do: choose where pages live, or write GPU page tables.
 #ifndef DSVM_CORE_SVM_PAGES_H
@@ -20,42 +27,63 @@
 
 #include "core/base/locking.h"
 #include "core/base/result.h"
+#include "core/base/va_range.h"
 #include "core/svm/flags.h"
 #include "core/svm/hmm.h"
+#include "core/svm/mapping.h"
 #include "drm_svm/os.h"
 #include "drm_svm/svm.h"
 
 namespace dsvm {
 
+// Whether page-table entries may be written for them. Locking: the window's lock.
+inline bool are_valid(const dsvm_pages &pages)
+{
+	return (read_once(pages.flags) & (DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_UNMAPPED |
+					  DSVM_PAGES_STALE)) == DSVM_PAGES_DMA_MAPPED;
+}
+
 // A view of a struct dsvm_pages for one device; holds no state of its own.
 class Pages {
 public:
-	Pages(dsvm_pages &pages, dsvm_os_rwsem *lock, dsvm_os_dev *dev)
-		: pages_(pages), notifier_lock_(lock), dev_(dev)
-	{}
+	Pages(dsvm_pages &pages, dsvm_os_dev *dev) : pages_(pages), dev_(dev) {}
 
-	// Collects and maps; see dsvm_svm_get_pages(). Takes the notifier lock; may sleep.
-	Status collect(const dsvm_get_pages &request);
-	// Locking: the notifier lock, in any mode. Reclaim-safe.
-	void unmap(usize npages);
-	// They cannot be collected any more. Locking: the notifier lock for writing.
-	void set_unmapped();
-	// Unmaps and frees the entries. Takes the notifier lock.
+	// Collects and maps; see dsvm_svm_get_pages(). Takes the window's lock; may sleep.
+	Status collect(dsvm_get_pages &request);
+	// Unmaps and frees the entries. Takes the window's lock.
 	void free(usize npages);
 
+	// The rest under the window's lock, as it says; reclaim-safe.
+
+	// In any mode.
+	void unmap(usize npages);
+	// They cannot be collected any more. For writing.
+	void set_unmapped() { set_flags(pages_.flags, pages_.flags | DSVM_PAGES_UNMAPPED); }
+	// They are about to be unmapped, or are not after all. For writing.
+	void set_stale(bool stale);
+	// @span, which overlaps that of the range, widened to whole runs of pages that are mapped.
+	VaRange widen(VaRange range, VaRange span) const;
+	// Unmaps what lies within @gone, which cuts no run. For writing.
+	void unmap_part(VaRange range, VaRange gone);
+	// They are those behind @keep now, and @tail, of a new range, those behind the end of the
+	// range that @tail_span is. Neither cuts a run; what is between has gone. For writing.
+	void split(VaRange range, VaRange keep, dsvm_pages *tail, VaRange tail_span);
+
 private:
-	bool is_mapped() const { return pages_.flags & DSVM_PAGES_DMA_MAPPED; }
+	bool is_dma_mapped() const { return pages_.flags & DSVM_PAGES_DMA_MAPPED; }
 	bool covers(const dsvm_get_pages &request) const;
-	Expected<bool> settled(const dsvm_get_pages &request);
-	// Maps into @addrs, and on success lets it take the place of what there was, which is
-	// unmapped and left in @addrs. Locking: the notifier lock. All or nothing.
-	Status map_locked(const dsvm_get_pages &request, const HmmEntries &entries, usize npages,
-			  dsvm_dma_addr *&addrs) DSVM_REQUIRES_SHARED(notifier_lock_);
-	// Locking: the notifier lock.
-	void unmap_locked(usize npages) DSVM_REQUIRES_SHARED(notifier_lock_);
+	Expected<bool> settled(const dsvm_get_pages &request, RwLock &lock, usize seq);
+	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline);
+	Status attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm, usize npages,
+		       const Deadline &deadline);
+	Status commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+		      const HmmEntries &entries, usize npages, dsvm_mapping *&mapping);
+	void take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool writable);
+	dsvm_dma_addr *entry_at(VaRange range, u64 addr) const;
+	void adopt(dsvm_mapping &mapping, dsvm_dma_addr *entries, usize npages,
+		   const dsvm_pages &from);
 
 	dsvm_pages &pages_;
-	RwLock notifier_lock_;
 	dsvm_os_dev *const dev_;
 };
 

@@ -27,7 +27,8 @@ void count_page(dsvm_page_kind kind, dsvm_residency &counts)
 	}
 }
 
-// Runs the request over the span, batch by batch, and hands each page to @visit(addr, kind).
+// Runs the request over the span, batch by batch, and hands each page to @visit(addr, entry), which
+// says whether to go on.
 template <class Visit> Status for_each_page(dsvm_hmm_request &request, VaRange span, Visit visit)
 {
 	const usize npages = span.page_count();
@@ -43,8 +44,10 @@ template <class Visit> Status for_each_page(dsvm_hmm_request &request, VaRange s
 		request.first = span.first + (done << DSVM_PAGE_SHIFT);
 		request.last = request.first + ((count << DSVM_PAGE_SHIFT) - 1);
 		DSVM_TRY(hmm_collect(request, count, deadline));
-		for (usize i = 0; i < count; ++i)
-			visit(request.first + (i << DSVM_PAGE_SHIFT), entries.kind_at(i));
+		for (usize i = 0; i < count; ++i) {
+			if (!visit(request.first + (i << DSVM_PAGE_SHIFT), entries.data()[i]))
+				return Status::ok();
+		}
 		done += count;
 		// A span may be as large as an address space. The time of a batch is for tries
 		// that fail: one that has worked may have taken longer.
@@ -99,8 +102,9 @@ Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, 
 	request.notifier = notifier;
 	request.mm = mm;
 	request.owner = owner;
-	const auto count = [&](usize addr, dsvm_page_kind kind) {
-		count_page(kind, out[(addr - span.first) / block]);
+	const auto count = [&](usize addr, usize entry) {
+		count_page(dsvm_os_hmm_kind(entry), out[(addr - span.first) / block]);
+		return true;
 	};
 
 	for (VaRange rest = span;;) {
@@ -128,8 +132,80 @@ Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span)
 	request.notifier = notifier;
 	request.mm = mm;
 	request.fault = true;
-	const Status status = for_each_page(request, span, [](usize, dsvm_page_kind) {});
+	const Status status = for_each_page(request, span, [](usize, usize) { return true; });
 	return status.code() == -DSVM_EBUSY ? kTimedOut : status;
+}
+
+namespace {
+
+// What a scan has seen so far.
+class Scan {
+public:
+	explicit Scan(const void *pagemap) : pagemap_(pagemap) {}
+
+	// False: it is known what comes out.
+	bool add(usize entry)
+	{
+		if (dsvm_os_hmm_kind(entry) == DSVM_PAGE_NONE) {
+			result_ = DSVM_SCAN_UNPOPULATED;
+			return false;
+		}
+		const void *where = dsvm_os_hmm_pagemap(entry);
+		const dsvm_scan seen = classify(where);
+
+		result_ = result_ == DSVM_SCAN_UNPOPULATED ? seen : join(result_, seen);
+		return true;
+	}
+
+	dsvm_scan result() const { return result_; }
+
+private:
+	dsvm_scan classify(const void *where)
+	{
+		if (where == pagemap_)
+			return DSVM_SCAN_EQUAL;
+		if (!where)
+			return DSVM_SCAN_SYSTEM;
+		if (other_ && other_ != where)
+			return DSVM_SCAN_MIXED_DEVICE;
+		other_ = where;
+		return DSVM_SCAN_OTHER;
+	}
+
+	static dsvm_scan join(dsvm_scan before, dsvm_scan seen)
+	{
+		if (before == seen)
+			return before;
+		if (before == DSVM_SCAN_MIXED || before == DSVM_SCAN_SYSTEM ||
+		    seen == DSVM_SCAN_SYSTEM)
+			return DSVM_SCAN_MIXED;
+		return DSVM_SCAN_MIXED_DEVICE;
+	}
+
+	const void *const pagemap_; // immutable
+	const void *other_ = nullptr;
+	dsvm_scan result_ = DSVM_SCAN_UNPOPULATED;
+};
+
+} // namespace
+
+dsvm_scan scan(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
+	       const void *pagemap)
+{
+	MmUser user{mm};
+	if (!user.is_alive())
+		return DSVM_SCAN_UNPOPULATED;
+
+	dsvm_hmm_request request{};
+	request.notifier = notifier;
+	request.mm = mm;
+	request.owner = owner;
+	Scan scan{pagemap};
+	if (for_each_page(request, span, [&](usize, usize entry) {
+		    return scan.add(entry);
+	    }).is_error())
+		return DSVM_SCAN_UNPOPULATED;
+	return scan.result();
 }
 
 } // namespace dsvm

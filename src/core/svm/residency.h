@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// Looks at where the pages of a process live, and brings them back to RAM
+// Looks at where the pages of a process live, in numbers or in a word, and brings them back to RAM
 // through the kernel's own fault path. Both go over the collection protocol
 // of hmm.h, in pieces of bounded size.
 #ifndef DSVM_CORE_SVM_RESIDENCY_H
@@ -23,6 +23,10 @@ constexpr Status kTimedOut{-DSVM_ETIME};
 // Faults the span in as somebody would who owns no device pages. kTimedOut if pages keep coming
 // back to a device. May sleep.
 Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span);
+
+// Sums up where the pages of the span are; see dsvm_svm_scan(). May sleep.
+dsvm_scan scan(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
+	       const void *pagemap);
 
 } // namespace dsvm
 

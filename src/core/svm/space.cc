@@ -2,6 +2,7 @@
 #include "core/svm/space.h"
 
 #include "core/base/guard.h"
+#include "core/svm/counters.h"
 #include "core/svm/flags.h"
 #include "core/svm/hmm.h"
 
@@ -9,14 +10,17 @@ namespace dsvm {
 
 namespace {
 
-// Inserts into a tree and, at the place that the tree gives it, into the list beside it.
-template <class Tree, class Items, class T> void insert_sorted(Tree tree, Items list, T &item)
+// A window's users are counted without a lock as long as there are others.
+bool drop_user_unless_last(dsvm_notifier &window)
 {
-	tree.insert(item);
-	if (T *before = tree.prev(item))
-		list.insert_after(*before, item);
-	else
-		list.push_front(item);
+	u32 users = __atomic_load_n(&window.users, __ATOMIC_RELAXED);
+
+	while (users > 1) {
+		if (__atomic_compare_exchange_n(&window.users, &users, users - 1, true,
+						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
 }
 
 } // namespace
@@ -24,6 +28,7 @@ template <class Tree, class Items, class T> void insert_sorted(Tree tree, Items 
 Status Space::init()
 {
 	link_init(svm_.notifier_list);
+	svm_.counters = dsvm_svm_counters{};
 	svm_.root = dsvm_tree_root{};
 	if (!svm_.mm)
 		return Status::ok();
@@ -46,23 +51,27 @@ Status Space::init()
 
 void Space::clear()
 {
-	NotifierTree notifiers{svm_.root};
+	NotifierTree windows{svm_.root};
 
-	while (dsvm_notifier *notifier = notifiers.first()) {
+	while (dsvm_notifier *window = windows.first()) {
 		// First of all no invalidation may find ranges that are about to go. From here on
-		// the notifier goes with its last range.
-		dsvm_os_notifier_remove(svm_.ops->notifier_os(notifier));
-		notifier->removed = 1;
+		// the window goes with its last range.
+		dsvm_os_notifier_remove(svm_.ops->notifier_os(window));
+		window->removed = 1;
 
-		RangeTree ranges{notifier->root};
+		RangeTree ranges{window->root};
 		dsvm_range *range = ranges.first();
 		if (!DSVM_VERIFY(range != nullptr)) {
-			unlink_notifier(*notifier);
+			{
+				WriteGuard guard{lock_};
+				unlink_window(*window);
+			}
+			svm_.ops->notifier_destroy(&svm_, window);
 			continue;
 		}
 		while (range) {
 			dsvm_range *after = ranges.next(*range);
-			remove(*notifier, *range);
+			remove(*window, *range);
 			range = after;
 		}
 	}
@@ -78,21 +87,62 @@ dsvm_notifier *Space::find_notifier(VaRange span) const
 	return NotifierTree{svm_.root}.first_overlap(span);
 }
 
+// The first range of the window in a span, with a reference if that is wanted, or nullptr. With
+// svm_locked the caller has the svm's lock, or that of the driver.
+dsvm_range *Space::look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const
+{
+	const auto find = [&] {
+		dsvm_range *range = find_range(window, span);
+		if (range && get)
+			svm_.ops->range_get(&svm_, range);
+		return range;
+	};
+	if (svm_locked && window.lock == svm_.lock)
+		return find();
+
+	RwLock lock{window.lock};
+	ReadGuard guard{lock};
+	return find();
+}
+
 bool Space::has_range(VaRange span) const
 {
-	NotifierTree notifiers{svm_.root};
+	NotifierTree windows{svm_.root};
 
-	for (dsvm_notifier *notifier = notifiers.first_overlap(span); notifier;
-	     notifier = notifiers.next_overlap(*notifier, span)) {
-		if (find_range(*notifier, span))
+	for (dsvm_notifier *window = windows.first_overlap(span); window;
+	     window = windows.next_overlap(*window, span)) {
+		if (look_up(*window, span, true, false))
 			return true;
 	}
 	return false;
 }
 
-dsvm_range *find_range(dsvm_notifier &notifier, VaRange span)
+// Without the svm's lock while it waits for that of a window, which may be held by who waits for
+// the GPU.
+dsvm_range *Space::first_range(VaRange span)
 {
-	return RangeTree{notifier.root}.first_overlap(span);
+	for (VaRange rest = span;;) {
+		dsvm_notifier *window;
+		{
+			ReadGuard guard{lock_};
+			window = find_notifier(rest);
+			if (!window)
+				return nullptr;
+			add_user(*window);
+		}
+		auto unpin = on_exit([&] { unpin_window(*window); });
+
+		if (dsvm_range *range = look_up(*window, rest, false, true))
+			return range;
+		if (window->node.last >= rest.last)
+			return nullptr;
+		rest.first = window->node.last + 1;
+	}
+}
+
+dsvm_range *find_range(dsvm_notifier &window, VaRange span)
+{
+	return RangeTree{window.root}.first_overlap(span);
 }
 
 Status Space::check_access(const dsvm_vma_info &vma, bool write) const
@@ -104,17 +154,72 @@ Status Space::check_access(const dsvm_vma_info &vma, bool write) const
 	return Status::ok();
 }
 
-Expected<dsvm_notifier *> Space::make_notifier(u64 addr)
-{
-	const VaRange window = aligned_block(addr, svm_.notifier_size);
-	dsvm_notifier *notifier = nullptr;
+// Windows ---------------------------------------------------------------------
 
-	DSVM_TRY(Status{svm_.ops->notifier_create(&svm_, window.first, window.last, &notifier)});
-	return notifier;
+// The window at an address, with one more user, who is the caller. Made if there is none; that
+// may take the mm's lock for writing. Two callers may both make one, then one of them is lost.
+Expected<dsvm_notifier *> Space::pin_window(u64 addr)
+{
+	{
+		ReadGuard guard{lock_};
+		if (dsvm_notifier *window = find_notifier(VaRange{addr, addr})) {
+			add_user(*window);
+			return window;
+		}
+	}
+
+	const VaRange span = aligned_block(addr, svm_.notifier_size);
+	dsvm_notifier *made = nullptr;
+	DSVM_TRY(Status{svm_.ops->notifier_create(&svm_, span.first, span.last, &made)});
+	made->users = 1;
+	dsvm_notifier *window = insert_window(*made);
+	if (window != made)
+		svm_.ops->notifier_destroy(&svm_, made);
+	else
+		count(svm_.counters.windows_made);
+	return window;
 }
 
+// Puts a window with one user into the tree, or adds the user to the one that is there.
+dsvm_notifier *Space::insert_window(dsvm_notifier &window)
+{
+	WriteGuard guard{lock_};
+
+	if (dsvm_notifier *existing = find_notifier(span_of(window.node))) {
+		add_user(*existing);
+		return existing;
+	}
+	insert_sorted(NotifierTree{svm_.root}, NotifierList{svm_.notifier_list}, window);
+	return &window;
+}
+
+void Space::unlink_window(dsvm_notifier &window)
+{
+	NotifierTree{svm_.root}.remove(window);
+	NotifierList{svm_.notifier_list}.remove(window);
+}
+
+// One user less; without users the window goes. Locking: takes the svm's lock; may sleep.
+void Space::unpin_window(dsvm_notifier &window)
+{
+	if (drop_user_unless_last(window))
+		return;
+	{
+		// Who finds the window in the tree may use it, so the last one leaves under the
+		// lock that keeps everybody from looking.
+		WriteGuard guard{lock_};
+		if (__atomic_sub_fetch(&window.users, 1, __ATOMIC_ACQ_REL) != 0)
+			return;
+		unlink_window(window);
+	}
+	// Waits for invalidations that run, and these take the window's lock.
+	svm_.ops->notifier_destroy(&svm_, &window);
+}
+
+// Ranges ----------------------------------------------------------------------
+
 // Whether every page of the span is there already. Locking: the mm's lock.
-bool Space::all_present(dsvm_notifier &notifier, VaRange span, void *owner) const
+bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
 {
 	const usize npages = span.page_count();
 	HmmEntries entries;
@@ -122,7 +227,7 @@ bool Space::all_present(dsvm_notifier &notifier, VaRange span, void *owner) cons
 		return false; // a smaller range needs less
 
 	dsvm_hmm_request request{};
-	request.notifier = svm_.ops->notifier_os(&notifier);
+	request.notifier = svm_.ops->notifier_os(&window);
 	request.mm = svm_.mm;
 	request.first = span.first;
 	request.last = span.last;
@@ -139,53 +244,53 @@ bool Space::all_present(dsvm_notifier &notifier, VaRange span, void *owner) cons
 	return true;
 }
 
-Expected<VaRange> Space::choose_range(dsvm_notifier &notifier, const dsvm_vma_info &vma,
+Expected<VaRange> Space::choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
 				      const dsvm_find_or_insert &request)
 {
-	const ChunkBounds bounds{VaRange{vma.first, vma.last}, span_of(notifier.node),
+	const ChunkBounds bounds{VaRange{vma.first, vma.last}, span_of(window.node),
 				 VaRange{request.gpuva_first, request.gpuva_last}};
+	RwLock lock{window.lock};
 
 	return choose_chunk(svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
 			    [&](VaRange chunk) {
-				    // Nothing overlaps the page itself, or it would have been found.
+				    // Nothing overlapped the page itself when it was looked for.
 				    if (chunk.page_count() == 1)
 					    return true;
-				    if (find_range(notifier, chunk))
-					    return false;
+				    {
+					    ReadGuard guard{lock};
+					    if (find_range(window, chunk))
+						    return false;
+				    }
 				    return chunk.size() > request.check_pages_threshold ||
-					   all_present(notifier, chunk, request.owner);
+					   all_present(window, chunk, request.owner);
 			    });
 }
 
-void Space::publish(dsvm_notifier &notifier, bool notifier_is_new, dsvm_range &range)
+// False, and nothing done, if something overlaps it by now. From here on invalidations meet it.
+bool Space::insert_range(dsvm_notifier &window, dsvm_range &range)
 {
-	WriteGuard guard{notifier_lock_};
+	RwLock lock{window.lock};
+	WriteGuard guard{lock};
 
-	insert_sorted(RangeTree{notifier.root}, RangeList{notifier.range_list}, range);
-	if (notifier_is_new)
-		insert_sorted(NotifierTree{svm_.root}, NotifierList{svm_.notifier_list}, notifier);
+	if (find_range(window, span_of(range.node)))
+		return false;
+	// What runs by now and has been to the window already is waited for.
+	dsvm_os_notifier_set_seq(svm_.ops->range_os(&range),
+				 dsvm_os_notifier_seq(svm_.ops->notifier_os(&window)));
+	insert_sorted(RangeTree{window.root}, RangeList{window.range_list}, range);
+	add_user(window);
+	return true;
 }
 
-Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+// kAgain: somebody else has made a range there in the meantime.
+Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
 {
 	const VaRange byte{request.fault_addr, request.fault_addr};
-	if (!mirrored().contains(byte))
-		return kInvalid;
-
-	MmUser user{svm_.mm};
-	if (!user.is_alive())
-		return kFault;
-
-	// The window comes before the mm's lock: to make one may take that lock for writing.
-	dsvm_notifier *notifier = find_notifier(byte);
-	const bool notifier_is_new = notifier == nullptr;
-	if (notifier_is_new)
-		notifier = DSVM_TRY(make_notifier(request.fault_addr));
-	auto undo_notifier = on_exit([&] {
-		if (notifier_is_new)
-			svm_.ops->notifier_destroy(&svm_, notifier);
-	});
-
+	// The window comes before the mm's lock: to make one, or to be its last user, may take that
+	// lock for writing, or wait for who has. It is let go of in the end also where it has got a
+	// range: somebody may remove that while we are still unlocking the window's lock.
+	dsvm_notifier *window = DSVM_TRY(pin_window(request.fault_addr));
+	auto unpin = on_exit([&] { unpin_window(*window); });
 	// Held to the end, so that the VMA is the one the range is cut to.
 	MmReadGuard mm_guard{svm_.mm};
 
@@ -194,42 +299,69 @@ Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&ou
 		return kNotFound;
 	DSVM_TRY(check_access(vma, request.write));
 
-	if (dsvm_range *existing = find_range(*notifier, byte)) {
+	if (dsvm_range *existing = look_up(*window, byte, false, request.get)) {
 		out = existing;
 		return Status::ok();
 	}
 
-	const VaRange span = DSVM_TRY(choose_range(*notifier, vma, request));
+	const VaRange span = DSVM_TRY(choose_range(*window, vma, request));
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
 	dsvm_range *range = nullptr;
 	DSVM_TRY(Status{
-		svm_.ops->range_create(&svm_, notifier, span.first, span.last, flags, &range)});
+		svm_.ops->range_create(&svm_, window, span.first, span.last, flags, &range)});
+	clear_gone(*range);
+	if (request.get)
+		svm_.ops->range_get(&svm_, range);
 
-	publish(*notifier, notifier_is_new, *range);
-	undo_notifier.release();
+	if (!insert_range(*window, *range)) {
+		if (request.get)
+			svm_.ops->range_put(&svm_, range);
+		svm_.ops->range_put(&svm_, range);
+		return kAgain;
+	}
+	count(svm_.counters.ranges_made);
 	out = range;
 	return Status::ok();
 }
 
-bool Space::invalidate(dsvm_os_notifier *notifier, usize seq, bool blockable, void (*zap)(void *),
-		       void *arg)
+Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
 {
-	// The zap waits for the GPU; only the OOM reaper cannot, and it comes back.
-	if (!blockable)
-		return false;
+	count(svm_.counters.faults);
+	if (!mirrored().contains(request.fault_addr))
+		return kInvalid;
 
-	WriteGuard guard{notifier_lock_};
-	dsvm_os_notifier_set_seq(notifier, seq);
-	zap(arg);
-	return true;
+	MmUser user{svm_.mm};
+	if (!user.is_alive())
+		return kFault;
+
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+	for (;;) {
+		const Status status = try_find_or_insert(request, out);
+		if (status != kAgain)
+			return status;
+		count(svm_.counters.lost_races);
+		DSVM_TRY(deadline.next_attempt());
+	}
 }
 
-void Space::set_unmapped(dsvm_range &range, VaRange gone)
+void Space::remove(dsvm_notifier &window, dsvm_range &range)
 {
-	notifier_lock_.assert_held_write();
-
-	const u16 partial = gone.contains(span_of(range.node)) ? 0 : DSVM_RANGE_PARTIAL_UNMAP;
-	set_flags(range.flags, range.flags | DSVM_RANGE_UNMAPPED | partial);
+	// As long as they are mapped, invalidations have to find the range. Later the window's lock,
+	// which guards them, may have gone with the window.
+	const usize npages = span_of(range.node).page_count();
+	for_each_pages(range, [&](Pages pages, u32) { pages.free(npages); });
+	{
+		RwLock lock{window.lock};
+		WriteGuard guard{lock};
+		if (!DSVM_VERIFY((range.flags & DSVM_RANGE_REMOVED) == 0))
+			return;
+		RangeTree{window.root}.remove(range);
+		RangeList{window.range_list}.remove(range);
+		set_flags(range.flags, range.flags | DSVM_RANGE_REMOVED);
+	}
+	count(svm_.counters.ranges_removed);
+	svm_.ops->range_put(&svm_, &range);
+	unpin_window(window);
 }
 
 usize Space::find_vma_start(VaRange span) const
@@ -243,32 +375,6 @@ usize Space::find_vma_start(VaRange span) const
 	MmReadGuard guard{svm_.mm};
 	dsvm_vma_info vma;
 	return dsvm_os_vma_first(svm_.mm, span.first, span.last, &vma) ? vma.first : kNone;
-}
-
-void Space::unlink_notifier(dsvm_notifier &notifier)
-{
-	{
-		WriteGuard guard{notifier_lock_};
-		NotifierTree{svm_.root}.remove(notifier);
-		NotifierList{svm_.notifier_list}.remove(notifier);
-	}
-	// Waits for invalidations that run, and these take the notifier lock.
-	svm_.ops->notifier_destroy(&svm_, &notifier);
-}
-
-void Space::remove(dsvm_notifier &notifier, dsvm_range &range)
-{
-	bool last;
-	{
-		WriteGuard guard{notifier_lock_};
-		RangeTree ranges{notifier.root};
-		ranges.remove(range);
-		RangeList{notifier.range_list}.remove(range);
-		last = ranges.empty();
-	}
-	svm_.ops->range_put(&svm_, &range);
-	if (last)
-		unlink_notifier(notifier);
 }
 
 } // namespace dsvm

@@ -10,11 +10,23 @@
 //  - windows are aligned to their size, made at the first fault in them, and
 //    go with their last range;
 //  - a range lies within one window; ranges do not overlap;
-//  - tree and list of a level hold the same objects in the same order.
+//  - tree and list of a level hold the same objects in the same order;
+//  - a window has as many users as it has ranges, and one more for each caller who
+//    is about to make one; without users it is not in the tree.
 //
-// Look-up and insertion are O(log n). Shape changes only under the notifier
-// lock for writing; the driver's lock serialises who changes it, so that a
-// holder of either may walk.
+// Locks: the tree of windows changes under the svm's lock for writing, ranges under their
+// window's, which may be the same one. Nobody has to be kept out while a range is planned:
+//
+//	pin the window, look at the memory, choose a span, make a range
+//	under the window's lock: does anything overlap it by now?
+//		no: the range is in, and is the window's user from here on
+//		yes: begin again; whoever was faster has made progress
+//
+// so that faults meet each other in two short critical sections, and wait for no page
+// collection, presence check or allocation of somebody else's. A driver with a lock around all
+// of it never comes to the second case.
+//
+// Look-up and insertion are O(log n).
 //
 // What a range maps is not known here: see pages.h.
 #ifndef DSVM_CORE_SVM_SPACE_H
@@ -26,6 +38,7 @@
 #include "core/base/result.h"
 #include "core/base/va_range.h"
 #include "core/svm/chunk.h"
+#include "core/svm/pages.h"
 #include "drm_svm/os.h"
 #include "drm_svm/svm.h"
 
@@ -44,54 +57,111 @@ constexpr VaRange span_of(const dsvm_interval &node)
 // A view of a struct dsvm_svm; holds no state of its own.
 class Space {
 public:
-	explicit Space(dsvm_svm &svm) : svm_(svm), notifier_lock_(svm.lock) {}
+	explicit Space(dsvm_svm &svm) : svm_(svm), lock_(svm.lock) {}
 
 	// Checks the parameters and empties the containers.
 	Status init();
 	// Takes everything out; invalidations of a window are stopped before its ranges go.
-	// Locking: the driver's lock. May sleep.
+	// Nobody else may use the space. May sleep.
 	void clear();
 
 	// Finds or makes the range at an address. A failed call leaves nothing behind.
-	// Locking: the driver's lock; takes the mm's lock and the notifier lock. May sleep.
+	// Locking: takes the mm's lock, the svm's and the window's. May sleep.
 	Status find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
-	// Locking: the driver's lock; takes the notifier lock. May sleep.
-	void remove(dsvm_notifier &notifier, dsvm_range &range);
-
-	// Publishes the sequence and lets @zap take the pages away. False, and nothing done, if
-	// that might have to wait and the caller must not. Takes the notifier lock.
-	bool invalidate(dsvm_os_notifier *notifier, usize seq, bool blockable, void (*zap)(void *),
-			void *arg);
-	// Notes on a range that the CPU's mapping of @gone has gone.
-	// Locking: the notifier lock for writing.
-	void set_unmapped(dsvm_range &range, VaRange gone);
+	// Once for a range. Locking: takes the svm's lock and the window's. May sleep.
+	void remove(dsvm_notifier &window, dsvm_range &range);
+	// The first range that overlaps the span, with a reference for the caller, or nullptr.
+	// Locking: takes the svm's lock, and the windows'. May sleep.
+	dsvm_range *first_range(VaRange span);
 
 	// Where the first VMA in the span starts, or all ones if there is none.
 	// Locking: takes the mm's lock. May sleep.
 	usize find_vma_start(VaRange span) const;
-	// Whether any range overlaps the span. Locking: the driver's lock or the notifier lock.
+	// Whether any range overlaps the span. For drivers with one lock: it waits for a window's
+	// under the svm's.
+	// Locking: the driver's lock or the svm's; takes the windows', if they are others.
 	bool has_range(VaRange span) const;
 	// The first window that overlaps the span, or nullptr.
-	// Locking: the driver's lock or the notifier lock.
+	// Locking: the driver's lock or the svm's.
 	dsvm_notifier *find_notifier(VaRange span) const;
+
+	// Invalidations and what follows from them, see invalidate.cc.
+
+	// See dsvm_svm_invalidate(). Locking: takes the window's lock. Reclaim-safe.
+	dsvm_invalidated invalidate(dsvm_notifier &window, const dsvm_invalidation &event);
+	void finish_invalidation(dsvm_notifier &window, const dsvm_invalidation &event);
+	// Notes on a range that the CPU's mapping of @gone has gone, and the range with it.
+	// Locking: the window's lock for writing.
+	void set_unmapped(dsvm_range &range, VaRange gone);
+	// The same where only what has gone goes: says what the driver is to zap.
+	// Locking: the window's lock for writing.
+	VaRange set_gone(dsvm_range &range, VaRange gone);
+	// Unmaps what has gone. Locking: the window's lock for writing.
+	void unmap_gone(dsvm_range &range);
+	// Makes ranges of what is left; see dsvm_svm_range_trim(). True: there is something.
+	// Locking: the driver's lock, or that of the range; takes the window's. May sleep.
+	Expected<bool> trim(dsvm_notifier &window, dsvm_range &range);
 
 private:
 	VaRange mirrored() const;
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
-	Expected<dsvm_notifier *> make_notifier(u64 addr);
-	Expected<VaRange> choose_range(dsvm_notifier &notifier, const dsvm_vma_info &vma,
+	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	Expected<dsvm_notifier *> pin_window(u64 addr);
+	dsvm_notifier *insert_window(dsvm_notifier &window);
+	void unpin_window(dsvm_notifier &window);
+	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;
+	Expected<VaRange> choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
 				       const dsvm_find_or_insert &request);
-	bool all_present(dsvm_notifier &notifier, VaRange span, void *owner) const;
-	void publish(dsvm_notifier &notifier, bool notifier_is_new, dsvm_range &range);
-	void unlink_notifier(dsvm_notifier &notifier);
+	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
+	bool insert_range(dsvm_notifier &window, dsvm_range &range);
+	void unlink_window(dsvm_notifier &window) DSVM_REQUIRES(lock_);
+
+	void mark_stale(dsvm_notifier &window, VaRange span, bool stale);
+	VaRange widen_to_runs(dsvm_range &range, VaRange span);
+	Expected<dsvm_range *> make_tail(dsvm_notifier &window, dsvm_range &range);
+	void apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, dsvm_range *tail,
+			VaRange tail_span);
+	// Runs @visit(pages, index) for the pages objects behind a range, one for each device.
+	template <class Visit> void for_each_pages(dsvm_range &range, Visit visit)
+	{
+		if (!svm_.ops->range_pages)
+			return;
+
+		dsvm_os_dev *dev = nullptr;
+		for (u32 i = 0; dsvm_pages *pages = svm_.ops->range_pages(&range, i, &dev); ++i)
+			visit(Pages{*pages, dev}, i);
+	}
 
 	dsvm_svm &svm_;
-	RwLock notifier_lock_;
+	RwLock lock_; // the svm's
 };
 
+// Locking: the svm's lock; or that the window has a user who stays.
+inline void add_user(dsvm_notifier &window)
+{
+	__atomic_fetch_add(&window.users, 1, __ATOMIC_RELAXED);
+}
+
+// Nothing of the range has gone.
+inline void clear_gone(dsvm_range &range)
+{
+	range.gone_first = 1;
+	range.gone_last = 0;
+}
+
+// Puts an object into a tree and, at the place that the tree gives it, into the list beside it.
+template <class Tree, class Items, class T> void insert_sorted(Tree tree, Items list, T &item)
+{
+	tree.insert(item);
+	if (T *before = tree.prev(item))
+		list.insert_after(*before, item);
+	else
+		list.push_front(item);
+}
+
 // The first range of the window that overlaps the span, or nullptr.
-// Locking: the driver's lock or the notifier lock.
-dsvm_range *find_range(dsvm_notifier &notifier, VaRange span);
+// Locking: the driver's lock or the window's.
+dsvm_range *find_range(dsvm_notifier &window, VaRange span);
 
 } // namespace dsvm
 

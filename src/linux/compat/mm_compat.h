@@ -20,4 +20,14 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 #endif
 }
 
+/*
+ * 2026-11: 6.6 added shadow stacks, whose page-table entries count as writable,
+ * though nobody but CALL and RET may write there.
+ */
+#ifdef VM_SHADOW_STACK
+#define COMPAT_VM_SHADOW_STACK VM_SHADOW_STACK
+#else
+#define COMPAT_VM_SHADOW_STACK VM_NONE
+#endif
+
 #endif /* DSVM_MM_COMPAT_H */

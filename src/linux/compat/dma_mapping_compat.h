@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * linux/dma-mapping.h, as it differs between kernels.
+ */
+#ifndef DSVM_DMA_MAPPING_COMPAT_H
+#define DSVM_DMA_MAPPING_COMPAT_H
+
+#include <linux/dma-mapping.h>
+
+/*
+ * 2026-11: 6.16 added dma_iova_*(). Before, nobody gets a window of device
+ * addresses, and so nobody has one to fill.
+ */
+#ifndef HAVE_DMA_IOVA
+struct dma_iova_state {
+	dma_addr_t addr;
+	u64 __size;
+};
+
+static inline bool dma_iova_try_alloc(struct device *dev, struct dma_iova_state *state,
+				      phys_addr_t phys, size_t size)
+{
+	return false;
+}
+
+static inline int dma_iova_link(struct device *dev, struct dma_iova_state *state,
+				phys_addr_t phys, size_t offset, size_t size,
+				enum dma_data_direction dir, unsigned long attrs)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int dma_iova_sync(struct device *dev, struct dma_iova_state *state,
+				size_t offset, size_t size)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void dma_iova_unlink(struct device *dev, struct dma_iova_state *state,
+				   size_t offset, size_t size, enum dma_data_direction dir,
+				   unsigned long attrs)
+{
+}
+
+static inline void dma_iova_free(struct device *dev, struct dma_iova_state *state)
+{
+}
+#endif
+
+#endif /* DSVM_DMA_MAPPING_COMPAT_H */
