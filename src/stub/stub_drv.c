@@ -113,6 +113,7 @@ static const struct drm_ioctl_desc stub_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(SVM_STUB_BO_CREATE, stub_ioctl_bo_create, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_BO_MMAP_OFFSET, stub_ioctl_bo_mmap_offset, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_VM_BIND, stub_ioctl_vm_bind, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(SVM_STUB_HOLD, stub_ioctl_hold, DRM_RENDER_ALLOW),
 };
 
 DEFINE_DRM_GEM_FOPS(stub_fops);

@@ -6,12 +6,13 @@
  *	stub_drv.c	the DRM device: making it, opening it, taking it away
  *	stub_ioctl.c	the ioctls; each checks its arguments in full and then
  *			calls one function of the files below
- *	stub_vm.c	a VM: a process's address space as the GPU sees it;
- *			invalidations and what they leave behind
+ *	stub_vm.c	a VM: a process's address space as the GPU sees it
+ *	stub_range.c	its ranges: invalidations and what they leave behind
  *	stub_bo.c	buffer objects
  *	stub_bind.c	VM_BIND: puts buffer objects where programs reach them
  *	stub_bind_job.c	the part of it that may come later
  *	stub_fault.c	serves a GPU page fault
+ *	stub_hold.c	stops one on its way, for tests
  *	stub_engine.c	runs programs and raises GPU page faults
  *	stub_pt.c	the GPU's page table
  *	stub_vram.c	the device's memory as a provider of pages
@@ -25,17 +26,19 @@
  * Locks, outermost first:
  *
  *	stub_vram.get_lock	making the provider of VRAM
- *	stub_vm.lock		ranges and mappings of a VM, structure of its page table
+ *	stub_vm.lock		mappings of a VM's bind window
+ *	  drm_svm_gem_gpuva_lock(), taken by the library
+ *	  stub_vm.bind.lock
+ *	drm_gpusvm_range.lock	a range; nobody has two of them
  *	  mmap_lock		taken by the library
- *	    drm_gpusvm.notifier_lock
+ *	    drm_svm_window_lock()
  *	      stub_pt.tlb_lock	accesses of the GPU in flight
  *	      stub_vm.garbage.lock
  *	    stub_vram.lock, stub_stats_table.lock, stub_copy.lock
- *	  drm_svm_gem_gpuva_lock(), taken by the library
- *	  stub_vm.bind.lock
+ *	  stub_vm.hold.lock
  *	stub_device.vms.lock
  *
- * Nothing is allocated under the notifier lock or what is below it, nor on the
+ * Nothing is allocated under a window's lock or what is below it, nor on the
  * way from a fence that somebody may wait for to its signal: by the copy engine
  * and by VM_BIND, whose jobs take stub_pt.tlb_lock and stub_vm.bind.lock only.
  */
@@ -72,7 +75,8 @@
 /**
  * struct stub_device - The device
  * @drm: the DRM device
- * @gpu_wq: runs programs; immutable
+ * @gpu_wq: runs programs, each in a worker of its own, where its faults are
+ *	served; immutable
  * @bind_wq: changes page tables and signals fences, so it needs no memory to
  *	make progress; immutable
  * @release_wq: frees what changes of page tables leave behind; immutable
@@ -132,5 +136,6 @@ int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *fil
 int stub_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
 int stub_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file);
 int stub_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file);
+int stub_ioctl_hold(struct drm_device *drm, void *data, struct drm_file *file);
 
 #endif /* STUB_DRV_H */

@@ -179,15 +179,15 @@ static int stub_step_try(struct stub_program *program, u64 offset, u32 size)
  * A page fault. In the bind window there is nothing to serve: what VM_BIND has
  * put there is all there is. It may have since, though.
  */
-static int stub_step_fault(struct stub_vm *vm, u64 va, bool write, bool migrate)
+static int stub_step_fault(struct stub_vm *vm, const struct stub_fault *fault)
 {
 	u64 entry;
 
-	if (va < STUB_BIND_START)
-		return stub_fault_serve(vm, va, write, migrate);
+	if (fault->addr < STUB_BIND_START)
+		return stub_fault_serve(vm, fault);
 
-	entry = stub_pt_entry(&vm->pt, va);
-	if (stub_pt_allows(entry, write))
+	entry = stub_pt_entry(&vm->pt, fault->addr);
+	if (stub_pt_allows(entry, fault->write))
 		return -EAGAIN;
 
 	return entry & STUB_PTE_VALID ? -EPERM : -EFAULT;
@@ -197,6 +197,7 @@ static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
 {
 	unsigned long deadline = jiffies + STUB_STEP_PATIENCE;
 	unsigned int tried[STUB_NUM_OPERANDS] = {};
+	struct stub_fault fault = { .cancel = &program->cancel };
 	unsigned int tries = 0;
 	int operand, err;
 
@@ -211,9 +212,11 @@ static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
 		if (++tries > STUB_STEP_TRIES && time_after(jiffies, deadline))
 			return -EBUSY;
 
+		fault.addr = program->operand[operand] + offset;
+		fault.write = operand == STUB_DST;
 		/* Moving the memory once has to do, or operands chase each other. */
-		err = stub_step_fault(program->vm, program->operand[operand] + offset,
-				      operand == STUB_DST, !tried[operand]++);
+		fault.migrate = !tried[operand]++;
+		err = stub_step_fault(program->vm, &fault);
 		if (!err)
 			program->faults++;
 		else if (err != -EAGAIN)
@@ -282,6 +285,7 @@ int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args)
 	err = wait_for_completion_killable(&program->done);
 	if (err) {
 		WRITE_ONCE(program->cancel, true);
+		wake_up_all(&vm->wait);
 		err = -EINTR;
 	} else {
 		err = program->err;

@@ -3,6 +3,10 @@
  * Serves GPU page faults: makes the range, moves it to VRAM if that is wanted,
  * collects its pages and writes the page table. One attempt; whoever raised
  * the fault does it again for -EAGAIN, and knows when to give up.
+ *
+ * Faults on different ranges are served side by side. Of several on the same
+ * range one does all of this, and the others, who wait for the range's lock,
+ * find that it is done.
  */
 #include <linux/align.h>
 #include <linux/dma-mapping.h>
@@ -10,6 +14,7 @@
 
 #include <drm/drm_gpusvm.h>
 #include <drm/drm_pagemap.h>
+#include <drm/drm_svm.h>
 
 #include "stub_drv.h"
 #include "stub_vm.h"
@@ -38,36 +43,41 @@ static void stub_fault_write_ptes(struct stub_vm *vm, struct stub_range *range)
 	}
 }
 
-/* As of now: an invalidation, whose lock is not held here, may change them at any time. */
-static struct drm_gpusvm_range_flags stub_fault_flags(const struct stub_range *range)
+/*
+ * Whether drm_gpusvm_get_pages() puts something else in the place of what is
+ * mapped, which the GPU must not use meanwhile.
+ */
+static bool stub_fault_replaces(const struct stub_range *range, bool write)
 {
-	return (struct drm_gpusvm_range_flags){
-		.__flags = READ_ONCE(range->base.flags.__flags),
+	const struct drm_gpusvm_pages_flags flags = {
+		.__flags = READ_ONCE(range->pages.flags.__flags),
 	};
+
+	return write && flags.has_dma_mapping && !flags.writable;
 }
 
-/* Everything about a fault that comes after there is a range. */
-static int stub_fault_map(struct stub_vm *vm, struct stub_range *range, bool migrate,
-			  const struct drm_gpusvm_ctx *ctx)
+/* Everything about a fault that comes after there is a range, whose lock is held. */
+static int stub_fault_map(struct stub_vm *vm, struct stub_range *range,
+			  const struct stub_fault *fault, const struct drm_gpusvm_ctx *ctx)
 {
-	struct drm_gpusvm *gpusvm = &vm->gpusvm;
+	struct drm_gpusvm_notifier *window = range->base.notifier;
 	unsigned long start = drm_gpusvm_range_start(&range->base);
 	unsigned long end = drm_gpusvm_range_end(&range->base);
 	int err;
 
+	/* Somebody else's fault has brought the page already. */
+	if (stub_pt_allows(stub_pt_entry(&vm->pt, fault->addr), fault->write))
+		return 0;
+
 	/* Where it cannot move, or only some of it: the GPU can use RAM as well. */
-	if (migrate && stub_fault_flags(range).migrate_devmem)
+	if (vm->migrate_on_fault && fault->migrate && stub_range_flags(range).migrate_devmem)
 		stub_migrate_piece(vm, start, end);
 
-	/*
-	 * To become writable, pages that are mapped for reading are unmapped
-	 * from the device and mapped again; the GPU must not use them meanwhile.
-	 */
-	if (!ctx->read_only)
-		stub_vm_zap_range(vm, range);
+	if (stub_fault_replaces(range, fault->write))
+		stub_range_zap(range);
 
-	err = drm_gpusvm_get_pages(gpusvm, &range->pages, gpusvm->mm,
-				   &range->base.notifier->notifier, start, end, ctx);
+	err = drm_gpusvm_get_pages(&vm->gpusvm, &range->pages, vm->gpusvm.mm,
+				   &window->notifier, start, end, ctx);
 	if (err)
 		return err;
 
@@ -75,34 +85,16 @@ static int stub_fault_map(struct stub_vm *vm, struct stub_range *range, bool mig
 	if (err)
 		return err;
 
-	drm_gpusvm_notifier_lock(gpusvm);
-	if (drm_gpusvm_pages_valid(gpusvm, &range->pages))
+	stub_hold_wait(vm, fault);
+
+	drm_svm_window_lock(window);
+	if (drm_gpusvm_pages_valid(&vm->gpusvm, &range->pages))
 		stub_fault_write_ptes(vm, range);
 	else
 		err = -EAGAIN;
-	drm_gpusvm_notifier_unlock(gpusvm);
+	drm_svm_window_unlock(window);
 
 	return err;
-}
-
-/* What to make of a failure of stub_fault_map(), with the range at hand. */
-static int stub_fault_failed(struct stub_vm *vm, struct stub_range *range, int err)
-{
-	switch (err) {
-	case -EOPNOTSUPP:
-		/* Memory that DMA does not reach, or only through a copy of it. */
-		return -EFAULT;
-	case -EBUSY:
-		return -EAGAIN;
-	case -EFAULT:
-	case -EPERM:
-		/* Unmapped under our feet: the next attempt makes a new range. */
-		if (stub_fault_flags(range).unmapped)
-			return -EAGAIN;
-		return err;
-	default:
-		return err;
-	}
 }
 
 /* The largest size of a range that is smaller than @size. */
@@ -117,50 +109,77 @@ static unsigned long stub_fault_smaller(const struct drm_gpusvm *gpusvm, unsigne
 	return 0;
 }
 
-static int stub_fault_locked(struct stub_vm *vm, u64 addr, bool write, bool migrate)
+/*
+ * Serves a fault in the range at hand. -ESTALE: that was of no use, and there
+ * has to be another one, in *@start to *@end.
+ */
+static int stub_fault_in_range(struct stub_vm *vm, struct stub_range *range,
+			       const struct stub_fault *fault, const struct drm_gpusvm_ctx *ctx,
+			       unsigned long *start, unsigned long *end)
+{
+	unsigned long size;
+	int err;
+
+	/* What is left of it may still have the page. */
+	if (stub_range_flags(range).unmapped) {
+		stub_range_put_right(range);
+		return -ESTALE;
+	}
+
+	err = stub_fault_map(vm, range, fault, ctx);
+	/* Memory that DMA does not reach, or only through a copy of it. */
+	if (err == -EOPNOTSUPP)
+		err = -EFAULT;
+	if (err != -EFAULT && err != -EPERM)
+		return err;
+
+	/* Unmapped under our feet. */
+	if (stub_range_flags(range).unmapped)
+		return -ESTALE;
+
+	/*
+	 * Something in the range does not allow what the page may allow: its
+	 * protection was changed in part, or it lies beyond the end of its file.
+	 * Closer around the page it is.
+	 */
+	size = stub_fault_smaller(&vm->gpusvm, drm_gpusvm_range_size(&range->base));
+	stub_range_remove(range);
+	if (!size)
+		return err;
+	*start = ALIGN_DOWN(fault->addr, size);
+	*end = *start + size;
+
+	return -ESTALE;
+}
+
+static int stub_fault_try(struct stub_vm *vm, const struct stub_fault *fault)
 {
 	const struct drm_gpusvm_ctx ctx = {
 		.device_private_page_owner = vm->stub,
 		.check_pages_threshold = vm->migrate_on_fault ? STUB_CHECK_PAGES : 0,
-		.read_only = !write,
 		.devmem_possible = vm->migrate_on_fault,
 		.allow_mixed = true,
+		.access = fault->write ? DRM_SVM_ACCESS_WRITE : DRM_SVM_ACCESS_READ,
 	};
-	unsigned long start = STUB_VA_START, end = STUB_VA_END, size;
+	unsigned long start = STUB_VA_START, end = STUB_VA_END;
 	struct drm_gpusvm_range *base;
-	struct stub_range *range;
-	int err;
+	int i, err;
 
-	stub_vm_collect_garbage(vm);
+	/* One of each size may be of no use, and before it one that was unmapped. */
+	for (i = 0; i < 2 * vm->gpusvm.num_chunks; i++) {
+		if (READ_ONCE(*fault->cancel))
+			return -EINTR;
 
-	/* Somebody else's fault has brought the page already. */
-	if (stub_pt_allows(stub_pt_entry(&vm->pt, addr), write))
-		return 0;
-
-	for (;;) {
-		base = drm_gpusvm_range_find_or_insert(&vm->gpusvm, addr, start, end, &ctx);
+		base = drm_svm_range_acquire(&vm->gpusvm, fault->addr, start, end, &ctx);
 		if (IS_ERR(base))
 			return PTR_ERR(base);
-		range = to_stub_range(base);
-
-		err = stub_fault_map(vm, range, migrate && vm->migrate_on_fault, &ctx);
-		if (err)
-			err = stub_fault_failed(vm, range, err);
-		if (err != -EFAULT && err != -EPERM)
+		err = stub_fault_in_range(vm, to_stub_range(base), fault, &ctx, &start, &end);
+		drm_svm_range_release(base);
+		if (err != -ESTALE)
 			return err;
-
-		/*
-		 * Something in the range does not allow what the page at @addr
-		 * may allow: its protection was changed in part, or it lies
-		 * beyond the end of its file. Closer around the page it is.
-		 */
-		size = stub_fault_smaller(&vm->gpusvm, drm_gpusvm_range_size(base));
-		stub_vm_remove_range(vm, range);
-		if (!size)
-			return err;
-		start = ALIGN_DOWN(addr, size);
-		end = start + size;
 	}
+
+	return -EAGAIN;
 }
 
 /* Whether the CPU may read at @addr: the library calls PROT_NONE read-only, too. */
@@ -184,33 +203,27 @@ static bool stub_fault_readable(struct stub_vm *vm, unsigned long addr)
 /**
  * stub_fault_serve() - Serves a GPU page fault
  * @vm: the VM
- * @addr: address, within the GPU's address space
- * @write: whether the access is a write
- * @migrate: whether the memory may be moved to VRAM first; to be false when
- *	the same fault is tried again, so that it comes to an end
+ * @fault: the fault
  *
- * Context: may sleep; no locks. Takes @vm->lock.
+ * Context: may sleep; no locks. Takes the lock of the range at the address.
  * Return: 0: the access can be tried again; -EAGAIN: the fault can; -EFAULT: no
  * memory there that the GPU can use; -EPERM: write to read-only memory;
- * -ENOMEM.
+ * -ENOMEM; -EINTR: the access is not wanted any more.
  */
-int stub_fault_serve(struct stub_vm *vm, u64 addr, bool write, bool migrate)
+int stub_fault_serve(struct stub_vm *vm, const struct stub_fault *fault)
 {
-	int err;
-
-	mutex_lock(&vm->lock);
-	err = stub_fault_locked(vm, addr, write, migrate);
-	mutex_unlock(&vm->lock);
+	int err = stub_fault_try(vm, fault);
 
 	switch (err) {
 	case 0:
 		atomic64_inc(&vm->gpu_faults);
 		return 0;
 	case -EAGAIN:
+	case -EINTR:
 	case -ENOMEM:
 		return err;
 	case -EPERM:
-		return stub_fault_readable(vm, addr) ? -EPERM : -EFAULT;
+		return stub_fault_readable(vm, fault->addr) ? -EPERM : -EFAULT;
 	case -EBUSY:
 		return -EAGAIN;
 	default:

@@ -361,6 +361,34 @@ int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *fil
 }
 
 /**
+ * stub_ioctl_hold() - DRM_IOCTL_SVM_STUB_HOLD
+ * @drm: the device
+ * @data: &struct drm_svm_stub_hold
+ * @file: the file
+ *
+ * Return: 0 or a negative errno.
+ */
+int stub_ioctl_hold(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_svm_stub_hold *args = data;
+	struct stub_vm *vm;
+	int err;
+
+	if (args->hold > DRM_SVM_STUB_HOLD_QUERY || args->pad || !PAGE_ALIGNED(args->addr))
+		return -EINVAL;
+	if (args->hold == DRM_SVM_STUB_HOLD_SET && !stub_va_ok(args->addr, PAGE_SIZE))
+		return -ERANGE;
+
+	vm = stub_vm_lookup(file, args->vm_id);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	err = stub_hold_control(vm, args);
+	stub_vm_put(vm);
+
+	return err;
+}
+
+/**
  * stub_ioctl_bo_create() - DRM_IOCTL_SVM_STUB_BO_CREATE
  * @drm: the device
  * @data: &struct drm_svm_stub_bo_create

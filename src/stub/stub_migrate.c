@@ -152,7 +152,7 @@ int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long en
 		err = stub_piece_look(vm, piece);
 		if (!err)
 			err = stub_piece_to_vram(vm, piece, false);
-		mmput_async(vm->gpusvm.mm);	/* @vm->lock may be held */
+		mmput_async(vm->gpusvm.mm);	/* a range's lock may be held */
 	} else {
 		err = -EFAULT;
 	}
@@ -236,28 +236,47 @@ static int stub_piece_touch(struct stub_vm *vm, const struct stub_piece *piece)
 	return err == -ENOMEM ? err : 0;
 }
 
+/*
+ * Brings a range back, if it is in [start, end) as a whole, and moves *@at behind
+ * it. -ENOMEM or -EINTR; anything else shows in where its pages are then.
+ */
+static int stub_evict_range(struct stub_range *range, unsigned long *at,
+			    unsigned long start, unsigned long end)
+{
+	struct drm_gpusvm_range *base = &range->base;
+	int err;
+
+	err = drm_svm_range_lock_killable(&range->base);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+
+	*at = max(*at, drm_gpusvm_range_end(base));
+	if (start <= drm_gpusvm_range_start(base) && drm_gpusvm_range_end(base) <= end)
+		err = drm_gpusvm_range_evict(base->gpusvm, base);
+	drm_svm_range_unlock(base);
+
+	return err == -ENOMEM || err == -EINTR ? err : 0;
+}
+
 /* Ranges that are in the span as a whole, which is most of it at small cost. */
 static int stub_evict_ranges(struct stub_vm *vm, unsigned long start, unsigned long end)
 {
-	struct drm_gpusvm_notifier *notifier;
-	struct drm_gpusvm_range *range;
+	struct drm_gpusvm_range *base;
+	unsigned long at = start;
 	int err = 0;
 
-	/* Killable: see stub_vm_read_stats(). */
-	if (mutex_lock_killable(&vm->lock))
-		return -EINTR;
-	stub_vm_collect_garbage(vm);
-	drm_gpusvm_for_each_notifier(notifier, &vm->gpusvm, start, end) {
-		range = NULL;
-		drm_gpusvm_for_each_range(range, notifier, start, end)
-			if (start <= drm_gpusvm_range_start(range) &&
-			    drm_gpusvm_range_end(range) <= end &&
-			    err != -ENOMEM && !fatal_signal_pending(current))
-				err = drm_gpusvm_range_evict(&vm->gpusvm, range);
+	while (!err && at < end) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		base = drm_svm_range_first(&vm->gpusvm, at, end);
+		if (!base)
+			break;
+		err = stub_evict_range(to_stub_range(base), &at, start, end);
+		drm_gpusvm_range_put(base);
+		cond_resched();
 	}
-	mutex_unlock(&vm->lock);
 
-	return err == -ENOMEM ? err : 0;
+	return err;
 }
 
 static int stub_span_to_ram(struct stub_vm *vm, struct stub_piece *piece,

@@ -49,7 +49,7 @@ static u64 *stub_pt_walk(const struct stub_pt *pt, u64 va, u64 *next)
 	unsigned int level;
 
 	for (level = STUB_PT_LEVELS - 1; level; level--) {
-		/* Pairs with the release in stub_pt_prepare(). */
+		/* Pairs with the release in stub_pt_add_table(). */
 		u64 entry = READ_ONCE(table[stub_pt_index(va, level)]);
 
 		*next = ALIGN_DOWN(va, stub_pt_span(level)) + stub_pt_span(level);
@@ -71,7 +71,7 @@ static u64 *stub_pt_walk(const struct stub_pt *pt, u64 va, u64 *next)
 int stub_pt_init(struct stub_pt *pt)
 {
 	init_rwsem(&pt->tlb_lock);
-	pt->num_tables = 0;
+	atomic_long_set(&pt->num_tables, 0);
 	pt->root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 
 	return pt->root ? 0 : -ENOMEM;
@@ -100,13 +100,19 @@ void stub_pt_fini(struct stub_pt *pt)
 }
 
 /*
- * Whether a page table may grow by what a span needs. A span of many terabytes
- * is a few bytes for who asks for it, and nobody else would stop it before
- * memory is full of tables: so one page table gets an eighth of it.
+ * How many tables a page table may have. A span of many terabytes is a few bytes
+ * for who asks for it, and nobody else would stop it before memory is full of
+ * tables: so one page table gets an eighth of it.
  */
+static unsigned long stub_pt_limit(void)
+{
+	return totalram_pages() / 8;
+}
+
+/* Whether the tables that a span needs are within that, before any is made. */
 static bool stub_pt_may_grow(const struct stub_pt *pt, u64 start, u64 end)
 {
-	unsigned long limit = totalram_pages() / 8;
+	unsigned long limit = stub_pt_limit(), have = atomic_long_read(&pt->num_tables);
 	u64 missing = (end - start) / stub_pt_span(1);
 	u64 va, next;
 
@@ -116,7 +122,28 @@ static bool stub_pt_may_grow(const struct stub_pt *pt, u64 start, u64 end)
 		cond_resched();
 	}
 
-	return pt->num_tables <= limit && missing <= limit - pt->num_tables;
+	return have <= limit && missing <= limit - have;
+}
+
+/* Makes the table that an entry is to lead to, if nobody else does. 0 or -ENOMEM. */
+static int stub_pt_add_table(struct stub_pt *pt, u64 *slot)
+{
+	u64 *child = NULL;
+
+	if (atomic_long_inc_return(&pt->num_tables) <= stub_pt_limit())
+		child = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!child) {
+		atomic_long_dec(&pt->num_tables);
+		return -ENOMEM;
+	}
+
+	/* The GPU may follow at once: empty it is then. */
+	if (cmpxchg_release(slot, 0, virt_to_phys(child) | STUB_PTE_VALID)) {
+		atomic_long_dec(&pt->num_tables);
+		free_page((unsigned long)child);
+	}
+
+	return 0;
 }
 
 /**
@@ -127,7 +154,7 @@ static bool stub_pt_may_grow(const struct stub_pt *pt, u64 start, u64 end)
  *
  * Maps nothing yet. A failure leaves tables behind that a later call finds.
  *
- * Context: may sleep; the VM's lock, so that nobody else does this.
+ * Context: may sleep.
  * Return: 0; -ENOMEM, also for more tables than a page table should have;
  * -EINTR: the caller is being killed.
  */
@@ -135,6 +162,7 @@ int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
 {
 	unsigned int level;
 	u64 va;
+	int err;
 
 	start = ALIGN_DOWN(start, stub_pt_span(1));
 	end = ALIGN(end, stub_pt_span(1));
@@ -151,16 +179,12 @@ int stub_pt_prepare(struct stub_pt *pt, u64 start, u64 end)
 		for (level = STUB_PT_LEVELS - 1; level; level--) {
 			u64 *slot = &table[stub_pt_index(va, level)];
 
-			if (!(*slot & STUB_PTE_VALID)) {
-				u64 *child = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-
-				if (!child)
-					return -ENOMEM;
-				/* The GPU may follow at once: empty it is then. */
-				smp_store_release(slot, virt_to_phys(child) | STUB_PTE_VALID);
-				pt->num_tables++;
+			if (!(READ_ONCE(*slot) & STUB_PTE_VALID)) {
+				err = stub_pt_add_table(pt, slot);
+				if (err)
+					return err;
 			}
-			table = stub_pt_child(*slot);
+			table = stub_pt_child(READ_ONCE(*slot));
 		}
 	}
 
@@ -195,8 +219,8 @@ static void stub_pt_write(struct stub_pt *pt, u64 va, u64 addr, const u64 *each,
  *
  * What an entry led to before must not be given away until stub_pt_flush().
  *
- * Context: in the mirror, the VM's lock and the notifier lock; in the bind
- * window, one at a time, as stub_bind_job.c says. May sleep, allocates nothing.
+ * Context: in the mirror, the range's lock and its window's; in the bind window,
+ * one at a time, as stub_bind_job.c says. May sleep, allocates nothing.
  */
 void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 		 u64 flags)
@@ -228,8 +252,8 @@ void stub_pt_map_pages(struct stub_pt *pt, u64 va, const u64 *addr,
  *
  * The GPU may still use what it has read before until stub_pt_flush().
  *
- * Context: in the mirror, the notifier lock for writing, or for reading along
- * with the VM's lock; in the bind window, one at a time. May sleep, allocates
+ * Context: in the mirror, the window's lock for writing, or for reading along
+ * with the range's lock; in the bind window, one at a time. May sleep, allocates
  * nothing.
  * Return: how many there were.
  */

@@ -3,12 +3,14 @@
  * The GPU's page table: four levels of 512 entries over pages of 4 KiB, which
  * makes 48 bits. Tables are made ahead of an update (stub_pt_prepare()) and
  * stay until the page table goes, so neither writing nor zapping an entry ever
- * allocates, and a walk needs no lock to find its way. It costs 4 KiB for each
+ * allocates, and a walk needs no lock to find its way. Spans that do not overlap
+ * may be prepared, written and zapped at the same time. It costs 4 KiB for each
  * 2 MiB of addresses that the GPU has ever used, and little above that.
  */
 #ifndef STUB_PT_H
 #define STUB_PT_H
 
+#include <linux/atomic.h>
 #include <linux/bits.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
@@ -25,7 +27,7 @@
 /**
  * struct stub_pt - A page table
  * @root: the table of the highest level; immutable
- * @num_tables: tables below it; guarded by the VM's lock
+ * @num_tables: tables below it
  * @tlb_lock: the GPU holds it for reading from the moment it looks at an entry
  *	until the access is done, which includes no wait. What is a TLB flush
  *	for hardware is to take it for writing: entries read before are not in
@@ -33,7 +35,7 @@
  */
 struct stub_pt {
 	u64 *root;
-	unsigned long num_tables;
+	atomic_long_t num_tables;
 	struct rw_semaphore tlb_lock;
 };
 

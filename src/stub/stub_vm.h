@@ -40,21 +40,29 @@ struct stub_range {
  * @ref: references: one of the file's table of VMs, one of each program and of
  *	each VM_BIND
  * @programs: those that run, and one for as long as the VM is open
- * @idle: woken when @programs falls to zero
+ * @wait: woken when @programs or @garbage.count falls to zero, when @hold
+ *	changes, and when a program is cancelled
  * @stub: the device, referenced; immutable
  * @link: entry in &stub_device.vms
  * @migrate_on_fault: GPU faults move memory to VRAM; immutable
  * @memcg: is charged for what faults allocate, referenced; immutable
  * @gpusvm: the library's side of the mirror
  * @gpuvm: the library's side of the bind window
- * @lock: serialises all that makes, maps and removes ranges, and all that
- *	changes @gpuvm
+ * @lock: serialises all that changes @gpuvm. Faults do without: each range has
+ *	a lock of its own.
  * @pt: the GPU's page table
  * @dpagemap: reference to the device's memory, NULL if it has none; immutable
- * @garbage: ranges that lost their memory and wait for being removed
- * @garbage.lock: guards @garbage.ranges
- * @garbage.ranges: the ranges
- * @garbage.work: removes them
+ * @garbage: ranges that have lost memory, and are to be cut to what is left
+ * @garbage.lock: guards @garbage.ranges and @garbage.count
+ * @garbage.ranges: those that nobody is at yet
+ * @garbage.count: all of them
+ * @garbage.work: puts them right
+ * @hold: where faults are stopped, for tests
+ * @hold.lock: guards all of it
+ * @hold.addr: faults of this page are held, or 0: none
+ * @hold.round: goes up with each end of a hold
+ * @hold.waiting: faults that wait in this round
+ * @hold.closed: nothing is to be held any more; set once
  * @bind: VM_BIND
  * @bind.lock: guards @bind.jobs
  * @bind.jobs: &struct stub_bind_job that are still to change @pt, in order
@@ -79,7 +87,7 @@ struct stub_range {
 struct stub_vm {
 	struct kref ref;
 	refcount_t programs;
-	wait_queue_head_t idle;
+	wait_queue_head_t wait;
 	struct stub_device *stub;
 	struct list_head link;
 	bool migrate_on_fault;
@@ -92,8 +100,16 @@ struct stub_vm {
 	struct {
 		spinlock_t lock;
 		struct list_head ranges;
+		unsigned long count;
 		struct work_struct work;
 	} garbage;
+	struct {
+		spinlock_t lock;
+		u64 addr;
+		unsigned int round;
+		unsigned int waiting;
+		bool closed;
+	} hold;
 	struct {
 		spinlock_t lock;
 		struct list_head jobs;
@@ -116,6 +132,21 @@ struct stub_vm {
 	atomic64_t ranges;
 };
 
+/**
+ * struct stub_fault - A GPU page fault
+ * @addr: address, in the mirror
+ * @write: whether the access is a write
+ * @migrate: whether the memory may be moved to VRAM first; to be false when
+ *	the same fault is tried again, so that it comes to an end
+ * @cancel: set when nobody wants the access any more
+ */
+struct stub_fault {
+	u64 addr;
+	bool write;
+	bool migrate;
+	const bool *cancel;
+};
+
 static inline struct stub_vm *to_stub_vm(struct drm_gpusvm *gpusvm)
 {
 	return container_of(gpusvm, struct stub_vm, gpusvm);
@@ -126,6 +157,14 @@ static inline struct stub_range *to_stub_range(struct drm_gpusvm_range *range)
 	return container_of(range, struct stub_range, base);
 }
 
+/* As of now: an invalidation, whose lock is not held here, may change them at any time. */
+static inline struct drm_gpusvm_range_flags stub_range_flags(const struct stub_range *range)
+{
+	return (struct drm_gpusvm_range_flags){
+		.__flags = READ_ONCE(range->base.flags.__flags),
+	};
+}
+
 /* stub_vm.c */
 struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault);
 void stub_vm_put(struct stub_vm *vm);
@@ -134,14 +173,25 @@ void stub_vm_close(struct stub_vm *vm);
 void stub_vm_wait_idle(struct stub_vm *vm);
 bool stub_vm_begin_program(struct stub_vm *vm);
 void stub_vm_end_program(struct stub_vm *vm);
-void stub_vm_remove_range(struct stub_vm *vm, struct stub_range *range);
-void stub_vm_zap_range(struct stub_vm *vm, struct stub_range *range);
-void stub_vm_collect_garbage(struct stub_vm *vm);
 int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
 void stub_vm_show_all(struct stub_device *stub, struct seq_file *m);
 
+/* stub_range.c */
+int stub_range_init(struct stub_vm *vm, struct mm_struct *mm);
+void stub_range_fini(struct stub_vm *vm);
+void stub_range_zap(struct stub_range *range);
+void stub_range_remove(struct stub_range *range);
+int stub_range_put_right(struct stub_range *range);
+int stub_range_wait_garbage(struct stub_vm *vm);
+
+/* stub_hold.c */
+void stub_hold_init(struct stub_vm *vm);
+void stub_hold_close(struct stub_vm *vm);
+int stub_hold_control(struct stub_vm *vm, struct drm_svm_stub_hold *args);
+void stub_hold_wait(struct stub_vm *vm, const struct stub_fault *fault);
+
 /* stub_fault.c */
-int stub_fault_serve(struct stub_vm *vm, u64 addr, bool write, bool migrate);
+int stub_fault_serve(struct stub_vm *vm, const struct stub_fault *fault);
 
 /* stub_engine.c */
 int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args);

@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* Raised when something is added; nothing is ever changed or taken away. */
-#define DRM_SVM_STUB_UAPI_VERSION 3
+#define DRM_SVM_STUB_UAPI_VERSION 4
 
 #define DRM_SVM_STUB_INFO 0x00
 #define DRM_SVM_STUB_VM_CREATE 0x01
@@ -42,6 +42,8 @@ extern "C" {
 #define DRM_SVM_STUB_BO_CREATE 0x07
 #define DRM_SVM_STUB_BO_MMAP_OFFSET 0x08
 #define DRM_SVM_STUB_VM_BIND 0x09
+/* Since version 4. */
+#define DRM_SVM_STUB_HOLD 0x0a
 
 #define DRM_IOCTL_SVM_STUB_INFO \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_INFO, struct drm_svm_stub_info)
@@ -63,6 +65,8 @@ extern "C" {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_BO_MMAP_OFFSET, struct drm_svm_stub_bo_mmap_offset)
 #define DRM_IOCTL_SVM_STUB_VM_BIND \
 	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_BIND, struct drm_svm_stub_vm_bind)
+#define DRM_IOCTL_SVM_STUB_HOLD \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_HOLD, struct drm_svm_stub_hold)
 
 /* The device can move memory to its VRAM. */
 #define DRM_SVM_STUB_CAP_MIGRATE (1 << 0)
@@ -285,7 +289,18 @@ struct drm_svm_stub_residency {
  * @events: out, mmu notifier events that met a range whose memory was still
  *	there, whether or not the GPU's page table mapped it; by
  *	DRM_SVM_STUB_EVENT_*; since version 3
+ * @ranges_made: out, ranges made so far, also as what is behind a part that was
+ *	unmapped; since version 4, as what follows
+ * @ranges_removed: out, ranges removed so far
+ * @ranges_split: out, times that the process unmapped a part of a range in the
+ *	middle of it, and two were left
+ * @ranges_trimmed: out, times that it unmapped a part at an end, and one was left
+ * @collections: out, times that pages of a range were collected and mapped for
+ *	the device
+ * @collection_retries: out, times that one of these had to begin again
  *
+ * Waits until ranges that have lost memory are removed, or cut to what is left
+ * of them; but not while a fault is held (DRM_IOCTL_SVM_STUB_HOLD).
  * -EINVAL, -ENOENT, -EINTR, -ENOMEM.
  */
 struct drm_svm_stub_vm_stats {
@@ -300,6 +315,12 @@ struct drm_svm_stub_vm_stats {
 	__u64 binds;
 	__u64 prefetched;
 	__u64 events[DRM_SVM_STUB_EVENTS];
+	__u64 ranges_made;
+	__u64 ranges_removed;
+	__u64 ranges_split;
+	__u64 ranges_trimmed;
+	__u64 collections;
+	__u64 collection_retries;
 };
 
 /* In VRAM, for the GPU alone; else in RAM, where the CPU can map it. */
@@ -432,6 +453,38 @@ struct drm_svm_stub_vm_bind {
 	__u64 ops;
 	__u64 in_syncs;
 	__u64 out_syncs;
+};
+
+/* Lets all faults go on, and holds none any more. */
+#define DRM_SVM_STUB_HOLD_RELEASE 0
+/* From now on, faults of the page at @addr are held. */
+#define DRM_SVM_STUB_HOLD_SET 1
+/* Changes nothing. */
+#define DRM_SVM_STUB_HOLD_QUERY 2
+
+/**
+ * struct drm_svm_stub_hold - Stops GPU page faults where races begin
+ * @vm_id: in
+ * @hold: in, DRM_SVM_STUB_HOLD_RELEASE, _SET or _QUERY
+ * @addr: in, for _SET: an address in the mirror; a multiple of the page size
+ * @waiting: out, faults that are held now
+ * @pad: in, must be zero
+ *
+ * For tests. A fault that is held has collected the memory of its range, and is
+ * about to write the GPU's page table; no other fault of the same range is
+ * served meanwhile. It goes on when it is released, when its program is stopped,
+ * when the VM comes to its end, or after ten seconds, which ends the hold as a
+ * whole. If the memory was taken away meanwhile the fault begins again.
+ *
+ * -EINVAL: unknown @hold, not aligned; -ERANGE: _SET beyond the mirror; -ENOENT;
+ * -EBUSY: _SET, and the VM holds the faults of a page already.
+ */
+struct drm_svm_stub_hold {
+	__u32 vm_id;
+	__u32 hold;
+	__u64 addr;
+	__u32 waiting;
+	__u32 pad;
 };
 
 #if defined(__cplusplus)
