@@ -9,7 +9,8 @@
  * kunit/os_kunit.c implement.
  *
  * Cases run one at a time and in one thread; all races are injected (see
- * kunit/fake/world.h), so a failure comes back with its seed.
+ * kunit/fake/world.h), so a failure comes back with its seed. What an injected CPU
+ * does can be told apart from what the first one does: locks are held by a CPU.
  *
  * A case fails if a check fails, if it makes no check at all, if a warning or a
  * violation is reported outside of dsvm_env_expect_begin()/end(), and if at its
@@ -77,6 +78,25 @@ void dsvm_env_set_killed(dsvm_bool killed);
 const char *dsvm_env_last_log(void);
 dsvm_u32 dsvm_env_log_count(void);
 
+/* Other CPUs -------------------------------------------------------------------------- */
+
+/*
+ * Between the two, what happens is another CPU's doing: it holds none of our locks, and needs
+ * none that would have to wait for us. They nest.
+ */
+void dsvm_env_other_cpu_begin(void);
+void dsvm_env_other_cpu_end(void);
+/*
+ * At the @n-th point from now at which we hold no lock of a rank above @rank, another CPU does
+ * @step. Points are: before a lock is taken and after it is dropped, before memory is allocated
+ * or freed, between two tries, and before each call of the fake machine. 0: it does not.
+ */
+void dsvm_env_at_point(dsvm_u32 n, dsvm_u32 rank, void (*step)(void *arg), void *arg);
+/* Whether that is still to come. */
+dsvm_bool dsvm_env_point_is_due(void);
+/* One of them. */
+void dsvm_env_point(void);
+
 /* Locks ------------------------------------------------------------------------------ */
 
 /*
@@ -85,8 +105,9 @@ dsvm_u32 dsvm_env_log_count(void);
  */
 struct dsvm_os_rwsem *dsvm_env_lock_create(const char *name, dsvm_u32 rank);
 void dsvm_env_lock_destroy(struct dsvm_os_rwsem *lock);
+/* Whether this CPU does. */
 dsvm_bool dsvm_env_lock_is_held(const struct dsvm_os_rwsem *lock);
-/* The greatest rank now held; 0 if none is. */
+/* The greatest rank that this CPU holds now; 0 if none. */
 dsvm_u32 dsvm_env_rank_held(void);
 
 DSVM_EXTERN_C_END

@@ -156,3 +156,64 @@ DSVM_CASE(env, random_repeats_with_its_seed)
 	}
 	DSVM_EXPECT(differs != 0);
 }
+
+// What another CPU holds is not ours, and what it wants of ours would never come.
+DSVM_CASE(env, other_cpus_have_locks_of_their_own)
+{
+	cases::TestLock outer("notifier", rank(LockRank::kNotifier));
+	cases::TestLock inner("mmap_lock", rank(LockRank::kMmap));
+
+	dsvm_os_read_lock(outer.get());
+	dsvm_env_other_cpu_begin();
+	DSVM_EXPECT_EQ(dsvm_env_rank_held(), 0u);
+	DSVM_EXPECT(!dsvm_env_lock_is_held(outer.get()));
+	// In its own order, and beside another reader.
+	dsvm_os_read_lock(inner.get());
+	dsvm_os_read_lock(outer.get());
+	dsvm_os_read_unlock(outer.get());
+	dsvm_os_read_unlock(inner.get());
+	dsvm_env_expect_begin();
+	dsvm_os_write_lock(outer.get());
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
+	// It has to drop what it has taken.
+	dsvm_os_read_lock(inner.get());
+	dsvm_env_expect_begin();
+	dsvm_env_other_cpu_end();
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
+	dsvm_env_other_cpu_begin();
+	dsvm_os_read_unlock(inner.get());
+	dsvm_env_other_cpu_end();
+	DSVM_EXPECT(dsvm_env_lock_is_held(outer.get()));
+	dsvm_os_read_unlock(outer.get());
+}
+
+DSVM_CASE(env, points_are_exact)
+{
+	cases::TestLock lock("mmap_lock", rank(LockRank::kMmap));
+	u32 ran = 0;
+	const auto step = [](void *arg) {
+		DSVM_EXPECT_EQ(dsvm_env_rank_held(), 0u);
+		dsvm_os_relax();
+		++*static_cast<u32 *>(arg);
+	};
+
+	dsvm_env_at_point(2, 0, step, &ran);
+	DSVM_EXPECT(dsvm_env_point_is_due());
+	dsvm_os_relax();
+	DSVM_EXPECT_EQ(ran, 0u);
+	// Not under a lock; before it is taken and after it is dropped.
+	dsvm_os_read_lock(lock.get());
+	DSVM_EXPECT_EQ(ran, 1u);
+	DSVM_EXPECT(!dsvm_env_point_is_due());
+	dsvm_env_at_point(1, 0, step, &ran);
+	dsvm_os_relax();
+	DSVM_EXPECT_EQ(ran, 1u);
+	dsvm_os_read_unlock(lock.get());
+	DSVM_EXPECT_EQ(ran, 2u);
+	// Unless it is one that the other CPU does without.
+	dsvm_os_read_lock(lock.get());
+	dsvm_env_at_point(1, rank(LockRank::kMmap), step, &ran);
+	dsvm_os_relax();
+	DSVM_EXPECT_EQ(ran, 3u);
+	dsvm_os_read_unlock(lock.get());
+}

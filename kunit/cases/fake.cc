@@ -88,7 +88,9 @@ DSVM_CASE(fake, misuse_is_found)
 	DSVM_EXPECT(leftovers([](World &world) {
 			    dsvm_os_notifier *const n = world.add_notifier(
 				    world.mm(), fake_page(0), fake_page(1) - 1,
-				    [](World &, dsvm_os_notifier *, usize, usize, usize, void *) {},
+				    [](World &, dsvm_os_notifier *, const fake::Event &, void *) {
+					    return false;
+				    },
 				    nullptr);
 			    // The callback forgets to publish the sequence.
 			    world.invalidate(world.mm(), fake_page(0), fake_page(1) - 1);

@@ -6,7 +6,7 @@
 #define DSVM_KUNIT_CASES_SIXTEEN_H
 
 #include "kunit/case.h"
-#include "kunit/cases/mirror.h"
+#include "kunit/cases/mirror_check.h"
 
 namespace dsvm::cases {
 
@@ -16,13 +16,13 @@ namespace dsvm::cases {
 {
 	u32 done = 0;
 
-	if (!dsvm_svm_pages_valid(&pages))
+	if ((pages.flags & (DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_STALE)) != DSVM_PAGES_DMA_MAPPED)
 		return false;
 	for (u32 i = 0; done < npages; i++) {
 		const dsvm_dma_addr &addr = pages.dma_addr[i];
 
 		for (u32 j = 0; j < 1u << addr.order; j++, done++) {
-			if (world.page_of_dma(addr.addr) + j !=
+			if (world.page_of_dma(addr.addr + j * kPageSize) !=
 			    world.pte(world.mm(), at_page(done)).page)
 				return false;
 		}
@@ -33,11 +33,11 @@ namespace dsvm::cases {
 // Sixteen pages mirrored by one range.
 class SixteenPages : public Mirror {
 public:
-	SixteenPages()
+	explicit SixteenPages(MirrorOptions mirror_options = {}) : Mirror(mirror_options)
 	{
 		world.add_vma(world.mm(), at_page(0), end_of_page(15));
 		DSVM_EXPECT_EQ(fault(at_page(0), &range), 0);
-		pages = &home(*range).pages;
+		pages = home(*range).pages;
 	}
 
 	// Whether all sixteen are mapped, each to the page that the CPU has there now.
@@ -56,10 +56,11 @@ inline void replace_page(World &world, void *)
 	fake::Mm &mm = world.mm();
 	fake::Page *const page = world.alloc_ram();
 
-	world.invalidate(mm, at_page(7), end_of_page(7));
+	fake::Event &event = world.begin_event(mm, at_page(7), end_of_page(7));
 	world.clear_pte(world.pte(mm, at_page(7)));
 	world.set_pte(world.pte(mm, at_page(7)), fake::PteKind::kPresent, page,
 		      fake::Writable::Yes);
+	world.end_event(event);
 	world.put_page(page);
 }
 
@@ -102,10 +103,12 @@ private:
 inline void put_on_device(Mirror &m, u32 first, u32 count, u32 provider = 0)
 {
 	fake::Zdd *const zdd = m.world.make_zdd(m.world.provider(provider), &m, nullptr, nullptr);
+	constexpr u32 kFrames = fake::kDevicePages / fake::kProviders;
+	const usize first_frame = fake::kDevicePfn + provider * kFrames;
 
 	for (u32 i = first; i < first + count; i++) {
 		dsvm_os_page *const page =
-			dsvm_os_page_init_device(fake::kDevicePfn + i, fake::to_os(zdd));
+			dsvm_os_page_init_device(first_frame + i % kFrames, fake::to_os(zdd));
 		fake::from_os(page)->content = 1000 + i;
 		m.world.set_pte(m.world.pte(m.world.mm(), at_page(i)), fake::PteKind::kDevice,
 				fake::from_os(page), fake::Writable::Yes);

@@ -43,7 +43,7 @@ DSVM_CASE(pages, collect_faults_in_and_maps)
 	for (u32 i = 0; i < 16; i++)
 		DSVM_EXPECT(!m.world.pte(m.world.mm(), at_page(i)).page->dirty);
 	// A mapping for reading is not one for writing.
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), 0);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), walks + 1);
 	DSVM_EXPECT_EQ(m.pages->dma_addr[0].dir, u64{DSVM_DMA_BIDIRECTIONAL});
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
@@ -99,7 +99,6 @@ DSVM_CASE(pages, invalidation_unmaps)
 DSVM_CASE(pages, invalidation_at_each_point)
 {
 	// kMmPutAsync lies between the walk and the lock, where only the last look can tell.
-	// kNotifierReadRetry is under the notifier lock: no invalidation gets in there.
 	const Call points[] = {Call::kNotifierReadBegin, Call::kHmmFault, Call::kHmmWalked,
 			       Call::kMmGet, Call::kMmPutAsync};
 
@@ -108,7 +107,7 @@ DSVM_CASE(pages, invalidation_at_each_point)
 			SixteenPages m;
 
 			m.world.at(point, n, replace_page);
-			DSVM_REQUIRE_EQ(m.get_pages(*m.range, true), 0);
+			DSVM_REQUIRE_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
 			DSVM_EXPECT(m.maps_what_the_cpu_maps());
 			DSVM_EXPECT(!dsvm_os_notifier_read_retry(m.os_notifier(*m.range),
 								 m.pages->notifier_seq));
@@ -116,13 +115,41 @@ DSVM_CASE(pages, invalidation_at_each_point)
 	}
 }
 
-// An old mapping vouches for itself as of a sequence that was taken before the look at it.
+// An old mapping vouches for itself as of a sequence that was taken before the look at it, or in
+// one go with it.
 DSVM_CASE(pages, invalidation_while_an_old_mapping_is_looked_at)
 {
 	SixteenPages m;
+	dsvm_get_pages get = m.request(*m.range);
+	dsvm_pages own = {};
+
+	// With a notifier of the driver's own, which finds what the mirror does not know.
+	get.window = nullptr;
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
+	m.world.at(Call::kNotifierReadBegin, 1, [](World &world, void *) {
+		world.invalidate(world.mm(), at_page(100), end_of_page(100));
+	});
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
+	DSVM_EXPECT_EQ(get.attempts, 0u);
+	DSVM_EXPECT(!dsvm_os_notifier_read_retry(get.notifier, own.notifier_seq));
+	// One that takes them comes before the look, or is noticed by it.
+	m.world.at(
+		Call::kNotifierReadBegin, 1,
+		[](World &world, void *arg) {
+			auto &pages = *static_cast<dsvm_pages *>(arg);
+
+			dsvm_os_write_lock(pages.lock);
+			dsvm_svm_unmap_pages(&pages, world.device(), 16);
+			dsvm_os_write_unlock(pages.lock);
+			replace_page(world, nullptr);
+		},
+		&own);
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
+	DSVM_EXPECT(maps_what_the_cpu_maps(m.world, own, 16));
+	dsvm_svm_free_pages(&own, m.world.device(), 16);
 
 	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
-	m.world.at(Call::kNotifierReadBegin, 1, replace_page);
+	replace_page(m.world, nullptr);
 	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
 	DSVM_EXPECT(m.maps_what_the_cpu_maps());
 	// What has changed elsewhere in the window does not matter to it, and it says so.
@@ -134,14 +161,19 @@ DSVM_CASE(pages, invalidation_while_an_old_mapping_is_looked_at)
 DSVM_CASE(pages, retry_under_the_lock)
 {
 	SixteenPages m;
+	dsvm_get_pages get = m.request(*m.range);
+	dsvm_pages own = {};
 
 	// The last look, under the lock, finds that an invalidation has come.
+	get.window = nullptr;
 	m.world.fail(Call::kNotifierReadRetry, 1, -1);
 	m.world.at(Call::kNotifierReadRetry, World::kEvery,
 		   [](World &, void *) { DSVM_EXPECT(fake::holds_notifier_lock()); });
-	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), 2u);
-	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	DSVM_EXPECT_EQ(m.world.calls(Call::kNotifierReadRetry), 2u);
+	DSVM_EXPECT(maps_what_the_cpu_maps(m.world, own, 16));
+	dsvm_svm_free_pages(&own, m.world.device(), 16);
 }
 
 DSVM_CASE(pages, endless_invalidation_ends)
@@ -245,7 +277,8 @@ DSVM_CASE(pages, unmapped_is_for_good)
 
 	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
 	set_unmapped(m);
-	DSVM_EXPECT(dsvm_svm_pages_valid(m.pages));
+	DSVM_EXPECT(!dsvm_svm_pages_valid(m.pages));
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
 	invalidate_only(m.world, nullptr);
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
@@ -279,10 +312,10 @@ DSVM_CASE(pages, freed_ones_can_be_had_again)
 	for (u32 i = 0; i < 3; i++) {
 		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
 		DSVM_EXPECT(m.maps_what_the_cpu_maps());
-		dsvm_svm_free_pages(m.pages, m.svm.lock, m.world.device(), 16);
+		dsvm_svm_free_pages(m.pages, m.world.device(), 16);
 		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
 		// Once more, as an unwind may.
-		dsvm_svm_free_pages(m.pages, m.svm.lock, m.world.device(), 16);
+		dsvm_svm_free_pages(m.pages, m.world.device(), 16);
 	}
 }
 
@@ -370,7 +403,10 @@ DSVM_CASE(pages, random_invalidations)
 				   replace_page);
 			break;
 		default:
-			DSVM_REQUIRE_EQ(m.get_pages(*m.range, random.chance(50)), 0);
+			DSVM_REQUIRE_EQ(m.get_pages(*m.range, random.chance(50)
+								      ? DSVM_ACCESS_WRITE
+								      : DSVM_ACCESS_READ_ONLY),
+					0);
 			DSVM_REQUIRE(m.maps_what_the_cpu_maps());
 		}
 	}

@@ -50,7 +50,7 @@ public:
 		world.populate(world.mm(), at_page(0), 512, 9);
 		DSVM_EXPECT_EQ(fault(at_page(0), &range), 0);
 		DSVM_EXPECT_EQ(pages_of(*range), 512u);
-		pages = &home(*range).pages;
+		pages = home(*range).pages;
 	}
 
 	// How many entries the mapping has.
@@ -77,24 +77,24 @@ DSVM_CASE(remap, failed_upgrade_keeps_the_old)
 
 	for (const int error : errors) {
 		m.world.fail(Call::kHmmFault, 1, error);
-		DSVM_EXPECT_EQ(m.get_pages(*m.range, true), error);
+		DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), error);
 		DSVM_REQUIRE(m.is_as_it_was());
 	}
 	for (u32 n = 1; n <= 16; n++) {
 		m.world.fail(Call::kDmaMap, n, -DSVM_EFAULT);
-		DSVM_EXPECT_EQ(m.get_pages(*m.range, true), -DSVM_EFAULT);
+		DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), -DSVM_EFAULT);
 		DSVM_REQUIRE(m.is_as_it_was());
 	}
 	m.world.fail(Call::kMmGet, 1, -1);
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), -DSVM_EFAULT);
 	DSVM_REQUIRE(m.is_as_it_was());
 	m.world.set_needs_sync(true);
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), -DSVM_EOPNOTSUPP);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), -DSVM_EOPNOTSUPP);
 	DSVM_REQUIRE(m.is_as_it_was());
 	m.world.set_needs_sync(false);
 	for (u64 n = 1;; n++) {
 		dsvm_env_fail_alloc(n);
-		const int result = m.get_pages(*m.range, true);
+		const int result = m.get_pages(*m.range, DSVM_ACCESS_WRITE);
 		dsvm_env_fail_alloc(0);
 		if (result == 0)
 			break;
@@ -110,7 +110,7 @@ DSVM_CASE(remap, failed_upgrade_keeps_the_old)
 DSVM_CASE(remap, upgrade_replaces_at_once)
 {
 	const Call points[] = {Call::kMmGet,	  Call::kHmmFault,	    Call::kHmmWalked,
-			       Call::kMmPutAsync, Call::kNotifierReadRetry, Call::kDmaMap};
+			       Call::kMmPutAsync, Call::kNotifierReadBegin, Call::kDmaMap};
 	ReadMapped m;
 
 	for (const Call point : points) {
@@ -129,7 +129,7 @@ DSVM_CASE(remap, upgrade_replaces_at_once)
 		DSVM_EXPECT_EQ(world.calls(Call::kDmaMap), 32u);
 		DSVM_EXPECT(fake::holds_notifier_lock());
 	});
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), 0);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaUnmap), 16u);
 	DSVM_EXPECT(m.is_upgraded());
 	// One for writing will do for reading.
@@ -148,7 +148,7 @@ DSVM_CASE(remap, upgrade_meets_invalidations)
 			ReadMapped m;
 
 			m.world.at(point, n, replace_page);
-			DSVM_REQUIRE_EQ(m.get_pages(*m.range, true), 0);
+			DSVM_REQUIRE_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
 			DSVM_EXPECT(m.maps_what_the_cpu_maps());
 			// A hook that has not run yet must not run in the destructor.
 			m.world.at(point, 1, nullptr);
@@ -160,7 +160,7 @@ DSVM_CASE(remap, upgrade_meets_invalidations)
 	ReadMapped m;
 	m.world.at(Call::kHmmFault, 1, invalidate_only);
 	m.world.fail(Call::kHmmFault, 1, -DSVM_EFAULT);
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), -DSVM_EFAULT);
 	DSVM_EXPECT(!dsvm_svm_pages_valid(m.pages));
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
@@ -175,7 +175,7 @@ DSVM_CASE(remap, upgrade_copies_on_write)
 	for (u32 i = 0; i < 16; i++)
 		m.world.pte(m.world.mm(), at_page(i)).page->content = at_page(i);
 	m.world.share(m.world.mm(0), m.world.mm(1));
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), 0);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
 	DSVM_EXPECT(m.is_upgraded());
 	for (u32 i = 0; i < 16; i++) {
 		DSVM_EXPECT(m.world.pte(m.world.mm(0), at_page(i)).page !=
@@ -195,7 +195,7 @@ DSVM_CASE(remap, shared_device_pages_are_copied)
 	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
 	DSVM_EXPECT_EQ(m.world.calls(Call::kProviderMap), 16u);
 	DSVM_EXPECT_EQ(m.world.provider_refs(), 2u);
-	DSVM_EXPECT_EQ(m.get_pages(*m.range, true), 0);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
 	DSVM_EXPECT(m.maps_what_the_cpu_maps());
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 16u);
 	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
@@ -226,12 +226,12 @@ DSVM_CASE(remap, another_span_after_an_invalidation)
 		DSVM_EXPECT_EQ(m.world.dma_mappings(), size);
 		DSVM_EXPECT_EQ(dsvm_env_outstanding(), outstanding + 1);
 		dsvm_os_write_lock(m.svm.lock);
-		dsvm_svm_unmap_pages(&own, m.svm.lock, m.world.device(), size);
+		dsvm_svm_unmap_pages(&own, m.world.device(), size);
 		dsvm_os_write_unlock(m.svm.lock);
 		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
 		last = size;
 	}
-	dsvm_svm_free_pages(&own, m.svm.lock, m.world.device(), last);
+	dsvm_svm_free_pages(&own, m.world.device(), last);
 	DSVM_EXPECT_EQ(dsvm_env_outstanding(), outstanding);
 }
 
@@ -351,5 +351,5 @@ DSVM_CASE(remap, runs_are_aligned)
 	for (u32 i = 0; i < 6; i++)
 		DSVM_EXPECT_EQ(own.dma_addr[i].order, orders[i]);
 	DSVM_EXPECT_EQ(m.world.dma_mappings(), 14u);
-	dsvm_svm_free_pages(&own, m.svm.lock, m.world.device(), 14);
+	dsvm_svm_free_pages(&own, m.world.device(), 14);
 }

@@ -4,7 +4,7 @@
 
 #include "core/svm/chunk.h"
 #include "kunit/case.h"
-#include "kunit/cases/mirror.h"
+#include "kunit/cases/mirror_check.h"
 
 using namespace dsvm;
 using namespace dsvm::cases;
@@ -118,18 +118,18 @@ DSVM_CASE(svm, find_or_insert_makes_and_finds)
 	DSVM_REQUIRE_EQ(m.fault(at_page(5), &first), 0);
 	DSVM_EXPECT_EQ(m.pages_of(*first), 512u);
 	DSVM_EXPECT_EQ(first->node.first, at_page(0));
-	DSVM_EXPECT(m.is_sound());
+	DSVM_EXPECT(is_sound(m));
 	DSVM_REQUIRE_EQ(m.fault(at_page(511), &again), 0);
 	DSVM_EXPECT(again == first);
 	DSVM_REQUIRE_EQ(m.fault(at_page(512), &far), 0);
 	DSVM_EXPECT(far != first);
 	DSVM_EXPECT_EQ(m.notifiers, 2u);
 	DSVM_EXPECT_EQ(m.ranges, 2u);
-	DSVM_EXPECT(m.is_sound());
+	DSVM_EXPECT(is_sound(m));
 	// The last range of a window takes the window along.
 	dsvm_svm_range_remove(&m.svm, m.home(*first).notifier, first);
 	DSVM_EXPECT_EQ(m.notifiers, 1u);
-	DSVM_EXPECT(m.is_sound());
+	DSVM_EXPECT(is_sound(m));
 	DSVM_EXPECT(dsvm_svm_notifier_find(&m.svm, at_page(0), end_of_page(511)) == nullptr);
 	DSVM_EXPECT(dsvm_svm_notifier_find(&m.svm, at_page(0), end_of_page(512)) ==
 		    m.home(*far).notifier);
@@ -153,7 +153,7 @@ DSVM_CASE(svm, find_or_insert_refuses)
 	DSVM_EXPECT_EQ(m.fault(at_page(0), &range), -DSVM_EFAULT);
 	DSVM_EXPECT_EQ(m.notifiers, 0u);
 	DSVM_EXPECT_EQ(m.ranges, 0u);
-	DSVM_EXPECT(m.is_sound());
+	DSVM_EXPECT(is_sound(m));
 	DSVM_EXPECT_EQ(m.fault(at_page(0), &range), 0);
 	DSVM_EXPECT_EQ(m.pages_of(*range), 16u);
 }
@@ -176,7 +176,7 @@ DSVM_CASE(svm, find_or_insert_unwinds_each_failure)
 		DSVM_EXPECT_EQ(m.notifiers, 0u);
 		DSVM_EXPECT_EQ(m.ranges, 0u);
 		DSVM_EXPECT_EQ(dsvm_env_outstanding(), 0u);
-		DSVM_REQUIRE(m.is_sound());
+		DSVM_REQUIRE(is_sound(m));
 	}
 	DSVM_EXPECT_EQ(failures, 2u);
 	// The second range of a window: its failure leaves the window alone.
@@ -186,7 +186,7 @@ DSVM_CASE(svm, find_or_insert_unwinds_each_failure)
 	DSVM_EXPECT_EQ(m.notifiers, 1u);
 	DSVM_EXPECT_EQ(m.fault(at_page(1), &range), 0);
 	DSVM_EXPECT(range == before);
-	DSVM_EXPECT(m.is_sound());
+	DSVM_EXPECT(is_sound(m));
 }
 
 DSVM_CASE(svm, ranges_do_not_overlap)
@@ -206,7 +206,7 @@ DSVM_CASE(svm, ranges_do_not_overlap)
 	DSVM_REQUIRE_EQ(m.fault(at_page(40), &beside), 0);
 	DSVM_EXPECT_EQ(m.pages_of(*beside), 16u);
 	DSVM_EXPECT_EQ(m.ranges, 3u);
-	DSVM_EXPECT(m.is_sound());
+	DSVM_EXPECT(is_sound(m));
 	DSVM_EXPECT(dsvm_svm_range_find(m.home(*small).notifier, at_page(0), end_of_page(511)) ==
 		    small);
 }
@@ -282,18 +282,25 @@ DSVM_CASE(svm, invalidation_that_must_not_wait)
 	Mirror m;
 	dsvm_range *range = nullptr;
 	u32 zaps = 0;
-	const auto zap = [](void *arg) {
-		++*static_cast<u32 *>(arg);
-	};
+	dsvm_invalidation event = {};
 
 	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(15));
 	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
 	dsvm_os_notifier *const notifier = m.os_notifier(*range);
 	const usize seq = dsvm_os_notifier_read_begin(notifier);
-	DSVM_EXPECT(!dsvm_svm_invalidate(&m.svm, notifier, seq + 2, false, zap, &zaps));
+	event.first = at_page(0);
+	event.last = end_of_page(15);
+	event.seq = seq + 2;
+	event.start = [](void *arg) {
+		++*static_cast<u32 *>(arg);
+		return false;
+	};
+	event.arg = &zaps;
+	DSVM_EXPECT_EQ(dsvm_svm_invalidate(&m.svm, m.home(*range).notifier, &event), DSVM_REFUSED);
 	DSVM_EXPECT_EQ(zaps, 0u);
 	DSVM_EXPECT(!dsvm_os_notifier_read_retry(notifier, seq));
-	DSVM_EXPECT(dsvm_svm_invalidate(&m.svm, notifier, seq + 2, true, zap, &zaps));
+	event.blockable = true;
+	DSVM_EXPECT_EQ(dsvm_svm_invalidate(&m.svm, m.home(*range).notifier, &event), DSVM_DONE);
 	DSVM_EXPECT_EQ(zaps, 1u);
 	DSVM_EXPECT(dsvm_os_notifier_read_retry(notifier, seq));
 }
@@ -345,7 +352,7 @@ DSVM_CASE(svm, random_ranges_come_and_go)
 			if (range != nullptr)
 				dsvm_svm_range_remove(&m.svm, notifier, range);
 		}
-		DSVM_REQUIRE(m.is_sound());
+		DSVM_REQUIRE(is_sound(m));
 	}
 }
 
@@ -371,13 +378,20 @@ DSVM_CASE(svm, unmapped_flags)
 	dsvm_os_write_lock(m.svm.lock);
 	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(3));
 	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP);
-	// That a part of it has gone stays true when the rest goes.
+	// With the rest all has gone, and that stays so, whatever goes again.
 	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(15));
-	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP);
+	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED);
+	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(3));
+	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED);
+	// What it was made with is kept.
+	range->flags = DSVM_RANGE_MIGRATE_DEVMEM;
+	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(4), end_of_page(15));
+	DSVM_EXPECT_EQ(range->flags,
+		       DSVM_RANGE_MIGRATE_DEVMEM | DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP);
 	range->flags = 0;
 	dsvm_svm_range_set_unmapped(&m.svm, range, at_page(0), end_of_page(100));
 	DSVM_EXPECT_EQ(range->flags, DSVM_RANGE_UNMAPPED);
-	dsvm_svm_pages_set_unmapped(&m.svm, &m.home(*range).pages);
+	dsvm_svm_pages_set_unmapped(&m.svm, m.home(*range).pages);
 	dsvm_os_write_unlock(m.svm.lock);
 	DSVM_EXPECT_EQ(m.get_pages(*range), -DSVM_EFAULT);
 }

@@ -4,7 +4,8 @@
 // about address spaces (those are in the other files of this directory).
 //
 // Everything here is counted and checked. There is one thread, so a lock is a note
-// of who holds what; the notes are what the lock order is checked against.
+// of who holds what; the notes are what the lock order is checked against. What a hook does as
+// another CPU is noted as that one's, and must not need a lock that waits for the first.
 
 #include "kunit/env.h"
 #include "core/base/locking.h"
@@ -15,7 +16,7 @@
 struct dsvm_os_rwsem {
 	const char *name;
 	dsvm::u32 rank;
-	bool held;
+	dsvm::u32 holders; // bit n: CPU n
 	bool for_writing;
 };
 
@@ -23,6 +24,7 @@ namespace dsvm::fake {
 namespace {
 
 constexpr u32 kMaxHeld = 16;
+constexpr u32 kCpus = 4;
 constexpr u32 kLineBytes = 320;
 // Failed checks of one case that are printed; the rest is counted.
 constexpr u32 kPrintedFailures = 12;
@@ -32,6 +34,12 @@ constexpr u64 kMagic = 0x6473766d'616c6c6full;
 struct Header {
 	u64 magic;
 	u64 bytes;
+};
+
+// What a CPU holds.
+struct Cpu {
+	u32 held_count;
+	dsvm_os_rwsem *held[kMaxHeld];
 };
 
 struct Env {
@@ -55,8 +63,13 @@ struct Env {
 	char log[kLineBytes];
 	char line[kLineBytes];
 
-	u32 held_count;
-	dsvm_os_rwsem *held[kMaxHeld];
+	u32 cpu;
+	Cpu cpus[kCpus];
+
+	u32 step_at; // points until `step` runs; 0: it does not
+	u32 step_rank;
+	void (*step)(void *arg);
+	void *step_arg;
 };
 
 Env env;
@@ -80,43 +93,70 @@ bool count_failure()
 	return env.failures <= kPrintedFailures;
 }
 
-void take(dsvm_os_rwsem *lock, bool for_writing)
+Cpu &this_cpu()
 {
-	if (lock->held) {
-		dsvm_env_violation("%s: taken while held", lock->name);
-		return;
-	}
-	for (u32 i = 0; i < env.held_count; i++) {
-		const dsvm_os_rwsem *const other = env.held[i];
+	return env.cpus[env.cpu];
+}
+
+bool holds(const dsvm_os_rwsem *lock)
+{
+	return (lock->holders >> env.cpu & 1) != 0;
+}
+
+void check_order(const dsvm_os_rwsem *lock)
+{
+	const Cpu &cpu = this_cpu();
+
+	for (u32 i = 0; i < cpu.held_count; i++) {
+		const dsvm_os_rwsem *const other = cpu.held[i];
 
 		if (lock->rank != 0 && other->rank >= lock->rank)
 			dsvm_env_violation("%s (rank %u) taken inside %s (rank %u)", lock->name,
 					   lock->rank, other->name, other->rank);
 	}
-	lock->held = true;
+}
+
+void take(dsvm_os_rwsem *lock, bool for_writing)
+{
+	Cpu &cpu = this_cpu();
+
+	dsvm_env_point();
+	if (holds(lock)) {
+		dsvm_env_violation("%s: taken while held", lock->name);
+		return;
+	}
+	if (lock->holders != 0 && (for_writing || lock->for_writing)) {
+		dsvm_env_violation("%s: wanted while another CPU has it", lock->name);
+		return;
+	}
+	check_order(lock);
+	lock->holders |= 1u << env.cpu;
 	lock->for_writing = for_writing;
-	if (env.held_count < kMaxHeld)
-		env.held[env.held_count++] = lock;
+	if (cpu.held_count < kMaxHeld)
+		cpu.held[cpu.held_count++] = lock;
 	else
 		dsvm_env_violation("%s: too many locks at once", lock->name);
 }
 
 void drop(dsvm_os_rwsem *lock, bool for_writing)
 {
-	if (!lock->held) {
+	Cpu &cpu = this_cpu();
+
+	if (!holds(lock)) {
 		dsvm_env_violation("%s: dropped but not held", lock->name);
 		return;
 	}
 	if (lock->for_writing != for_writing)
 		dsvm_env_violation("%s: dropped in another mode than taken", lock->name);
-	lock->held = false;
+	lock->holders &= ~(1u << env.cpu);
 
 	u32 kept = 0;
-	for (u32 i = 0; i < env.held_count; i++) {
-		if (env.held[i] != lock)
-			env.held[kept++] = env.held[i];
+	for (u32 i = 0; i < cpu.held_count; i++) {
+		if (cpu.held[i] != lock)
+			cpu.held[kept++] = cpu.held[i];
 	}
-	env.held_count = kept;
+	cpu.held_count = kept;
+	dsvm_env_point();
 }
 
 // FNV-1a, so that cases draw different numbers from one seed.
@@ -149,8 +189,8 @@ dsvm_bool dsvm_env_end(void)
 		dsvm_env_violation("the case checked nothing");
 	if (env.outstanding != 0)
 		dsvm_env_violation("%llu allocations outstanding", env.outstanding);
-	for (dsvm::u32 i = 0; i < env.held_count; i++)
-		dsvm_env_violation("%s: still held", env.held[i]->name);
+	for (dsvm::u32 i = 0; i < env.cpus[0].held_count; i++)
+		dsvm_env_violation("%s: still held", env.cpus[0].held[i]->name);
 	if (env.expecting != 0)
 		dsvm_env_violation("reports are still expected");
 	if (env.failures != 0)
@@ -246,6 +286,7 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 {
 	using dsvm::fake::Header;
 
+	dsvm_env_point();
 	if (dsvm_env_rank_held() >= static_cast<dsvm::u32>(dsvm::LockRank::kNotifier))
 		dsvm_env_violation("memory allocated under the notifier lock");
 	if (env.fail_in != 0 && --env.fail_in == 0) {
@@ -268,6 +309,9 @@ void dsvm_os_free(void *memory)
 
 	if (memory == nullptr)
 		return;
+	dsvm_env_point();
+	if (dsvm_env_rank_held() >= static_cast<dsvm::u32>(dsvm::LockRank::kNotifier))
+		dsvm_env_violation("memory freed under the notifier lock");
 	Header *const header = static_cast<Header *>(memory) - 1;
 	if (header->magic != dsvm::fake::kMagic) {
 		dsvm_env_violation("freed twice, or never allocated");
@@ -288,6 +332,7 @@ dsvm_u64 dsvm_os_now_ns(void)
 
 void dsvm_os_relax(void)
 {
+	dsvm_env_point();
 	env.clock_ns += 100 * 1000;
 }
 
@@ -331,6 +376,46 @@ void dsvm_os_warn(const char *file, int line, const char *what)
 	dsvm_env_violation("%s:%d: warning: %s", file, line, what);
 }
 
+// Other CPUs ------------------------------------------------------------------------------
+
+void dsvm_env_other_cpu_begin(void)
+{
+	if (env.cpu + 1 == dsvm::fake::kCpus)
+		dsvm_env_violation("too many CPUs");
+	else
+		env.cpu++;
+}
+
+void dsvm_env_other_cpu_end(void)
+{
+	if (dsvm::fake::this_cpu().held_count != 0)
+		dsvm_env_violation("another CPU leaves a lock held");
+	env.cpu--;
+}
+
+void dsvm_env_at_point(dsvm_u32 n, dsvm_u32 rank, void (*step)(void *arg), void *arg)
+{
+	env.step_at = n;
+	env.step_rank = rank;
+	env.step = step;
+	env.step_arg = arg;
+}
+
+dsvm_bool dsvm_env_point_is_due(void)
+{
+	return env.step_at != 0;
+}
+
+void dsvm_env_point(void)
+{
+	if (env.step_at == 0 || env.cpu != 0 || dsvm_env_rank_held() > env.step_rank ||
+	    --env.step_at != 0)
+		return;
+	dsvm_env_other_cpu_begin();
+	env.step(env.step_arg);
+	dsvm_env_other_cpu_end();
+}
+
 // Locks ----------------------------------------------------------------------------------
 
 dsvm_os_rwsem *dsvm_env_lock_create(const char *name, dsvm_u32 rank)
@@ -346,25 +431,28 @@ dsvm_os_rwsem *dsvm_env_lock_create(const char *name, dsvm_u32 rank)
 
 void dsvm_env_lock_destroy(dsvm_os_rwsem *lock)
 {
-	if (lock->held) {
+	if (lock->holders != 0) {
 		dsvm_env_violation("%s: destroyed while held", lock->name);
-		dsvm::fake::drop(lock, lock->for_writing);
+		if (dsvm::fake::holds(lock))
+			dsvm::fake::drop(lock, lock->for_writing);
 	}
 	dsvm_backend_free(lock);
 }
 
 dsvm_bool dsvm_env_lock_is_held(const dsvm_os_rwsem *lock)
 {
-	return lock->held;
+	return dsvm::fake::holds(lock);
 }
 
 dsvm_u32 dsvm_env_rank_held(void)
 {
 	dsvm::u32 rank = 0;
 
-	for (dsvm::u32 i = 0; i < env.held_count; i++) {
-		if (env.held[i]->rank > rank)
-			rank = env.held[i]->rank;
+	const dsvm::fake::Cpu &cpu = dsvm::fake::this_cpu();
+
+	for (dsvm::u32 i = 0; i < cpu.held_count; i++) {
+		if (cpu.held[i]->rank > rank)
+			rank = cpu.held[i]->rank;
 	}
 	return rank;
 }
@@ -391,12 +479,12 @@ void dsvm_os_write_unlock(dsvm_os_rwsem *lock)
 
 void dsvm_os_assert_held(dsvm_os_rwsem *lock)
 {
-	if (!lock->held)
+	if (!dsvm::fake::holds(lock))
 		dsvm_env_violation("%s: not held", lock->name);
 }
 
 void dsvm_os_assert_held_write(dsvm_os_rwsem *lock)
 {
-	if (!lock->held || !lock->for_writing)
+	if (!dsvm::fake::holds(lock) || !lock->for_writing)
 		dsvm_env_violation("%s: not held for writing", lock->name);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// os.h on the fake machine: address spaces, notifiers, collecting pages, DMA.
+// os.h on the fake machine: address spaces, and collecting pages.
 
 #include "kunit/fake/world.h"
 
@@ -49,9 +49,10 @@ void replace(World &world, Mm &mm, usize at, Writable writable)
 	Pte &pte = world.pte(mm, at);
 
 	page->content = pte.page->content;
-	world.invalidate(mm, at, at + kPageSize - 1);
+	Event &event = world.begin_event(mm, at, at + kPageSize - 1);
 	world.clear_pte(pte);
 	world.set_pte(pte, PteKind::kPresent, page, writable);
+	world.end_event(event);
 	world.put_page(page);
 }
 
@@ -72,17 +73,18 @@ int fault_in(World &world, Mm &mm, usize at, const Vma &vma, bool write)
 	if (pte.kind == PteKind::kMigration)
 		return -DSVM_EBUSY;
 	if (pte.kind == PteKind::kNone) {
-		Page *const page = world.alloc_ram();
+		Page *const zero = write ? nullptr : world.zero_page();
+		Page *const page = zero != nullptr ? zero : world.alloc_ram();
 
 		if (page == nullptr)
 			return -DSVM_ENOMEM;
 		world.set_pte(pte, PteKind::kPresent, page,
-			      vma.writable ? Writable::Yes : Writable::No);
+			      vma.writable && zero == nullptr ? Writable::Yes : Writable::No);
 		world.put_page(page);
 	}
 	if (pte.kind == PteKind::kPresent && write && !pte.writable) {
 		// Copy on write, unless nobody else has it.
-		if (pte.page->mapped > 1)
+		if (pte.page->mapped > 1 || world.is_zero_page(pte.page))
 			replace(world, mm, at, Writable::Yes);
 		pte.writable = true;
 	}
@@ -112,12 +114,29 @@ void assert_collected(World &world, usize entry)
 {
 	const Collection &collection = world.last_collection();
 
-	if (!holds_notifier_lock())
+	if (collection.notifier != nullptr ? !holds_lock_of(*collection.notifier)
+					   : !holds_notifier_lock())
 		dsvm_env_violation("an entry decoded without the notifier lock");
 	if (entry != 0 && ((entry >> kEntryIdShift) & kEntryIdMask) != collection.id)
 		dsvm_env_violation("an entry decoded that a later request has outdated");
 	if (collection.notifier == nullptr || collection.notifier->seq != collection.seq)
 		dsvm_env_violation("an entry decoded after an invalidation");
+	else if (collection.stale)
+		dsvm_env_violation("an entry decoded after an event that nobody has published");
+}
+
+// From here on events that meet the span make what is found stale; those that run already did.
+void begin_collection(World &world, const dsvm_hmm_request &request, u32 id)
+{
+	Collection &collection = world.last_collection();
+
+	collection = {};
+	collection.id = id;
+	collection.timeout_ns = request.timeout_ns;
+	collection.mm = from_os(request.mm);
+	collection.first = request.first;
+	collection.last = request.last;
+	collection.stale = world.is_invalidating(*collection.mm, request.first, request.last);
 }
 
 // Whether the caller has a user to give up.
@@ -205,26 +224,25 @@ void dsvm_os_mm_read_lock(dsvm_os_mm *mm)
 {
 	static_cast<void>(World::current().enter(Call::kMmReadLock));
 	dsvm_os_read_lock(from_os(mm)->lock);
-	from_os(mm)->readers = 1;
 }
 
 dsvm_bool dsvm_os_mm_read_trylock(dsvm_os_mm *mm)
 {
 	if (World::current().enter(Call::kMmReadTrylock) != 0)
 		return false;
-	if (from_os(mm)->readers++ == 0)
+	if (dsvm_env_lock_is_held(from_os(mm)->lock))
+		from_os(mm)->readers++;
+	else
 		dsvm_os_read_lock(from_os(mm)->lock);
 	return true;
 }
 
 void dsvm_os_mm_read_unlock(dsvm_os_mm *mm)
 {
-	if (from_os(mm)->readers > 1) {
+	if (from_os(mm)->readers > 0)
 		from_os(mm)->readers--;
-		return;
-	}
-	from_os(mm)->readers = 0;
-	dsvm_os_read_unlock(from_os(mm)->lock);
+	else
+		dsvm_os_read_unlock(from_os(mm)->lock);
 }
 
 // Models vma_lookup(): the VMA must hold the address; under mmap_lock.
@@ -243,43 +261,6 @@ dsvm_bool dsvm_os_vma_first(dsvm_os_mm *mm, dsvm_usize first, dsvm_usize last, d
 	if (World::current().enter(Call::kVmaFirst) != 0)
 		return false;
 	return fake::report(fake::find_vma(*from_os(mm), first, last), out);
-}
-
-// Models mmu_interval_read_begin(): waits for an invalidation that is under way, so
-// it sleeps, and the sequence it returns is not being invalidated.
-dsvm_usize dsvm_os_notifier_read_begin(dsvm_os_notifier *notifier)
-{
-	static_cast<void>(World::current().enter(Call::kNotifierReadBegin));
-	if (fake::holds_notifier_lock())
-		dsvm_env_violation("mmu_interval_read_begin() under the notifier lock");
-	return from_os(notifier)->seq;
-}
-
-// Models mmu_interval_read_retry(): equal sequences mean that nothing has come between.
-dsvm_bool dsvm_os_notifier_read_retry(dsvm_os_notifier *notifier, dsvm_usize seq)
-{
-	const int injected = World::current().enter(Call::kNotifierReadRetry);
-
-	return injected != 0 || from_os(notifier)->seq != seq;
-}
-
-// Models mmu_interval_set_seq(): inside the callback, under the driver's lock.
-void dsvm_os_notifier_set_seq(dsvm_os_notifier *notifier, dsvm_usize seq)
-{
-	if (!fake::holds_notifier_lock())
-		dsvm_env_violation("mmu_interval_set_seq() without the notifier lock");
-	from_os(notifier)->seq = seq;
-}
-
-// Models mmu_interval_notifier_remove(): waits for callbacks, so no lock that they
-// take may be held.
-void dsvm_os_notifier_remove(dsvm_os_notifier *notifier)
-{
-	if (fake::holds_notifier_lock())
-		dsvm_env_violation("mmu_interval_notifier_remove() under the notifier lock");
-	if (!from_os(notifier)->in_use)
-		dsvm_env_violation("a notifier removed twice");
-	from_os(notifier)->in_use = false;
 }
 
 // Models hmm_range_fault(), with mmap_lock taken inside unless the caller has it: walks,
@@ -306,7 +287,7 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 		return injected;
 
 	const usize id = (world.last_collection().id + 1) & fake::kEntryIdMask;
-	world.last_collection() = {static_cast<u32>(id), nullptr, 0, request->timeout_ns};
+	fake::begin_collection(world, *request, static_cast<u32>(id));
 	usize *entry = request->entries;
 	for (usize at = request->first; at < request->last; at += kPageSize, entry++) {
 		if (*entry != 0)
@@ -340,6 +321,16 @@ dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry)
 	return fake::kind_of(world, entry);
 }
 
+// Models page_pgmap(), which a frame number alone leads to as well.
+const void *dsvm_os_hmm_pagemap(dsvm_usize entry)
+{
+	World &world = World::current();
+
+	if ((entry & fake::kEntryValid) == 0)
+		return nullptr;
+	return world.pagemap_of(world.page_of_pfn(entry & fake::kEntryPfnMask));
+}
+
 // Models the HMM_PFN_* bits, hmm_pfn_to_map_order(), and what the page points to, which
 // is there only as long as the sequence is the request's, under the lock that keeps it so.
 void dsvm_os_hmm_decode(dsvm_usize entry, dsvm_page_desc *out)
@@ -355,75 +346,11 @@ void dsvm_os_hmm_decode(dsvm_usize entry, dsvm_page_desc *out)
 	out->page = to_os(page);
 	out->order = static_cast<u8>((entry >> fake::kEntryOrderShift) & 0x1f);
 	out->writable = (entry & fake::kEntryWrite) != 0;
+	out->discardable = page->lazyfree;
 	if (page->zdd != nullptr) {
 		out->zdd = to_os(page->zdd);
 		out->provider = page->zdd->provider;
 	}
-}
-
-// DMA -----------------------------------------------------------------------------------
-
-namespace dsvm::fake {
-namespace {
-
-int dma_map(Page *page, u32 order, dsvm_dma_dir dir, u32 proto, dsvm_dma_addr *out)
-{
-	World &world = World::current();
-
-	for (u32 i = 0; i < 1u << order; i++) {
-		if (page[i].refs == 0)
-			dsvm_env_violation("a free page mapped for DMA");
-		page[i].dma++;
-		page[i].dma_by_dir[dir]++;
-	}
-	*out = {};
-	out->addr = (u64{world.pfn_of(page)} << kPageShift) + kDmaOffset;
-	out->proto = proto;
-	out->order = order;
-	out->dir = static_cast<u64>(dir);
-	return 0;
-}
-
-void dma_unmap(const dsvm_dma_addr *addr, u32 proto)
-{
-	World &world = World::current();
-	Page *const page = world.page_of_dma(addr->addr);
-
-	if (addr->proto != proto)
-		dsvm_env_violation("DMA unmapped by the wrong function");
-	for (u32 i = 0; i < 1u << addr->order; i++) {
-		if (page[i].dma == 0)
-			dsvm_env_violation("DMA unmapped twice");
-		else if (page[i].dma_by_dir[addr->dir] == 0)
-			dsvm_env_violation("DMA unmapped in a direction that it has not");
-		else
-			page[i].dma--, page[i].dma_by_dir[addr->dir]--;
-	}
-}
-
-} // namespace
-} // namespace dsvm::fake
-
-// Models dma_map_page() and dma_mapping_error(): no allocation that could block.
-int dsvm_os_dma_map(dsvm_os_dev *, dsvm_os_page *page, dsvm_u32 order, dsvm_dma_dir dir,
-		    dsvm_dma_addr *out)
-{
-	World &world = World::current();
-
-	if (!world.is_ram(from_os(page)))
-		dsvm_env_violation("device memory mapped as RAM");
-	if (const int injected = world.enter(Call::kDmaMap))
-		return injected;
-	if (order > world.max_dma_order())
-		return -DSVM_EFAULT;
-	return fake::dma_map(from_os(page), order, dir, DSVM_PROTO_SYSTEM, out);
-}
-
-// Models dma_unmap_page().
-void dsvm_os_dma_unmap(dsvm_os_dev *, const dsvm_dma_addr *addr)
-{
-	static_cast<void>(World::current().enter(Call::kDmaUnmap));
-	fake::dma_unmap(addr, DSVM_PROTO_SYSTEM);
 }
 
 // Models folio_mark_dirty().
@@ -431,36 +358,7 @@ void dsvm_os_page_mark_dirty(dsvm_os_page *page)
 {
 	if (from_os(page)->refs == 0)
 		dsvm_env_violation("a free page is marked dirty");
+	if (World::current().is_zero_page(from_os(page)))
+		dsvm_env_violation("the zero page is marked dirty");
 	from_os(page)->dirty = true;
-}
-
-// Models dma_need_sync(): asked of a mapping that there is.
-dsvm_bool dsvm_os_dma_needs_sync(dsvm_os_dev *, const dsvm_dma_addr *addr)
-{
-	World &world = World::current();
-
-	if (addr->proto != DSVM_PROTO_SYSTEM || world.page_of_dma(addr->addr)->dma == 0)
-		dsvm_env_violation("dma_need_sync() of what is not mapped");
-	return world.enter(Call::kDmaNeedsSync) != 0 || world.needs_sync();
-}
-
-// Models drm_pagemap_ops.device_map().
-int dsvm_os_provider_map(dsvm_os_provider *provider, dsvm_os_dev *, dsvm_os_page *page,
-			 dsvm_u32 order, dsvm_dma_dir dir, dsvm_dma_addr *out)
-{
-	World &world = World::current();
-
-	if (!world.is_device(from_os(page)) || from_os(page)->zdd == nullptr ||
-	    from_os(page)->zdd->provider != provider)
-		dsvm_env_violation("a provider asked to map what is not its own");
-	if (const int injected = world.enter(Call::kProviderMap))
-		return injected;
-	return fake::dma_map(from_os(page), order, dir, DSVM_PROTO_DRIVER, out);
-}
-
-// Models drm_pagemap_ops.device_unmap().
-void dsvm_os_provider_unmap(dsvm_os_provider *, dsvm_os_dev *, const dsvm_dma_addr *addr)
-{
-	static_cast<void>(World::current().enter(Call::kProviderUnmap));
-	fake::dma_unmap(addr, DSVM_PROTO_DRIVER);
 }

@@ -2,33 +2,9 @@
 //
 // The fake machine's state, its pages and page table entries, its injections.
 
-#include "kunit/fake/world.h"
-
-struct dsvm_os_provider {
-	dsvm::u32 refs;
-};
-
-struct dsvm_os_dev {
-	bool needs_sync;
-	dsvm::u32 max_dma_order;
-};
+#include "kunit/fake/state.h"
 
 namespace dsvm::fake {
-
-constexpr u32 kProviders = 2;
-
-struct World::State {
-	Page pages[kPages];
-	Mm mms[kMms];
-	Notifier notifiers[kNotifiers];
-	Zdd zdds[kZdds];
-	dsvm_os_provider providers[kProviders];
-	dsvm_os_dev dev;
-	void *foreign_owner;
-	Collection collection;
-	Injection injections[kCalls];
-	u32 next_ram;
-};
 
 // The one that the functions of os.h work on. A pointer, so that nothing has to be
 // constructed when the program (or the module) is loaded.
@@ -46,11 +22,14 @@ World::World() : state_(static_cast<State *>(dsvm_backend_alloc(sizeof(State))))
 	current_world = this;
 	for (Mm &mm : state_->mms) {
 		mm.users = 1;
+		mm.seq = 2;
 		mm.lock = dsvm_env_lock_create("mmap_lock", to_underlying(LockRank::kMmap));
 	}
 	for (dsvm_os_provider &provider : state_->providers)
 		provider.refs = 1;
-	state_->dev.max_dma_order = ~0u;
+	for (u32 i = 0; i < kDevices; i++)
+		state_->devs[i].index = i;
+	state_->max_dma_order = ~0u;
 }
 
 World::~World()
@@ -91,6 +70,14 @@ void check_balance(World &world)
 			dsvm_env_violation("mm %u: %u users left, %u held", i, s.mms[i].users,
 					   s.mms[i].held);
 	}
+	for (const Event &event : s.events) {
+		if (event.in_use)
+			dsvm_env_violation("an invalidation that has not ended");
+	}
+	for (const Iova &iova : s.iovas) {
+		if (iova.dev != nullptr)
+			dsvm_env_violation("a window of device addresses left");
+	}
 	for (u32 i = 0; i < kProviders; i++) {
 		if (s.providers[i].refs != 1)
 			dsvm_env_violation("provider %u: %u references, expected 1", i,
@@ -124,29 +111,49 @@ u32 World::provider_refs(u32 index) const
 	return state_->providers[index].refs;
 }
 
-dsvm_os_dev *World::device()
+dsvm_os_dev *World::device(u32 index)
 {
-	return &state_->dev;
+	return &state_->devs[index];
 }
 
 void World::set_needs_sync(bool needs_sync)
 {
-	state_->dev.needs_sync = needs_sync;
+	state_->needs_sync = needs_sync;
 }
 
 bool World::needs_sync() const
 {
-	return state_->dev.needs_sync;
+	return state_->needs_sync;
 }
 
 void World::set_max_dma_order(u32 order)
 {
-	state_->dev.max_dma_order = order;
+	state_->max_dma_order = order;
 }
 
 u32 World::max_dma_order() const
 {
-	return state_->dev.max_dma_order;
+	return state_->max_dma_order;
+}
+
+void World::set_iommu(bool iommu)
+{
+	state_->iommu = iommu;
+}
+
+bool World::has_iommu() const
+{
+	return state_->iommu;
+}
+
+void World::set_zero_page(bool on)
+{
+	state_->zero_page_on = on;
+}
+
+bool World::is_zero_page(const Page *page) const
+{
+	return page != nullptr && page == state_->zero;
 }
 
 Collection &World::last_collection()
@@ -182,6 +189,7 @@ int World::enter(Call call)
 {
 	Injection &injection = state_->injections[to_underlying(call)];
 
+	dsvm_env_point();
 	injection.calls++;
 	if (injection.hook != nullptr &&
 	    (injection.hook_at == kEvery || injection.hook_at == injection.calls))
@@ -275,6 +283,9 @@ void World::put_page(Page *page)
 	page->content = 0xdead;
 	page->pinned = false;
 	page->raced = false;
+	page->lazyfree = false;
+	if (page == state_->zero)
+		state_->zero = nullptr;
 	if (Zdd *const zdd = exchange(page->zdd, nullptr))
 		zdd_put(zdd);
 }
@@ -314,6 +325,46 @@ void World::clear_pte(Pte &pte)
 		return;
 	page->mapped--;
 	put_page(page);
+}
+
+bool World::is_writable(const Page *page) const
+{
+	for (const Mm &mm : state_->mms) {
+		for (const Pte &pte : mm.ptes) {
+			if (pte.page == page && pte.writable)
+				return true;
+		}
+	}
+	return false;
+}
+
+// A frame is part of one device memory, whether or not it is in use.
+const void *World::pagemap_of(const Page *page) const
+{
+	constexpr u32 kEach = kDevicePages / kProviders;
+
+	if (is_ram(page))
+		return nullptr;
+	if (!is_device(page))
+		return &state_->foreign_owner;
+	return pagemap(static_cast<u32>((pfn_of(page) - kDevicePfn) / kEach));
+}
+
+const void *World::pagemap(u32 provider) const
+{
+	return &state_->providers[provider];
+}
+
+// The one page that all reads of untouched memory share. It goes with its last mapping.
+Page *World::zero_page()
+{
+	if (!state_->zero_page_on)
+		return nullptr;
+	if (state_->zero == nullptr)
+		state_->zero = alloc_ram();
+	else
+		get_page(state_->zero);
+	return state_->zero;
 }
 
 u32 World::dma_mappings() const
@@ -395,9 +446,11 @@ void World::populate_foreign(Mm &mm, usize addr, u32 count, void *owner, bool co
 
 void World::unmap(Mm &mm, usize first, usize last)
 {
-	invalidate(mm, first, last);
+	Event &event = begin_event(mm, first, last, true);
+
 	for (usize at = first; at < last; at += kPageSize)
 		clear_pte(pte(mm, at));
+	end_event(event);
 	for (Vma &vma : mm.vmas) {
 		if (!vma.in_use || vma.first > last || vma.last < first)
 			continue;
@@ -437,12 +490,11 @@ void World::finish_exit(Mm &mm)
 
 void World::tear_down(Mm &mm)
 {
-	for (Notifier &notifier : state_->notifiers) {
-		if (notifier.in_use && notifier.mm == &mm)
-			invalidate(mm, notifier.first, notifier.last);
-	}
+	Event &event = begin_event(mm, 0, ~usize{0});
+
 	for (Pte &pte : mm.ptes)
 		clear_pte(pte);
+	end_event(event);
 	for (Vma &vma : mm.vmas)
 		vma.in_use = false;
 }
@@ -459,36 +511,6 @@ void World::share(Mm &from, Mm &to)
 		// Copy on write: neither may write from here on.
 		pte.writable = false;
 		set_pte(to.ptes[i], pte.kind, pte.page, Writable::No);
-	}
-}
-
-dsvm_os_notifier *World::add_notifier(Mm &mm, usize first, usize last, Invalidate callback,
-				      void *arg)
-{
-	for (Notifier &notifier : state_->notifiers) {
-		if (!notifier.in_use) {
-			notifier = {&mm, first, last, 2, true, callback, arg};
-			return to_os(&notifier);
-		}
-	}
-	dsvm_env_violation("no notifier left");
-	return nullptr;
-}
-
-void World::invalidate(Mm &mm, usize first, usize last)
-{
-	for (Notifier &notifier : state_->notifiers) {
-		if (!notifier.in_use || notifier.mm != &mm || notifier.first > last ||
-		    notifier.last < first)
-			continue;
-		const usize seq = notifier.seq + 2;
-		if (notifier.invalidate != nullptr)
-			notifier.invalidate(*this, to_os(&notifier), first, last, seq,
-					    notifier.arg);
-		else
-			notifier.seq = seq;
-		if (notifier.seq != seq)
-			dsvm_env_violation("an invalidation did not publish its sequence");
 	}
 }
 
@@ -535,22 +557,3 @@ u32 World::count(Mm &mm, usize first, usize last, PteKind kind)
 }
 
 } // namespace dsvm::fake
-
-// Providers ---------------------------------------------------------------------------
-
-// Models drm_pagemap_get(): needs a reference already.
-void dsvm_os_provider_get(dsvm_os_provider *provider)
-{
-	if (provider->refs == 0)
-		dsvm_env_violation("reference to a dead provider taken");
-	provider->refs++;
-}
-
-// Models drm_pagemap_put(): any context.
-void dsvm_os_provider_put(dsvm_os_provider *provider)
-{
-	if (provider->refs <= 1)
-		dsvm_env_violation("the provider's own reference dropped");
-	else
-		provider->refs--;
-}

@@ -19,11 +19,13 @@
 // core did: data that was lost, mixed up or not copied shows.
 //
 // What it checks by itself, at once: use of a free page, DMA mappings of pages that
-// are freed, unlocked or foreign pages in migration, data moved a second time, entries
-// looked at after an invalidation, page tables that may go away while they are walked,
-// locks missing or in the way.
-// And at its end: page references that are not mappings, locked pages, DMA mappings,
-// device mappings, mm users, provider and zdd references, zdds that a fault has not left.
+// are freed, or for writing of what the CPU may not write, device addresses used before they
+// are synced or linked twice, unlocked or foreign pages in migration, data moved a second time,
+// entries looked at after an invalidation, page tables that may go away while they are walked,
+// locks missing or in the way, waiting for what nobody ends.
+// And at its end: page references that are not mappings, locked pages, DMA mappings, windows of
+// device addresses, device mappings, mm users, provider and zdd references, zdds that a fault
+// has not left, invalidations that have not ended.
 //
 // What it does not model: caches, folios of more than one page as objects (a huge
 // mapping is a property of page table entries), swap, files, page table pages.
@@ -47,14 +49,22 @@ enum class Call : u8 {
 	kMmReadTrylock, // failing means: a writer has it
 	kVmaAt,
 	kVmaFirst,
-	kNotifierReadBegin,
+	kNotifierReadBegin, // nothing has been waited for yet
 	kNotifierReadRetry,
+	kNotifierSeq,
+	kNotifierRemove,
+	kInvalidateStarted, // every notifier has been called once, none a second time
 	kHmmFault,
 	kHmmWalked, // entries are filled in, the sequence not yet compared
 	kHmmKind,
 	kDmaMap,
 	kDmaUnmap,
 	kDmaNeedsSync, // failing means: it does
+	kIovaAlloc,    // failing means: there is no window to be had
+	kIovaLink,
+	kIovaSync,
+	kIovaUnlink,
+	kIovaFree,
 	kProviderMap,
 	kProviderUnmap,
 	kMigrateSetup,
@@ -73,6 +83,10 @@ enum class Call : u8 {
 	kPopulate, // the driver's callbacks, see fake/device.h
 	kCopyToDevice,
 	kCopyToRam,
+	kWindowCreate, // the driver's callbacks, see cases/mirror.h
+	kWindowDestroy,
+	kRangeCreate,
+	kRangePut,
 	kCount,
 };
 
@@ -91,14 +105,22 @@ constexpr usize kDevicePfn = 0x100000;
 constexpr usize kForeignPfn = 0x200000;
 // Where a device sees a page: not where the CPU does, so that mixing them up shows.
 constexpr u64 kDmaOffset = 1ull << 44;
+constexpr u32 kDmaDeviceShift = 40;
+// Above this are windows of device addresses (IOVA).
+constexpr u64 kIovaBase = 1ull << 46;
+constexpr u32 kIovas = 8;
 constexpr u32 kMms = 2;
-constexpr u32 kVmas = 8;
-constexpr u32 kNotifiers = 4;
+constexpr u32 kVmas = 32;
+constexpr u32 kNotifiers = 16;
+constexpr u32 kEvents = 4;
+constexpr u32 kProviders = 2;
+constexpr u32 kDevices = 3;
 constexpr u32 kZdds = 8;
 // What of an address space can be mapped: 4 MiB from here.
 constexpr usize kBase = 0x7f0000000000;
 constexpr u32 kPtes = 1024;
 
+struct Iova;
 struct Mm;
 
 // What a device page points to, as struct drm_pagemap_zdd.
@@ -118,7 +140,7 @@ struct Page {
 	u32 refs;   // mappings included; 0: free
 	u32 mapped; // page table entries that point here
 	u32 dma;    // DMA mappings
-	u32 dma_by_dir[3]; // the same, by enum dsvm_dma_dir
+	u32 dma_by_dir[4]; // the same, by enum dsvm_dma_dir
 	usize meant_for;   // RAM for a migration: the address whose policy it was chosen by
 	bool locked;
 	bool pinned;   // somebody has a reference that migration finds at once
@@ -127,6 +149,7 @@ struct Page {
 	bool retired;  // device pages: dsvm_os_page_retire()
 	bool spent;    // device pages: the data has gone to RAM, whoever noted it
 	bool coherent; // foreign pages: the CPU maps them as it maps RAM
+	bool lazyfree; // after MADV_FREE: dropped instead of swapped out, as long as clean
 	Zdd *zdd;      // device pages in use
 	u64 content;
 };
@@ -162,33 +185,60 @@ struct Mm {
 	u32 held;     // those that dsvm_os_mm_get() gave
 	bool exiting; // no users any more, page tables not yet torn down
 	dsvm_os_rwsem *lock;
-	u32 readers;  // that hold it: a hook is another CPU, and may try to be the second
+	u32 readers;  // beside the first: a hook is another CPU, and may try to be the second
+	// As struct mmu_notifier_subscriptions has them: `seq` is odd while an invalidation that
+	// some notifier hears of runs.
+	u32 active;
+	usize seq;
 	Vma vmas[kVmas];
 	Pte ptes[kPtes];
 };
 
-// The driver's callback as struct mmu_interval_notifier_ops has it. It takes the lock
-// of the driver and calls dsvm_os_notifier_set_seq() under it.
-using Invalidate = void (*)(World &world, dsvm_os_notifier *notifier, usize first, usize last,
-			    usize seq, void *arg);
+// One invalidation, between mmu_notifier_invalidate_range_start() and _end().
+struct Event {
+	Mm *mm;
+	usize first;
+	usize last;
+	usize seq;
+	bool in_use;
+	bool unmap;	 // MMU_NOTIFY_UNMAP: the VMA goes
+	bool blockable;
+	bool deferrable; // the kernel has two passes
+};
 
+// The driver's callbacks as struct mmu_interval_notifier_ops has them. The first one takes the
+// lock of the driver and calls dsvm_os_notifier_set_seq() under it; true: it wants the second.
+using Invalidate = bool (*)(World &world, dsvm_os_notifier *notifier, const Event &event,
+			    void *arg);
+using Finish = void (*)(World &world, dsvm_os_notifier *notifier, const Event &event, void *arg);
+
+//
+// One that is not in use is told of nothing; whoever has it may use it as a stand-in for a part
+// of what another one covers, and publishes sequences to it.
 struct Notifier {
 	Mm *mm;
 	usize first;
 	usize last;
 	usize seq;
 	bool in_use;
+	bool deferred; // made while an invalidation runs: hears of none until that ends
 	Invalidate invalidate;
+	Finish finish;
 	void *arg;
+	const dsvm_os_rwsem *lock; // that its callbacks take; nullptr: a notifier lock
 };
 
 // The last request that hmm has fulfilled: what its entries say holds as long as the
-// sequence is that of the notifier.
+// sequence is that of the notifier, which has to hear of whatever meets the span.
 struct Collection {
 	u32 id; // in the entries
 	const Notifier *notifier;
 	usize seq;
 	u64 timeout_ns; // what the request gave the kernel for attempts of its own
+	bool stale; // something has met the span
+	const Mm *mm;
+	usize first;
+	usize last;
 };
 
 // One injected failure and one hook per kind of call.
@@ -239,18 +289,41 @@ public:
 	void share(Mm &from, Mm &to);
 	[[nodiscard]] Pte &pte(Mm &mm, usize addr);
 	[[nodiscard]] dsvm_os_notifier *add_notifier(Mm &mm, usize first, usize last,
-						     Invalidate invalidate, void *arg);
+						     Invalidate invalidate, void *arg,
+						     Finish finish = nullptr,
+						     const dsvm_os_rwsem *lock = nullptr);
 	// As mmu_notifier_invalidate_range_start() to _end() on all CPUs but ours.
 	void invalidate(Mm &mm, usize first, usize last);
+	// The same in two steps: page tables change between them.
+	Event &begin_event(Mm &mm, usize first, usize last, bool unmap = false);
+	void end_event(Event &event);
+	// The sequence that was waited for last.
+	[[nodiscard]] usize awaited_seq() const;
+	void set_awaited_seq(usize seq);
+	// Whether one runs that meets the span.
+	[[nodiscard]] bool is_invalidating(const Mm &mm, usize first, usize last) const;
+	// From now on the kernel calls notifiers in two passes.
+	void set_two_passes(bool two_passes);
 	[[nodiscard]] dsvm_os_provider *provider(u32 index = 0);
 	[[nodiscard]] u32 provider_refs(u32 index = 0) const;
-	[[nodiscard]] dsvm_os_dev *device();
-	// From now on the device reaches RAM by copies that have to be kept in step.
+	[[nodiscard]] dsvm_os_dev *device(u32 index = 0);
+	// From now on devices reach RAM by copies that have to be kept in step.
 	void set_needs_sync(bool needs_sync);
 	[[nodiscard]] bool needs_sync() const;
 	// From now on DMA mappings of more than 2^order pages are refused.
 	void set_max_dma_order(u32 order);
 	[[nodiscard]] u32 max_dma_order() const;
+	// From now on they are behind an IOMMU whose addresses may be filled by hand.
+	void set_iommu(bool iommu);
+	[[nodiscard]] bool has_iommu() const;
+	// Windows of device addresses that there are, and pages linked into them.
+	[[nodiscard]] u32 iova_windows() const;
+	[[nodiscard]] u32 iova_pages() const;
+	// From now on reading what is not there maps the zero page.
+	void set_zero_page(bool on);
+	// The zero page with a reference for the caller; nullptr: reading allocates.
+	[[nodiscard]] Page *zero_page();
+	[[nodiscard]] bool is_zero_page(const Page *page) const;
 	// For the first address space.
 	[[nodiscard]] Zdd *make_zdd(dsvm_os_provider *provider, void *owner,
 				    void (*released)(void *), void *arg);
@@ -278,11 +351,8 @@ public:
 
 	[[nodiscard]] Page *page_of_pfn(usize pfn);
 	[[nodiscard]] usize pfn_of(const Page *page) const;
-	// The page at an address that dsvm_os_dma_map() or dsvm_os_provider_map() gave.
-	[[nodiscard]] Page *page_of_dma(u64 addr)
-	{
-		return page_of_pfn((addr - kDmaOffset) >> kPageShift);
-	}
+	// The page at an address that the device has been given, as the device gets there.
+	[[nodiscard]] Page *page_of_dma(u64 addr);
 	[[nodiscard]] bool is_ram(const Page *page) const;
 	[[nodiscard]] bool is_device(const Page *page) const;
 	// Who may have a device page migrated: struct dev_pagemap's owner.
@@ -292,6 +362,11 @@ public:
 	void put_page(Page *page);
 	void lock_page(Page *page);
 	void unlock_page(Page *page);
+	// Whether a page table entry lets a CPU write the page.
+	[[nodiscard]] bool is_writable(const Page *page) const;
+	// The identity of the device memory that a page is part of; nullptr for RAM.
+	[[nodiscard]] const void *pagemap_of(const Page *page) const;
+	[[nodiscard]] const void *pagemap(u32 provider = 0) const;
 	// Page table entries, with the page's references and counts.
 	void set_pte(Pte &pte, PteKind kind, Page *page, Writable writable);
 	void clear_pte(Pte &pte);
@@ -301,9 +376,13 @@ public:
 
 private:
 	friend void check_balance(World &world);
+	friend Iova *find_iova(World &world, u64 addr);
+	friend Iova *new_iova(World &world, const dsvm_os_dev &dev, u64 size);
 	struct State;
 
 	void tear_down(Mm &mm);
+	void call_notifiers(Event &event);
+	Event *free_event();
 
 	State *state_;
 };
@@ -314,6 +393,13 @@ void check_balance(World &world);
 inline bool holds_notifier_lock()
 {
 	return dsvm_env_rank_held() >= to_underlying(LockRank::kNotifier);
+}
+
+// Whether the caller keeps invalidations of a notifier from running.
+inline bool holds_lock_of(const Notifier &notifier)
+{
+	return notifier.lock != nullptr ? dsvm_env_lock_is_held(notifier.lock)
+					: holds_notifier_lock();
 }
 
 inline Page *from_os(dsvm_os_page *page)

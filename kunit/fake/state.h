@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// What the fake machine consists of, for the files that implement it.
+#ifndef DSVM_KUNIT_FAKE_STATE_H
+#define DSVM_KUNIT_FAKE_STATE_H
+
+#include "kunit/fake/world.h"
+
+struct dsvm_os_provider {
+	dsvm::u32 refs;
+};
+
+// One of several; what it can do, all of them can.
+struct dsvm_os_dev {
+	dsvm::u32 index;
+};
+
+namespace dsvm::fake {
+
+// A page of a window of device addresses.
+struct IovaSlot {
+	Page *page; // nullptr: nothing is linked
+	u8 dir;
+	bool synced;
+};
+
+// A window of device addresses.
+struct Iova {
+	const dsvm_os_dev *dev; // nullptr: there is none
+	u64 addr;
+	u64 size;
+	IovaSlot slots[kPtes];
+};
+
+struct World::State {
+	Page pages[kPages];
+	Mm mms[kMms];
+	Notifier notifiers[kNotifiers];
+	Event events[kEvents];
+	Zdd zdds[kZdds];
+	dsvm_os_provider providers[kProviders];
+	dsvm_os_dev devs[kDevices];
+	bool needs_sync;
+	bool iommu;
+	u32 max_dma_order;
+	Iova iovas[kIovas];
+	u64 next_iova; // where the next window goes: none is used twice
+	void *foreign_owner;
+	Page *zero; // nullptr: nobody has it mapped
+	bool zero_page_on;
+	bool two_passes;
+	usize awaited_seq; // by dsvm_os_notifier_read_begin()
+	Collection collection;
+	Injection injections[kCalls];
+	u32 next_ram;
+};
+
+} // namespace dsvm::fake
+
+#endif // DSVM_KUNIT_FAKE_STATE_H
