@@ -173,6 +173,24 @@ void describe_death(const Job &job, int wait_status, const Campaign &campaign)
 	print(describe_failure(job.seed, program, outcome, campaign));
 }
 
+// What the mirrors have been through. A zero here is something that is not tested.
+void print_tally(const Tally &tally)
+{
+	const dsvm_svm_counters &svm = tally.svm;
+
+	print(format("ranges: %llu made, %llu removed, %llu split, %llu trimmed, %llu pages kept; "
+		     "%llu lost races; %llu windows\n",
+		     svm.ranges_made, svm.ranges_removed, svm.ranges_split, svm.ranges_trimmed,
+		     tally.kept, svm.lost_races, svm.windows_made));
+	print(format("invalidations: %llu of %llu ranges, %llu in two passes, %llu without a "
+		     "slot for that\n",
+		     svm.invalidations, svm.ranges_invalidated, tally.deferred, tally.undeferred));
+	print(format("collections: %llu of %llu pages, %llu retries, %llu failures, %llu while "
+		     "another ran, %llu with an IOVA\n",
+		     svm.collections, svm.pages_mapped, svm.collection_retries,
+		     svm.collection_failures, tally.overlaps, tally.linked));
+}
+
 void print_statistics(const Statistics &all, const Campaign &campaign, double seconds)
 {
 	const double runs = static_cast<double>(all.runs);
@@ -185,6 +203,7 @@ void print_statistics(const Statistics &all, const Campaign &campaign, double se
 		     "each, %llu failed\n",
 		     std::min(all.schedules.count(), runs), all.states.count(),
 		     static_cast<double>(all.steps) / runs, all.failures));
+	print_tally(all.tally);
 }
 
 Shared &share()

@@ -31,6 +31,7 @@ void make_small(Page &head)
 		page.locker = head.locker;
 		page.anon = head.anon;
 		page.anon_vma = head.anon_vma;
+		page.dirty = head.dirty;
 	}
 }
 

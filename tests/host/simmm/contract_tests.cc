@@ -489,6 +489,8 @@ const std::vector<Contract> &contracts()
 		add_hmm_contracts(all);
 		add_migrate_contracts(all);
 		add_protocol_contracts(all);
+		add_notifier_contracts(all);
+		add_dma_contracts(all);
 		return all;
 	}();
 

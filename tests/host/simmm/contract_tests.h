@@ -29,6 +29,8 @@ void add_mm_contracts(std::vector<Contract> &list);
 void add_hmm_contracts(std::vector<Contract> &list);
 void add_migrate_contracts(std::vector<Contract> &list);
 void add_protocol_contracts(std::vector<Contract> &list);
+void add_notifier_contracts(std::vector<Contract> &list);
+void add_dma_contracts(std::vector<Contract> &list);
 
 } // namespace dsvm::sim
 

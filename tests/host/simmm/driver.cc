@@ -3,6 +3,7 @@
 // The driver's VMs, and operations on them: what is an ioctl in the stub.
 
 #include "tests/host/simmm/driver_impl.h"
+#include "tests/host/simmm/os.h"
 
 #include <new>
 
@@ -63,9 +64,9 @@ static void garbage_work()
 {
 	Vm &vm = *driver().vm_of_garbage;
 
-	scheduler().write_lock(vm.lock);
+	driver().lock_ranges(vm);
 	driver().collect_garbage(vm);
-	scheduler().write_unlock(vm.lock);
+	driver().unlock_ranges(vm);
 }
 
 static void release_work()
@@ -104,7 +105,9 @@ void Driver::reset(const DriverConfig &config)
 	// Memory of the run before has gone with its machine, so all that is left is forgotten.
 	impl.config = config;
 	impl.provider = Provider{};
-	impl.device = Device{.max_order = config.max_dma_order};
+	impl.device =
+		Device{.max_order = config.max_dma_order, .behind_iommu = config.behind_iommu};
+	impl.tally = Tally{};
 	impl.mm = &machine().mm(0);
 	impl.vm = impl.vm_of_garbage = nullptr;
 	impl.gone = false;
@@ -117,7 +120,7 @@ void Driver::reset(const DriverConfig &config)
 		worker->pending = worker->running = worker->spawned = false;
 	machine().device_owner = impl_;
 	machine().migrate_to_ram = Impl::migrate_to_ram;
-	Gpu::current().reset(*impl.mm, config.tlb_entries);
+	Gpu::current().reset(*impl.mm, impl.device, config.tlb_entries);
 }
 
 void Driver::set_migrate_on_fault(bool migrate)
@@ -146,14 +149,14 @@ int Driver::vm_create(Mm &mm)
 	vm->svm.chunk_sizes = impl.chunk_sizes;
 	vm->svm.num_chunks = chunks;
 	vm->svm.lock = to_os(vm->notifier_lock);
-	vm->svm.ops = &Impl::svm_ops;
+	vm->svm.ops = impl.config.trims ? &Impl::trimmed_ops : &Impl::whole_ops;
 	if (const int ret = expect("dsvm_svm_init", dsvm_svm_init(&vm->svm))) {
 		dsvm_os_free(vm);
 		return ret;
 	}
 	// The first one brings it to life, as stub_vram_get().
 	impl.provider.refs++;
-	Gpu::current().reset(mm, impl.config.tlb_entries);
+	Gpu::current().reset(mm, impl.device, impl.config.tlb_entries);
 	impl.mm = &mm;
 	impl.vm = impl.vm_of_garbage = vm;
 	return 0;
@@ -170,18 +173,13 @@ void Driver::Impl::put_vm(Vm &vm)
 	if (--vm.refs != 0)
 		return;
 
-	scheduler().write_lock(vm.lock);
 	end_mirror(vm);
-	scheduler().write_unlock(vm.lock);
-	// Without ranges nothing queues it any more.
-	garbage_worker.cancel();
 	vm_of_garbage = nullptr;
 
 	if (vm.ranges != 0 || vm.garbage != nullptr)
 		scheduler().fail("a range outlives its VM", "%u of them", vm.ranges);
-	if (vm.lock.writer != kNobody || vm.notifier_lock.writer != kNobody ||
-	    vm.notifier_lock.readers != 0)
-		scheduler().fail("a lock is freed that is held", "one of a VM");
+	vm.lock.assert_free();
+	vm.notifier_lock.assert_free();
 	dsvm_os_provider_put(to_os(provider));
 	vm.~Vm();
 	dsvm_os_free(&vm);
@@ -321,9 +319,9 @@ void Driver::collect_garbage()
 
 	if (vm == nullptr)
 		return;
-	scheduler().write_lock(vm->lock);
+	impl_->lock_ranges(*vm);
 	impl_->collect_garbage(*vm);
-	scheduler().write_unlock(vm->lock);
+	impl_->unlock_ranges(*vm);
 	impl_->end(*vm);
 }
 
@@ -336,6 +334,17 @@ int Driver::evict_ranges(usize first, usize last)
 	const int err = impl_->evict_ranges(*vm, first, last);
 	impl_->end(*vm);
 	return err;
+}
+
+int Driver::drop_ranges(usize first, usize last)
+{
+	Vm *const vm = impl_->begin();
+
+	if (vm == nullptr)
+		return -DSVM_ENODEV;
+	impl_->drop_ranges(*vm, first, last);
+	impl_->end(*vm);
+	return 0;
 }
 
 int Driver::evict(usize addr)
@@ -393,6 +402,11 @@ u32 Driver::free_vram() const
 	return impl_->free_pages();
 }
 
+const Tally &Driver::tally() const
+{
+	return impl_->tally;
+}
+
 void Driver::check_nothing_left()
 {
 	const Impl &impl = *impl_;
@@ -413,7 +427,17 @@ void Driver::check_nothing_left()
 		scheduler().fail("a reference to the provider is left", "%u", impl.provider.refs);
 	if (impl.device.mappings != 0)
 		scheduler().fail("a DMA mapping is left", "%u", impl.device.mappings);
+	check_no_windows(impl.device);
 	Gpu::current().check_idle();
+}
+
+void Tally::add(const Tally &other)
+{
+	u64 *const sum = reinterpret_cast<u64 *>(this);
+	const u64 *const more = reinterpret_cast<const u64 *>(&other);
+
+	for (usize i = 0; i < sizeof(Tally) / sizeof(u64); i++)
+		sum[i] += more[i];
 }
 
 } // namespace dsvm::sim

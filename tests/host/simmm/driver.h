@@ -10,6 +10,17 @@
 //	to VRAM       an allocation of VRAM for a run of pages, all or nothing
 //	CPU fault     the allocation's pages around the address come back
 //	evict         all pages of an allocation go to RAM, over reverse mappings
+//
+// What the stub does is one of the ways in which a driver may use the library; mainline's
+// drivers do it another way. A configuration says which:
+//
+//			mainline's contract		the stub's
+//	faults		one lock of the VM		a lock of each range
+//	invalidation	one notifier lock		one of each window
+//	munmap() of	takes the range away		takes that part away, the rest
+//	  a part					stays mapped
+//	two passes	no				where the kernel has them
+//	reads		map for reading			map what the CPU may write for writing
 #ifndef DSVM_SIMMM_DRIVER_H
 #define DSVM_SIMMM_DRIVER_H
 
@@ -29,7 +40,27 @@ struct DriverConfig {
 	u64 timeslice_ns = 0;
 	u32 fault_tries = 20;	   // of a GPU access, then -EBUSY
 	u32 max_dma_order = 63;	   // larger mappings of RAM are refused
-	bool fini_removes = false; // ranges that a VM has in the end are left to dsvm_svm_fini()
+	bool fini_removes = false; // ranges that a VM has in the end are left to dsvm_svm_fini();
+				   // with the VM's lock only
+	bool behind_iommu = false; // the device, and its addresses are filled by hand
+	// Beyond mainline's contract; see drm/drm_svm.h.
+	bool range_locks = false;  // drm_svm_range_acquire(), and no lock of the VM
+	bool window_locks = false; // DRM_SVM_WINDOW_LOCKS; needs `trims`
+	bool trims = false;	   // drm_gpusvm_ops.range_pages
+	bool wide_reads = false;   // DRM_SVM_ACCESS_READ
+	u32 finish_slots = 0;	   // events of a window between their passes; needs `trims`
+};
+
+// What a run has met, for statistics: what never happens is not tested. Numbers only.
+struct Tally {
+	dsvm_svm_counters svm = {}; // of all VMs
+	u64 overlaps = 0;	    // collections that began while another range's was under way
+	u64 deferred = 0;	    // events that were finished in a second pass
+	u64 undeferred = 0;	    // ... and those that found no slot for it
+	u64 kept = 0;	// pages that stayed mapped for the GPU when others were unmapped
+	u64 linked = 0; // collections of which the RAM has a window of addresses
+
+	void add(const Tally &other);
 };
 
 enum class GpuAccess : u8 { kNone, kRead, kWrite };
@@ -71,6 +102,8 @@ public:
 	void collect_garbage();
 	// As the shim's drm_gpusvm_range_evict() for the ranges of a span.
 	int evict_ranges(usize first, usize last);
+	// Takes the ranges of a span away, as a driver does that wants the addresses.
+	int drop_ranges(usize first, usize last);
 
 	// What a scenario can see.
 	dsvm_residency residency(usize addr);
@@ -78,6 +111,12 @@ public:
 	// Kinds of events (bit by Event) that have met a range since the last call.
 	u32 take_events();
 	u32 free_vram() const;
+	// dsvm_svm_scan() of a span of the VM's mm, as seen from the device or from another one.
+	dsvm_scan scan(usize first, usize last, bool from_device);
+	const Tally &tally() const;
+
+	// Complains about what must not be when nothing is under way.
+	void check_quiet();
 
 	// At the end of a run, after the mms are gone: complains about whatever is left.
 	void check_nothing_left();

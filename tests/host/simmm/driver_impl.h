@@ -3,7 +3,8 @@
 // What the parts of the driver share. Who keeps whom, as in the stub and the shims:
 //
 //	VM	one of who has it open, one of each operation under way
-//	range	one of the mirror, one of the garbage list while it is on that
+//	range	one of the mirror, one of the garbage list while it is on that, one of each who
+//		uses it under its own lock
 //	zdd	one of each device page in use, one of the migration that makes them
 //	devmem	one of its zdd, one of each eviction under way
 //	provider	one of the VM, one of each zdd, one of each mapping of its pages
@@ -21,14 +22,29 @@ namespace dsvm::sim {
 constexpr u32 kMaxChunks = 3;
 constexpr u32 kMaxDevmemPages = 512;
 constexpr u32 kMaxDevmems = 256;
+constexpr u32 kMaxFinishSlots = 4;
 
+struct TrimmedRange;
 struct Vm;
+struct Window;
+
+// Room for an event between its passes: what is behind struct drm_svm_finish.
+struct FinishSlot {
+	Finish finish;
+	Window *window = nullptr; // nullptr: free
+	EventRange event = {};
+};
 
 // struct drm_gpusvm_notifier.
 struct Window {
 	dsvm_notifier core;
 	Vm *vm;
 	Notifier notifier;
+	Rwsem lock{"window's lock", LockRank::kWindow};
+	FinishSlot slots[kMaxFinishSlots];
+
+	// What guards its ranges and their pages.
+	Rwsem &guard() const { return from_os(core.lock); }
 };
 
 // struct stub_range.
@@ -37,9 +53,14 @@ struct Range {
 	Vm *vm;
 	Window *window;
 	dsvm_pages pages;
+	Notifier stand_in; // publishes what has met the range
+	Rwsem lock{"range's lock", LockRank::kRange};
 	u32 refs;
+	u32 events; // invalidations that have met it
+	u32 passes; // of these
 	bool is_garbage;
 	Range *next_garbage;
+	const TrimmedRange *before; // while it is trimmed: what it was
 
 	usize first() const { return core.node.first; }
 	usize last() const { return core.node.last; }
@@ -53,8 +74,10 @@ struct Vm {
 	u32 refs = 1;
 	u32 programs = 1; // those that run, and one for as long as it is open
 	u32 ranges = 0;
+	u32 collecting = 0; // GPU faults that are collecting pages
 	Range *garbage = nullptr;
-	Rwsem lock{"VM lock", LockRank::kDriverVm}; // makes, maps and removes ranges; for writing
+	// Makes, maps and removes ranges, for writing; if they have no locks of their own.
+	Rwsem lock{"VM lock", LockRank::kDriverVm};
 	Rwsem notifier_lock{"notifier lock", LockRank::kNotifier};
 };
 
@@ -133,13 +156,23 @@ struct Driver::Impl {
 	int access(usize addr, bool write, u64 *value);
 	int migrate(usize first, usize last, int (*move)(Vm &, Piece &, usize, usize));
 
-	// driver_fault.cc: ranges, invalidations, GPU faults.
-	static const dsvm_svm_ops svm_ops;
-	int serve_fault(Vm &vm, usize addr, bool write, bool migrate);
-	void remove_range(Vm &vm, Range &range); // under the VM's lock
-	void end_mirror(Vm &vm);		 // likewise
+	// driver_ranges.cc: windows and ranges. "The lock of ranges": the VM's, or that of the range.
+	static const dsvm_svm_ops whole_ops;   // ranges go as a whole
+	static const dsvm_svm_ops trimmed_ops; // ... or only what has gone
+	void lock_ranges(Vm &vm);	       // the VM's lock, if that is the lock of ranges
+	void unlock_ranges(Vm &vm);
+	bool enter_range(Range &range); // the range's, if it is; false: it has been removed
+	void leave_range(Range &range);
+	void remove_range(Vm &vm, Range &range); // the lock of ranges
+	bool mend_range(Vm &vm, Range &range);	 // likewise
+	void zap_range(Range &range);		 // likewise
 	void collect_garbage(Vm &vm);
+	void end_mirror(Vm &vm);
 	int evict_ranges(Vm &vm, usize first, usize last);
+	void drop_ranges(Vm &vm, usize first, usize last);
+
+	// driver_fault.cc
+	int serve_fault(Vm &vm, usize addr, bool write, bool migrate);
 
 	// driver_vram.cc: allocations, copies, CPU faults, eviction.
 	static FaultResult migrate_to_ram(Mm &mm, Vma &vma, usize addr, Page &page);
@@ -159,6 +192,7 @@ struct Driver::Impl {
 	bool gone = false;	     // the device has been taken away
 	u32 operations = 0;	     // of the device, which may not go meanwhile
 	u32 events = 0;
+	Tally tally;
 	Devmem *devmems[kMaxDevmems] = {};
 	std::vector<u8> frame_taken;
 	DevmemZdd *zdds_to_destroy = nullptr;
@@ -168,6 +202,29 @@ struct Driver::Impl {
 
 // The only one.
 Driver::Impl &driver();
+
+// driver_ranges.cc
+inline Window &window_of(dsvm_notifier *core)
+{
+	return *reinterpret_cast<Window *>(core);
+}
+inline Range *range_of(dsvm_range *core)
+{
+	return reinterpret_cast<Range *>(core);
+}
+// drm_gpusvm_range_find() and __drm_gpusvm_range_next(). Locking: the window's.
+Range *first_range(Window &window, usize first, usize last);
+Range *next_range(Range &range, usize last);
+void put_range(Range &range);
+u32 count_runs(const Range &range);
+
+// driver_invalidate.cc
+void set_callbacks(Window &window);
+
+// driver_trim.cc
+void set_gone(Range &range, const EventRange &event, usize &zap_first, usize &zap_last);
+int trim_range(Vm &vm, Range &range);
+void check_split(const Range &range, const Range *tail);
 
 // driver_migrate.cc
 int look(Mm &mm, usize first, usize last, usize block, dsvm_residency *out);

@@ -133,6 +133,26 @@ Piece *Piece::create(u32 max_pages)
 	return piece;
 }
 
+// As drm_gpusvm_scan_mm().
+dsvm_scan Driver::scan(usize first, usize last, bool from_device)
+{
+	static const char other_device = 0;
+	Mm &mm = *impl_->mm;
+	Notifier notifier;
+	dsvm_scan result = DSVM_SCAN_UNPOPULATED;
+
+	if (!dsvm_os_mm_get(to_os(mm)))
+		return result;
+	notifier.invalidate = look_invalidate;
+	if (machine().notifier_insert(notifier, mm, first, last) == 0) {
+		result = dsvm_svm_scan(to_os(mm), to_os(notifier), machine().device_owner, first,
+				       last, from_device ? machine().device_owner : &other_device);
+		machine().notifier_remove(notifier);
+	}
+	dsvm_os_mm_put_async(to_os(mm));
+	return result;
+}
+
 // As drm_svm_residency().
 int look(Mm &mm, usize first, usize last, usize block, dsvm_residency *out)
 {

@@ -112,6 +112,7 @@ void Statistics::add(const Outcome &outcome, u64 program)
 	runs++;
 	steps += outcome.steps;
 	failures += outcome.failed;
+	tally.add(outcome.tally);
 	schedules.add(mix(outcome.schedule_hash ^ mix(program)));
 }
 
@@ -120,6 +121,7 @@ void Statistics::add(const Statistics &other)
 	runs += other.runs;
 	steps += other.steps;
 	failures += other.failures;
+	tally.add(other.tally);
 	schedules.add(other.schedules);
 	states.add(other.states);
 }

@@ -63,6 +63,7 @@ struct Statistics {
 	u64 runs = 0;
 	u64 steps = 0;
 	u64 failures = 0;
+	Tally tally = {};
 	Sketch schedules;
 	Sketch states;
 

@@ -26,7 +26,7 @@ constexpr Weight kWeights[] = {
 	{Verb::kToVram, 14, 80},     {Verb::kToRam, 5, 45},	  {Verb::kEvict, 8, 60},
 	{Verb::kEvictAll, 3, 30},    {Verb::kEvictRanges, 3, 25}, {Verb::kGarbage, 1, 15},
 	{Verb::kFree, 3, 20},	     {Verb::kVmDestroy, 1, 6},	  {Verb::kUnbind, 1, 6},
-	{Verb::kKill, 2, 8},	     {Verb::kFail, 4, 12},
+	{Verb::kKill, 2, 8},	     {Verb::kFail, 4, 12},	  {Verb::kDropRanges, 3, 30},
 };
 
 class Generator {
@@ -39,6 +39,7 @@ public:
 private:
 	void choose_machine();
 	void choose_driver();
+	void choose_contract();
 	void choose_areas();
 	void choose_verbs();
 	void make_thread(std::vector<Op> &thread);
@@ -99,6 +100,25 @@ void Generator::choose_driver()
 	driver.timeslice_ns = one_of(timeslices);
 	driver.max_dma_order = rng_.chance(85) ? driver.max_dma_order : rng_.below(3);
 	driver.fini_removes = rng_.chance(30);
+	driver.behind_iommu = rng_.chance(35);
+	choose_contract();
+}
+
+// Mainline's, the stub's, or what is between them.
+void Generator::choose_contract()
+{
+	static const u32 slots[] = {0, 1, 1, 2};
+	DriverConfig &driver = program_.driver;
+	const u32 kind = rng_.below(10);
+
+	if (kind < 3)
+		return;
+	const u32 percent = kind < 8 ? 100 : 50;
+	driver.range_locks = rng_.chance(percent);
+	driver.trims = rng_.chance(percent);
+	driver.window_locks = driver.trims && rng_.chance(percent);
+	driver.wide_reads = rng_.chance(percent);
+	driver.finish_slots = driver.trims ? one_of(slots) : 0;
 }
 
 // The hot pages and something around them, in one VMA or in two.
@@ -138,8 +158,19 @@ void Generator::choose_verbs()
 {
 	u32 i = 0;
 
+	// What a driver does that trims its ranges, and serves faults side by side.
+	const bool cuts = program_.driver.trims && rng_.chance(50);
+	const bool faults = program_.driver.range_locks && rng_.chance(50);
+
 	for (const Weight &weight : kWeights) {
-		weights_[i] = rng_.chance(weight.enabled) ? weight.weight : 0;
+		const bool boosted =
+			(cuts && (weight.verb == Verb::kUnmap || weight.verb == Verb::kMap)) ||
+			(faults &&
+			 (weight.verb == Verb::kGpuLoad || weight.verb == Verb::kGpuStore ||
+			  weight.verb == Verb::kDropRanges));
+
+		weights_[i] = rng_.chance(boosted ? 100 : weight.enabled) ? weight.weight : 0;
+		weights_[i] *= boosted ? 3 : 1;
 		total_ += weights_[i++];
 	}
 	if (total_ == 0)
@@ -164,7 +195,8 @@ u16 Generator::draw_page()
 
 void Generator::draw_span(Op &op)
 {
-	if (rng_.chance(35)) {
+	// Something has to be left of what is unmapped.
+	if (rng_.chance(op.verb == Verb::kUnmap && program_.driver.trims ? 10 : 35)) {
 		op.first = static_cast<u16>(hot_first_);
 		op.last = static_cast<u16>(hot_first_ + hot_pages_ - 1);
 		return;

@@ -2,6 +2,8 @@
 
 #include "tests/host/simmm/gpu.h"
 
+#include "tests/host/simmm/os.h"
+
 namespace dsvm::sim {
 
 namespace {
@@ -37,9 +39,10 @@ Gpu &Gpu::current()
 	return *the_gpu;
 }
 
-void Gpu::reset(Mm &mm, u32 tlb_entries)
+void Gpu::reset(Mm &mm, const Device &device, u32 tlb_entries)
 {
 	mm_ = &mm;
+	device_ = &device;
 	epoch_ = 0;
 	table_.assign(machine().geometry().va_pages, GpuPte{});
 	tlb_.assign(tlb_entries, TlbEntry{});
@@ -52,7 +55,7 @@ void Gpu::reset(Mm &mm, u32 tlb_entries)
 void Gpu::map(u32 index, u64 dma_addr, bool write)
 {
 	GpuPte &pte = table_[index];
-	const u32 page = machine().page_of_pfn((dma_addr - kDmaOffset) >> kPageShift);
+	const u32 page = reached_page(*device_, dma_addr, write);
 
 	if (page == kNoPage) {
 		scheduler().fail("the GPU is sent to where no memory is", "page %u: address %#lx",
@@ -80,12 +83,12 @@ u32 Gpu::zap(u32 first, u32 last)
 	return zapped;
 }
 
-void Gpu::flush()
+void Gpu::end_flush(u64 epoch)
 {
-	const u64 epoch = ++epoch_;
-
+	// Until here, the TLB still may have what has been zapped.
+	scheduler().point(Point::kGpu);
 	for (TlbEntry &entry : tlb_)
-		entry = TlbEntry{};
+		entry = entry.epoch < epoch ? TlbEntry{} : entry;
 	scheduler().wait_until("the GPU's accesses", [&] {
 		for (const Flight &flight : flights_) {
 			if (flight.on && flight.epoch < epoch)
@@ -104,34 +107,39 @@ bool Gpu::allows(u32 index, bool write) const
 
 // From the TLB, or else from the page table into the TLB. A TLB entry that is too narrow for
 // the access is looked up again, as hardware does before it raises a fault.
-const GpuPte *Gpu::translate(u32 index, bool write)
+bool Gpu::translate(u32 index, bool write, Flight &flight)
 {
 	TlbEntry *const entry = tlb_.empty() ? nullptr : &tlb_[index % tlb_.size()];
+	const bool hit = entry != nullptr && entry->index == index && permits(entry->pte, write);
 
-	if (entry != nullptr && entry->index == index && permits(entry->pte, write))
-		return &entry->pte;
-	if (!permits(table_[index], write))
-		return nullptr;
-	if (entry != nullptr)
-		*entry = TlbEntry{.index = index, .pte = table_[index]};
-	return &table_[index];
+	if (!hit && !permits(table_[index], write))
+		return false;
+	if (!hit && entry != nullptr)
+		*entry = TlbEntry{.index = index, .epoch = epoch_, .pte = table_[index]};
+	flight = Flight{.on = true,
+			.index = index,
+			.epoch = hit ? entry->epoch : epoch_,
+			.pte = hit ? entry->pte : table_[index]};
+	return true;
 }
 
 Gpu::Result Gpu::access(u32 index, bool write, u64 *value)
 {
-	const GpuPte *const found = translate(index, write);
-
-	if (found == nullptr)
-		return Result::kFault;
-	const GpuPte pte = *found;
 	Flight &flight = flights_[scheduler().in_fiber() ? scheduler().running() : 0];
-	flight = Flight{.on = true, .index = index, .epoch = epoch_, .pte = pte};
+
+	if (!translate(index, write, flight))
+		return Result::kFault;
+	const GpuPte pte = flight.pte;
 	check_translation(index, pte, "when an access begins");
 	scheduler().point(Point::kGpu);
 	check_translation(index, pte, "when an access ends");
 
 	Page &page = machine().page(pte.page);
 	const usize addr = machine().addr_of(index);
+	// What is written out, or dropped, is what the kernel takes for dirty.
+	if (write && !machine().is_device(pte.page) && !machine().folio_of(page).dirty)
+		scheduler().fail("the GPU writes to a page that the kernel takes for clean",
+				 "page %u: frame %u", index, pte.page);
 	if (write)
 		machine().device_store(*mm_, addr, page, *value);
 	else
@@ -164,7 +172,9 @@ void Gpu::check_translation(u32 index, const GpuPte &pte, const char *what)
 		wrong = "the GPU can use a page that may not be read";
 	else if (pte.write && !cpu.write)
 		wrong = "the GPU can write to a page that is read-only";
-	else if (machine().is_device(pte.page) ? page.refs == 0 : page.dma == 0)
+	else if (machine().is_device(pte.page)
+			 ? page.refs == 0
+			 : page.dma == 0 || reached_page(*device_, pte.dma, pte.write) != pte.page)
 		wrong = "the GPU can use a page that is not mapped for it";
 	if (wrong != nullptr)
 		scheduler().fail(wrong, "page %u, %s: frame %u, the CPU's entry has %u", index,

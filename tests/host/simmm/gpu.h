@@ -6,8 +6,9 @@
 //	       . in flight: other CPUs run		<- Point::kGpu
 //	       . load or store through what was looked up
 //
-//	flush  = forget the TLB, and wait until every access has ended that began before
-//		 (its epoch is older)
+//	flush  = at some time after it has begun, forget the TLB's entries from before; and
+//		 wait until every access has ended that uses such a translation (its epoch is
+//		 older)
 //
 // So a translation is in use from the look-up to the end of the access, and a driver that
 // zaps an entry, or narrows it, without a flush, or gives the page away before the flush is
@@ -41,15 +42,20 @@ public:
 	Gpu(const Gpu &) = delete;
 	Gpu &operator=(const Gpu &) = delete;
 
-	// For the address space of `mm`, whose pages it has entries for.
-	void reset(Mm &mm, u32 tlb_entries);
+	// For the address space of `mm`, whose pages it has entries for; seen as `device` does.
+	void reset(Mm &mm, const Device &device, u32 tlb_entries);
 
 	// Writes an entry. The caller holds the notifier lock and the page table's.
 	void map(u32 index, u64 dma_addr, bool write);
 	// Clears entries of [first, last]; how many were valid. The TLB still has them.
 	u32 zap(u32 first, u32 last);
-	// See above. Sleeps.
-	void flush();
+	// See above. What begin_flush() returned is what is waited for, and all flushes that began
+	// before with it. The wait sleeps.
+	u64 begin_flush() { return ++epoch_; }
+	void end_flush(u64 epoch);
+	void flush() { end_flush(begin_flush()); }
+	// The flush that has begun last.
+	u64 last_flush() const { return epoch_; }
 	const GpuPte &entry(u32 index) const { return table_[index]; }
 	bool allows(u32 index, bool write) const;
 
@@ -65,6 +71,7 @@ public:
 private:
 	struct TlbEntry {
 		u32 index = kNoPage;
+		u64 epoch = 0; // that it was filled in
 		GpuPte pte;
 	};
 	struct Flight {
@@ -74,11 +81,12 @@ private:
 		GpuPte pte;
 	};
 
-	const GpuPte *translate(u32 index, bool write);
+	bool translate(u32 index, bool write, Flight &flight);
 	Result access(u32 index, bool write, u64 *value);
 	void check_translation(u32 index, const GpuPte &pte, const char *what);
 
 	Mm *mm_ = nullptr;
+	const Device *device_ = nullptr;
 	u64 epoch_ = 0;
 	std::vector<GpuPte> table_;
 	std::vector<TlbEntry> tlb_;

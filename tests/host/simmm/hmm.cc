@@ -44,6 +44,14 @@ u32 page_of(usize entry)
 	return static_cast<u32>(entry & kPageIndexMask);
 }
 
+// Whether it is a device's is a fact about the page frame, which outlives the page.
+dsvm_page_kind kind_of(usize entry)
+{
+	if ((entry & kValid) == 0 || (entry & kError) != 0)
+		return DSVM_PAGE_NONE;
+	return machine().is_device(page_of(entry)) ? DSVM_PAGE_DEVICE : DSVM_PAGE_SYSTEM;
+}
+
 // hmm_range_fault() for one request.
 class Walk {
 public:
@@ -282,20 +290,26 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 	return ret;
 }
 
-// Whether it is a device's is a fact about the page frame, which outlives the page.
 dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry)
 {
-	if ((entry & kValid) == 0 || (entry & kError) != 0)
-		return DSVM_PAGE_NONE;
-	return machine().is_device(page_of(entry)) ? DSVM_PAGE_DEVICE : DSVM_PAGE_SYSTEM;
+	scheduler().point(Point::kOs);
+	return kind_of(entry);
+}
+
+// Kernel: include/linux/mmzone.h, page_pgmap(). There is one, of all of the device's pages.
+const void *dsvm_os_hmm_pagemap(dsvm_usize entry)
+{
+	scheduler().point(Point::kOs);
+	return kind_of(entry) == DSVM_PAGE_DEVICE ? machine().device_owner : nullptr;
 }
 
 // Kernel: Documentation/mm/hmm.rst: what hmm_range_fault() has found may be used under the
 // driver's lock, once mmu_interval_read_retry() has said no.
 void dsvm_os_hmm_decode(dsvm_usize entry, dsvm_page_desc *out)
 {
+	scheduler().point(Point::kOs);
 	*out = {};
-	out->kind = dsvm_os_hmm_kind(entry);
+	out->kind = kind_of(entry);
 	if (!scheduler().holds_rank(LockRank::kNotifier))
 		scheduler().fail("a collected page is looked at without the notifier lock", "%#lx",
 				 entry);
@@ -310,6 +324,8 @@ void dsvm_os_hmm_decode(dsvm_usize entry, dsvm_page_desc *out)
 	out->page = to_os(page);
 	out->order = static_cast<dsvm_u8>(entry >> kOrderShift & kOrderMask);
 	out->writable = (entry & kWrite) != 0;
+	// Kernel: include/linux/page-flags.h: anonymous, and not swap-backed since MADV_FREE.
+	out->discardable = machine().folio_of(page).lazy;
 	if (out->kind == DSVM_PAGE_DEVICE && page.zdd != nullptr) {
 		out->zdd = to_os(*page.zdd);
 		out->provider = page.zdd->provider;

@@ -55,6 +55,7 @@ struct Kernel {
 	bool reaps_as_clear;	  // the OOM reaper's event; else it is an unmapping
 	bool copies_into_zero;	  // splitting a huge page drops subpages that are all zero
 	bool collapses_read_only; // khugepaged wants no writable page in a block that it collapses
+	bool has_two_passes;	  // of interval notifiers
 };
 extern const Kernel kKernel6_1, kKernel6_12, kKernel7_3;
 
@@ -180,12 +181,25 @@ struct EventRange {
 	bool blockable;
 };
 
+struct Notifier;
+
+// struct mmu_interval_notifier_finish: one of the driver's, for the time between the passes.
+struct Finish {
+	Notifier *notifier = nullptr; // nullptr: the kernel does not have it
+	Finish *next = nullptr;
+};
+
 // struct mmu_interval_notifier; the driver's callback takes the driver's lock and calls
 // dsvm_os_notifier_set_seq() under it. False: it would have to wait and must not.
 struct Notifier {
 	using Invalidate = bool (*)(Notifier &notifier, const EventRange &range, usize seq);
+	// The same in two passes, if the kernel has them and this is there. What goes to `finish`
+	// is what the second pass is called with; nullptr: none is needed.
+	using InvalidateStart = bool (*)(Notifier &notifier, const EventRange &range, usize seq,
+					 Finish *&finish);
+	using InvalidateFinish = void (*)(Finish &finish);
 
-	enum class State : u8 { kOff, kPending, kOn, kLeaving };
+	enum class State : u8 { kOff, kPending, kOn, kLeaving, kStandIn };
 
 	Mm *mm = nullptr;
 	usize first = 0;
@@ -193,6 +207,8 @@ struct Notifier {
 	usize seq = 0;
 	State state = State::kOff;
 	Invalidate invalidate = nullptr;
+	InvalidateStart invalidate_start = nullptr;
+	InvalidateFinish invalidate_finish = nullptr;
 	void *arg = nullptr;
 	u32 callbacks = 0; // that run now
 };
@@ -371,6 +387,8 @@ public:
 	usize notifier_read_begin(Notifier &notifier);
 	bool notifier_read_retry(const Notifier &notifier, usize seq);
 	void notifier_set_seq(Notifier &notifier, usize seq);
+	// A notifier that is in no tree: it hears of nothing, and whoever has it publishes to it.
+	void notifier_stand_in(Notifier &notifier, Mm &mm, usize first, usize last);
 
 	// Pages: pages.cc -----------------------------------------------------------------------
 
@@ -406,8 +424,6 @@ public:
 	u32 alloc_slot();
 	void get_slot(u32 slot);
 	void put_slot(u32 slot);
-	u64 &slot_content(u32 slot) { return slots_[slot].content; }
-	u32 slot_refs(u32 slot) const { return slots_[slot].refs; }
 	u32 &slot_cache(u32 slot) { return slots_[slot].cache; } // the page, or kNoPage
 	// Takes a page out of the swap cache; false: an entry still needs its slot.
 	bool free_swap_cache(Page &folio);
@@ -432,6 +448,8 @@ public:
 
 	// By fiber, the last one is the set-up's: at most one at a time.
 	ActiveSpan &active_span();
+	// How many pages this fiber has kept from being dropped (MADV_FREE), by marking them dirty.
+	u32 &kept_pages();
 
 	// Memory of the core, freed by reset() if a run was abandoned ------------------------
 
@@ -450,8 +468,6 @@ public:
 	u64 state_hash() const { return state_hash_; }
 	void hash_in(u64 what) { state_hash_ ^= mix(what); }
 
-	Rng &rng() { return rng_; }
-
 private:
 	struct Slot {
 		u32 refs = 0;
@@ -461,7 +477,7 @@ private:
 
 	Access access(Mm &mm, usize addr, bool write, u64 *value);
 	Access fault_anonymous(Mm &mm, Vma &vma, u32 index, bool write);
-	Access fault_object(Mm &mm, Vma &vma, u32 index, bool write);
+	Access fault_object(Mm &mm, Vma &vma, u32 index);
 	Access fault_swap(Mm &mm, Vma &vma, u32 index, bool write);
 	Access fault_write(Mm &mm, Vma &vma, u32 index);
 	void zap(Mm &mm, usize first, usize last);
@@ -474,6 +490,8 @@ private:
 	Vma *span_vma(Mm &mm, usize first, usize last);
 	usize object_index(const Vma &vma, u32 index) const;
 	void notifier_drain(Mm &mm);
+	bool tell(Notifier &notifier, const EventRange &range, usize seq, Finish *&passes);
+	void finish_passes(Finish *passes);
 	bool split_vma(Mm &mm, usize at);
 	bool split_vmas(Mm &mm, usize first, usize last);
 	bool is_covered(Mm &mm, usize first, usize last);
@@ -507,7 +525,7 @@ private:
 	Memory *memory_ = nullptr; // a list of what the core has
 	u64 state_hash_ = 0;
 	ActiveSpan active_spans_[kMaxFibers + 1];
-	Rng rng_{1};
+	u32 kept_pages_[kMaxFibers + 1] = {};
 };
 
 inline Machine &machine()
@@ -543,80 +561,52 @@ private:
 	const bool started_;
 };
 
-// The opaque types of os.h are these.
-inline Mm &from_os(dsvm_os_mm *mm)
-{
-	return *reinterpret_cast<Mm *>(mm);
-}
-inline dsvm_os_mm *to_os(Mm &mm)
-{
-	return reinterpret_cast<dsvm_os_mm *>(&mm);
-}
-inline Notifier &from_os(dsvm_os_notifier *notifier)
-{
-	return *reinterpret_cast<Notifier *>(notifier);
-}
-inline dsvm_os_notifier *to_os(Notifier &notifier)
-{
-	return reinterpret_cast<dsvm_os_notifier *>(&notifier);
-}
-inline Page &from_os(dsvm_os_page *page)
-{
-	return *reinterpret_cast<Page *>(page);
-}
-inline dsvm_os_page *to_os(Page &page)
-{
-	return reinterpret_cast<dsvm_os_page *>(&page);
-}
-inline Rwsem &from_os(dsvm_os_rwsem *lock)
-{
-	return *reinterpret_cast<Rwsem *>(lock);
-}
-inline dsvm_os_rwsem *to_os(Rwsem &lock)
-{
-	return reinterpret_cast<dsvm_os_rwsem *>(&lock);
-}
-inline Vma &from_os(dsvm_os_vma *vma)
-{
-	return *reinterpret_cast<Vma *>(vma);
-}
-inline dsvm_os_vma *to_os(Vma &vma)
-{
-	return reinterpret_cast<dsvm_os_vma *>(&vma);
-}
-inline Zdd &from_os(dsvm_os_zdd *zdd)
-{
-	return *reinterpret_cast<Zdd *>(zdd);
-}
-inline dsvm_os_zdd *to_os(Zdd &zdd)
-{
-	return reinterpret_cast<dsvm_os_zdd *>(&zdd);
-}
-
-// struct drm_pagemap and struct device.
+// struct drm_pagemap.
 struct Provider {
 	u32 refs = 0;
 };
-struct Device {
-	u32 mappings = 0;   // DMA
-	u32 max_order = 63; // larger mappings are refused
+
+// A page of a device's window of addresses: what is linked there.
+struct IovaPage {
+	u32 page = kNoPage; // kNoPage: nothing
+	dsvm_dma_dir dir = DSVM_DMA_BIDIRECTIONAL;
+	bool begins = false; // a run
+	bool ends = false;
+	bool visible = false; // to the device: synced
 };
-inline Provider &from_os(dsvm_os_provider *provider)
-{
-	return *reinterpret_cast<Provider *>(provider);
-}
-inline dsvm_os_provider *to_os(Provider &provider)
-{
-	return reinterpret_cast<dsvm_os_provider *>(&provider);
-}
-inline Device &from_os(dsvm_os_dev *device)
-{
-	return *reinterpret_cast<Device *>(device);
-}
-inline dsvm_os_dev *to_os(Device &device)
-{
-	return reinterpret_cast<dsvm_os_dev *>(&device);
-}
+struct IovaWindow {
+	u64 addr;
+	std::vector<IovaPage> pages;
+};
+
+// struct device.
+struct Device {
+	u32 mappings = 0;	   // DMA: runs that are mapped or linked
+	u32 max_order = 63;	   // larger mappings are refused
+	bool behind_iommu = false; // and lets windows of addresses be filled by hand
+	u64 next_iova = 1ull << 46;
+	std::vector<IovaWindow> windows = {};
+};
+
+// The opaque types of os.h are these.
+#define DSVM_SIM_IS(type, opaque)                           \
+	inline type &from_os(opaque *handle)                \
+	{                                                   \
+		return *reinterpret_cast<type *>(handle);   \
+	}                                                   \
+	inline opaque *to_os(type &object)                  \
+	{                                                   \
+		return reinterpret_cast<opaque *>(&object); \
+	}
+DSVM_SIM_IS(Device, dsvm_os_dev)
+DSVM_SIM_IS(Mm, dsvm_os_mm)
+DSVM_SIM_IS(Notifier, dsvm_os_notifier)
+DSVM_SIM_IS(Page, dsvm_os_page)
+DSVM_SIM_IS(Provider, dsvm_os_provider)
+DSVM_SIM_IS(Rwsem, dsvm_os_rwsem)
+DSVM_SIM_IS(Vma, dsvm_os_vma)
+DSVM_SIM_IS(Zdd, dsvm_os_zdd)
+#undef DSVM_SIM_IS
 
 } // namespace dsvm::sim
 

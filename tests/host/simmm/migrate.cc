@@ -412,8 +412,8 @@ void dsvm_os_migrate_device_finalize(dsvm_migrate_span *span)
 // Between setup and finalize, which hold what an entry names.
 void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 {
+	scheduler().point(Point::kOs);
 	Page *const page = page_of(src);
-
 	*out = {};
 	out->moves = (src & kMigrate) != 0;
 	if (page == nullptr)

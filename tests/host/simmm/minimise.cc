@@ -252,6 +252,12 @@ bool Minimiser::reset_options()
 	reset([](Program & p) -> auto & { return p.driver.fault_tries; });
 	reset([](Program & p) -> auto & { return p.driver.max_dma_order; });
 	reset([](Program & p) -> auto & { return p.driver.fini_removes; });
+	reset([](Program & p) -> auto & { return p.driver.behind_iommu; });
+	reset([](Program & p) -> auto & { return p.driver.range_locks; });
+	reset([](Program & p) -> auto & { return p.driver.window_locks; });
+	reset([](Program & p) -> auto & { return p.driver.trims; });
+	reset([](Program & p) -> auto & { return p.driver.wide_reads; });
+	reset([](Program & p) -> auto & { return p.driver.finish_slots; });
 	reset([](Program & p) -> auto & { return p.geometry.va_pages; });
 	reset([](Program & p) -> auto & { return p.geometry.huge_order; });
 	reset([](Program & p) -> auto & { return p.geometry.ram_pages; });

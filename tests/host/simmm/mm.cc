@@ -288,7 +288,7 @@ Access Machine::fault(Mm &mm, usize addr, bool write)
 	switch (pte.kind) {
 	case PteKind::kNone:
 		return vma->kind == VmaKind::kAnonymous ? fault_anonymous(mm, *vma, index, write)
-							: fault_object(mm, *vma, index, write);
+							: fault_object(mm, *vma, index);
 	case PteKind::kSwap:
 		return fault_swap(mm, *vma, index, write);
 	case PteKind::kMigration:
@@ -364,8 +364,8 @@ Access Machine::fault_anonymous(Mm &mm, Vma &vma, u32 index, bool write)
 }
 
 // The object has a reference to each page of its own, as the page cache. A private mapping
-// shows the page until it is written.
-Access Machine::fault_object(Mm &mm, Vma &vma, u32 index, bool write)
+// shows the page until it is written, which is the business of the fault that comes next.
+Access Machine::fault_object(Mm &mm, Vma &vma, u32 index)
 {
 	const bool is_private = vma.is_private();
 	u32 &cached = object_pages_[object_index(vma, index)];
@@ -383,7 +383,6 @@ Access Machine::fault_object(Mm &mm, Vma &vma, u32 index, bool write)
 	}
 	if (mm.ptes[index].kind == PteKind::kNone)
 		set_present(mm, index, cached, vma.write && !is_private);
-	static_cast<void>(write); // a private page is copied by the fault that comes next
 	return Access::kDone;
 }
 

@@ -89,6 +89,8 @@ bool Machine::page_out(Mm &mm, usize addr)
 	get_page(*page);
 	unmap_to_swap(*page, slot);
 	scheduler().point(Point::kCopy);
+	// Kernel: folio_clear_dirty_for_io(): what is written from here on has to be told again.
+	page->dirty = false;
 	slots_[slot].content = page->content;
 	scheduler().point(Point::kCopy);
 	// The cache and we: nobody has brought it back, and nobody else holds it.

@@ -11,6 +11,10 @@
 //			runs now, waits for its end first
 //	read_retry	whether the notifier's sequence has changed since
 //
+// An event has two passes where the kernel has them and the notifier wants them: each notifier
+// is told that it begins, then each of those that asked for it that it has to be finished, in
+// the same order, and only then does the first page table entry change.
+//
 // While an invalidation runs, insertions and removals are put off to its end.
 
 #include "tests/host/simmm/machine.h"
@@ -62,6 +66,7 @@ bool Machine::invalidate_start(const EventRange &range)
 
 	mm.invalidate_seq |= 1;
 	const usize seq = mm.invalidate_seq;
+	Finish *passes = nullptr;
 	sched.note("%s [%u, %u] of mm %u", name_of(range.event),
 		   range.first < kVaBase ? 0 : index_of(range.first),
 		   range.first < kVaBase ? 0 : index_of(range.last), mm.index);
@@ -70,27 +75,63 @@ bool Machine::invalidate_start(const EventRange &range)
 		Notifier *const notifier = notifiers_[i];
 		if (notifier == nullptr || !meets(*notifier, range))
 			continue;
-		notifier->callbacks++;
-		{
-			// Reclaim may be what invalidates, and must not wait for itself.
-			Scheduler::NoReclaim no_reclaim{"an mmu notifier"};
-			if (range.blockable) {
-				if (!notifier->invalidate(*notifier, range, seq))
-					sched.fail("a notifier refuses an event that can wait",
-						   "%s", name_of(range.event));
-			} else {
-				Scheduler::NonBlockable non_blockable{
-					"an mmu notifier that cannot wait"};
-				refused = !notifier->invalidate(*notifier, range, seq);
-			}
+		// Reclaim may be what invalidates, and must not wait for itself.
+		Scheduler::NoReclaim no_reclaim{"an mmu notifier"};
+		if (range.blockable) {
+			if (!tell(*notifier, range, seq, passes))
+				sched.fail("a notifier refuses an event that can wait", "%s",
+					   name_of(range.event));
+		} else {
+			Scheduler::NonBlockable non_blockable{"an mmu notifier that cannot wait"};
+			refused = !tell(*notifier, range, seq, passes);
 		}
-		notifier->callbacks--;
 		sched.point(Point::kNotifier);
 	}
+	finish_passes(passes);
 	// Kernel: mn_itree_invalidate(): whoever has been told has to be told the end.
 	if (refused)
 		invalidate_end(range);
 	return !refused;
+}
+
+// The first pass, or the only one, of one notifier.
+bool Machine::tell(Notifier &notifier, const EventRange &range, usize seq, Finish *&passes)
+{
+	Finish *finish = nullptr;
+	Finish **end = &passes;
+
+	notifier.callbacks++;
+	const bool told = kernel_->has_two_passes && notifier.invalidate_start != nullptr
+				  ? notifier.invalidate_start(notifier, range, seq, finish)
+				  : notifier.invalidate(notifier, range, seq);
+	notifier.callbacks--;
+	if (!told || finish == nullptr)
+		return told;
+	if (finish->notifier != nullptr)
+		scheduler().fail("one finish is given to two events", "%s", name_of(range.event));
+	while (*end != nullptr)
+		end = &(*end)->next;
+	*end = finish;
+	*finish = Finish{.notifier = &notifier};
+	return true;
+}
+
+// The second pass of those that asked for one, also if a later notifier has refused.
+void Machine::finish_passes(Finish *passes)
+{
+	Scheduler::NoReclaim no_reclaim{"an mmu notifier"};
+
+	while (passes != nullptr) {
+		Finish &finish = *passes;
+		Notifier &notifier = *finish.notifier;
+
+		scheduler().point(Point::kNotifier);
+		passes = finish.next;
+		finish = Finish{};
+		notifier.callbacks++;
+		notifier.invalidate_finish(finish);
+		notifier.callbacks--;
+	}
 }
 
 void Machine::invalidate_end(const EventRange &range)
@@ -153,16 +194,24 @@ int Machine::notifier_insert(Notifier &notifier, Mm &mm, usize first, usize last
 	return 0;
 }
 
+// Kernel: mmu_interval_read_begin() and _read_retry(), and HMM, look at its mm and its sequence.
+void Machine::notifier_stand_in(Notifier &notifier, Mm &mm, usize first, usize last)
+{
+	notifier.mm = &mm;
+	notifier.first = first;
+	notifier.last = last;
+	notifier.state = Notifier::State::kStandIn;
+}
+
 void Machine::notifier_remove(Notifier &notifier)
 {
 	Scheduler &sched = scheduler();
 
 	sched.may_sleep("mmu_interval_notifier_remove");
 	sched.point(Point::kNotifier);
-	if (notifier.state == Notifier::State::kOff ||
-	    notifier.state == Notifier::State::kLeaving) {
-		sched.fail("a notifier is removed twice", "[%u, %u]", index_of(notifier.first),
-			   index_of(notifier.last));
+	if (notifier.state != Notifier::State::kOn && notifier.state != Notifier::State::kPending) {
+		sched.fail("a notifier is removed that is in no tree", "[%u, %u]",
+			   index_of(notifier.first), index_of(notifier.last));
 		return;
 	}
 
@@ -194,7 +243,11 @@ usize Machine::notifier_read_begin(Notifier &notifier)
 	}
 	const Mm &mm = *notifier.mm;
 	const usize seq = notifier.seq;
-	if (seq == mm.invalidate_seq && is_invalidating(mm)) {
+	// It compares the two and nothing else, and those of notifiers are odd: an even one would
+	// be waited for until something happens to the address space.
+	if ((seq & 1) == 0)
+		sched.fail("a sequence is waited for that no invalidation has", "%lu", seq);
+	if (seq == mm.invalidate_seq) {
 		// Its callback takes this lock: to wait for it with the lock held is a deadlock.
 		if (sched.holds_rank(LockRank::kNotifier))
 			sched.fail("read_begin waits under a lock of the invalidation path",
@@ -213,7 +266,8 @@ bool Machine::notifier_read_retry(const Notifier &notifier, usize seq)
 
 void Machine::notifier_set_seq(Notifier &notifier, usize seq)
 {
-	if (notifier.callbacks == 0)
+	scheduler().point(Point::kNotifier);
+	if (notifier.callbacks == 0 && notifier.state != Notifier::State::kStandIn)
 		scheduler().fail("a sequence is published outside of an invalidation", "%lu", seq);
 	notifier.seq = seq;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// drm_svm/os.h on the machine: memory, time, log, locks, address spaces, interval notifiers,
-// DMA. Pages are collected in hmm.cc and moved in migrate.cc.
+// drm_svm/os.h on the machine: memory, time, log, locks, address spaces, interval notifiers.
+// Pages are collected in hmm.cc, mapped for devices in dma.cc and moved in migrate.cc.
 //
 // Each function is what src/linux makes of it: a kernel call, whose contract is checked here.
 // Where the kernel only goes wrong if the worst happens (a wait that finds nobody to wait
@@ -50,61 +50,6 @@ bool describe(Mm &mm, Vma *vma, dsvm_vma_info *out)
 	return true;
 }
 
-// The pages of a mapping, one after the other.
-template <class Visit> void for_each_page(u32 first, u32 order, Visit visit)
-{
-	for (u32 i = first; i < first + (1u << order); i++)
-		visit(machine().page(i));
-}
-
-// The first page of a mapping that there has to be.
-u32 mapped_page(const dsvm_dma_addr &addr, u64 proto, const char *what)
-{
-	const u32 first = page_of_dma(addr.addr);
-	bool mapped = first != kNoPage && addr.proto == proto &&
-		      first + (1u << addr.order) <=
-			      machine().geometry().ram_pages + machine().geometry().device_pages;
-
-	if (mapped)
-		for_each_page(first, addr.order,
-			      [&](Page &page) { mapped = mapped && page.dma > 0; });
-	if (!mapped)
-		scheduler().fail("what is not mapped for DMA is taken for mapped", "%s of %#llx",
-				 what, addr.addr);
-	return first;
-}
-
-dsvm_dma_addr dma_map(Device &device, u32 first, u32 order, dsvm_dma_dir dir, u64 proto)
-{
-	for_each_page(first, order, [](Page &page) { page.dma++; });
-	device.mappings++;
-	return {dma_of(first), proto, order, static_cast<dsvm_u64>(dir)};
-}
-
-void dma_unmap(Device &device, const dsvm_dma_addr &addr, u64 proto)
-{
-	const u32 first = mapped_page(addr, proto, "unmapping");
-
-	for_each_page(first, addr.order, [](Page &page) { page.dma--; });
-	if (device.mappings-- == 0)
-		scheduler().fail("what is not mapped for DMA is taken for mapped",
-				 "the device has no mapping left");
-}
-
-// What a mapping covers has to be in use, and one folio: the CPU maps nothing else in one go.
-void check_run(u32 first, u32 order)
-{
-	Page &folio = machine().folio_of(machine().page(first));
-	const u32 head = machine().index_of(folio);
-
-	if (folio.refs == 0)
-		scheduler().fail("a free page is used", "page %u is mapped for DMA", first);
-	if (first + (1u << order) > head + (1u << folio.order))
-		scheduler().fail("pages are mapped in one go that do not belong together",
-				 "2^%u pages from %u on, the folio is 2^%u from %u on", order,
-				 first, folio.order, head);
-}
-
 } // namespace
 
 } // namespace dsvm::sim
@@ -146,6 +91,7 @@ void dsvm_os_relax(void)
 // Kernel: fatal_signal_pending(current).
 dsvm_bool dsvm_os_killed(void)
 {
+	scheduler().point(Point::kOs);
 	return scheduler().is_killed();
 }
 
@@ -169,8 +115,18 @@ void dsvm_os_warn(const char *file, int line, const char *what)
 
 // Locks -----------------------------------------------------------------------
 
+// An invalidation of a window waits for the GPU. Whoever waits for that with the lock around all
+// windows keeps everybody from all of them.
+static void not_under_all_windows(const Rwsem &lock)
+{
+	if (lock.rank == LockRank::kWindow && scheduler().holds_rank(LockRank::kNotifier))
+		scheduler().fail("waits for a window under the lock of all of them", "%s",
+				 lock.name);
+}
+
 void dsvm_os_read_lock(dsvm_os_rwsem *lock)
 {
+	not_under_all_windows(from_os(lock));
 	scheduler().read_lock(from_os(lock));
 }
 
@@ -181,6 +137,7 @@ void dsvm_os_read_unlock(dsvm_os_rwsem *lock)
 
 void dsvm_os_write_lock(dsvm_os_rwsem *lock)
 {
+	not_under_all_windows(from_os(lock));
 	scheduler().write_lock(from_os(lock));
 }
 
@@ -281,6 +238,15 @@ dsvm_bool dsvm_os_notifier_read_retry(dsvm_os_notifier *notifier, dsvm_usize seq
 	return machine().notifier_read_retry(from_os(notifier), seq);
 }
 
+dsvm_usize dsvm_os_notifier_seq(dsvm_os_notifier *notifier)
+{
+	if (!scheduler().holds_rank(LockRank::kNotifier))
+		scheduler().fail("a sequence is read without the notifier lock", "%lu",
+				 from_os(notifier).seq);
+	scheduler().point(Point::kNotifier);
+	return from_os(notifier).seq;
+}
+
 // Kernel: include/linux/mmu_notifier.h: under the lock that read_retry() is called under.
 void dsvm_os_notifier_set_seq(dsvm_os_notifier *notifier, dsvm_usize seq)
 {
@@ -293,91 +259,4 @@ void dsvm_os_notifier_remove(dsvm_os_notifier *notifier)
 {
 	no_notifier_lock("mmu_interval_notifier_remove");
 	machine().notifier_remove(from_os(notifier));
-}
-
-// DMA -------------------------------------------------------------------------
-
-// Kernel: folio_mark_dirty(): what is dirty is not dropped by reclaim, MADV_FREE or not.
-void dsvm_os_page_mark_dirty(dsvm_os_page *page)
-{
-	Page &folio = machine().folio_of(from_os(page));
-
-	if (folio.refs == 0)
-		scheduler().fail("a free page is used", "page %u is marked dirty",
-				 machine().index_of(from_os(page)));
-	folio.dirty = true;
-	folio.lazy = false;
-}
-
-// Kernel: Documentation/core-api/dma-api.rst. May fail, for lack of addresses or because a
-// bounce buffer has a largest size; never sleeps.
-int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *handle, dsvm_u32 order, dsvm_dma_dir dir,
-		    dsvm_dma_addr *out)
-{
-	Device &device = from_os(dev);
-	const u32 first = machine().index_of(from_os(handle));
-
-	scheduler().point(Point::kOs);
-	if (machine().is_device(first))
-		scheduler().fail("a device page is mapped as if it were RAM", "page %u", first);
-	if (first == kZeroPage && dir != DSVM_DMA_TO_DEVICE)
-		scheduler().fail("the zero page is mapped for a device to write", "direction %d",
-				 dir);
-	check_run(first, order);
-	if (order > device.max_order || machine().fails(Fail::kDmaMap))
-		return -DSVM_EFAULT;
-	*out = dma_map(device, first, order, dir, DSVM_PROTO_SYSTEM);
-	return 0;
-}
-
-void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
-{
-	scheduler().point(Point::kOs);
-	dma_unmap(from_os(dev), *addr, DSVM_PROTO_SYSTEM);
-}
-
-// Kernel: include/linux/dma-mapping.h, dma_need_sync(). This device is coherent.
-dsvm_bool dsvm_os_dma_needs_sync(dsvm_os_dev *, const dsvm_dma_addr *addr)
-{
-	static_cast<void>(mapped_page(*addr, DSVM_PROTO_SYSTEM, "dma_need_sync()"));
-	return false;
-}
-
-// drm/drm_pagemap.h, drm_pagemap_ops.device_map: for pages of that provider only.
-int dsvm_os_provider_map(dsvm_os_provider *provider, dsvm_os_dev *dev, dsvm_os_page *handle,
-			 dsvm_u32 order, dsvm_dma_dir dir, dsvm_dma_addr *out)
-{
-	const u32 first = machine().index_of(from_os(handle));
-	const Page &page = from_os(handle);
-
-	scheduler().point(Point::kOs);
-	if (!machine().is_device(first) || page.zdd == nullptr || page.zdd->provider != provider)
-		scheduler().fail("a provider is asked for what is not its own", "page %u", first);
-	if (from_os(provider).refs == 0)
-		scheduler().fail("a provider is used that is gone", "it maps page %u", first);
-	check_run(first, order);
-	if (machine().fails(Fail::kDmaMap))
-		return -DSVM_EFAULT;
-	*out = dma_map(from_os(dev), first, order, dir, DSVM_PROTO_DRIVER);
-	return 0;
-}
-
-void dsvm_os_provider_unmap(dsvm_os_provider *provider, dsvm_os_dev *dev, const dsvm_dma_addr *addr)
-{
-	scheduler().point(Point::kOs);
-	if (from_os(provider).refs == 0)
-		scheduler().fail("a provider is used that is gone", "it unmaps %#llx", addr->addr);
-	dma_unmap(from_os(dev), *addr, DSVM_PROTO_DRIVER);
-}
-
-void dsvm_os_provider_get(dsvm_os_provider *provider)
-{
-	if (from_os(provider).refs++ == 0)
-		scheduler().fail("a provider is used that is gone", "it gets a reference");
-}
-
-void dsvm_os_provider_put(dsvm_os_provider *provider)
-{
-	if (from_os(provider).refs-- == 0)
-		scheduler().fail("a provider is used that is gone", "it loses a reference");
 }

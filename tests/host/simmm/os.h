@@ -8,7 +8,8 @@
 
 namespace dsvm::sim {
 
-// Where a device sees a page, and back; kNoPage: no such address.
+// Where a device sees a page of which it has a mapping of its own, and back; kNoPage: no such
+// address.
 inline u64 dma_of(u32 page)
 {
 	return kDmaOffset + (u64{machine().pfn_of(page)} << kPageShift);
@@ -19,6 +20,12 @@ inline u32 page_of_dma(u64 addr)
 	return addr < kDmaOffset ? kNoPage
 				 : machine().page_of_pfn((addr - kDmaOffset) >> kPageShift);
 }
+
+// What an access of the device to an address hits now; kNoPage: nothing.
+u32 reached_page(const Device &device, u64 addr, bool write);
+
+// Complains about windows of addresses that are left.
+void check_no_windows(const Device &device);
 
 // Complains if the running fiber would wait, for whatever `what` waits for, under the lock
 // that an invalidation takes.

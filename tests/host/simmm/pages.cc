@@ -20,9 +20,9 @@ Machine *the_machine;
 
 } // namespace
 
-const Kernel kKernel6_1{"6.1", false, false, false, false, false, false};
-const Kernel kKernel6_12{"6.12", false, false, false, false, true, false};
-const Kernel kKernel7_3{"7.3", true, true, true, true, true, true};
+const Kernel kKernel6_1{"6.1", false, false, false, false, false, false, false};
+const Kernel kKernel6_12{"6.12", false, false, false, false, true, false, false};
+const Kernel kKernel7_3{"7.3", true, true, true, true, true, true, true};
 
 const char *name_of(Fail fail)
 {
@@ -103,7 +103,6 @@ void Machine::reset(const Geometry &geometry, const Kernel &kernel)
 	next_anon_vma_ = 1;
 	ram_hint_ = 1;
 	state_hash_ = 0;
-	rng_ = Rng{1};
 }
 
 // Pages -----------------------------------------------------------------------
@@ -288,6 +287,7 @@ void Machine::split_folio(Page &folio)
 		page.order = 0;
 		page.anon = head.anon;
 		page.anon_vma = head.anon_vma;
+		page.dirty = head.dirty;
 		page.mapped = mapped;
 		page.refs = mapped + (i == first);
 	}
@@ -363,6 +363,11 @@ void Machine::finish_exits()
 		if (mm.in_use && mm.users == 0 && !mm.torn_down)
 			tear_down(mm);
 	}
+}
+
+u32 &Machine::kept_pages()
+{
+	return kept_pages_[scheduler().in_fiber() ? scheduler().running() : kMaxFibers];
 }
 
 // Injection, memory -----------------------------------------------------------

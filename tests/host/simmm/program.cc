@@ -49,6 +49,7 @@ constexpr VerbInfo kVerbs[] = {
 	{"evict", {false, Pages::kOne, To::kNone}},
 	{"evict_all", {false, Pages::kNone, To::kNone}},
 	{"evict_ranges", {false, Pages::kSpan, To::kNone}},
+	{"drop_ranges", {false, Pages::kSpan, To::kNone}},
 	{"garbage", {false, Pages::kNone, To::kNone}},
 	{"vm_destroy", {false, Pages::kNone, To::kNone}},
 	{"unbind", {false, Pages::kNone, To::kNone}},
@@ -90,6 +91,7 @@ constexpr DriverField kDriver[] = {
 	{"tlb_entries", &DriverConfig::tlb_entries, 0, 64, false},
 	{"fault_tries", &DriverConfig::fault_tries, 1, 1000, false},
 	{"max_dma_order", &DriverConfig::max_dma_order, 0, 63, false},
+	{"finish_slots", &DriverConfig::finish_slots, 0, 4, false},
 };
 struct DriverFlag {
 	const char *name;
@@ -98,6 +100,11 @@ struct DriverFlag {
 constexpr DriverFlag kDriverFlags[] = {
 	{"migrate_on_fault", &DriverConfig::migrate_on_fault},
 	{"fini_removes", &DriverConfig::fini_removes},
+	{"behind_iommu", &DriverConfig::behind_iommu},
+	{"range_locks", &DriverConfig::range_locks},
+	{"window_locks", &DriverConfig::window_locks},
+	{"trims", &DriverConfig::trims},
+	{"wide_reads", &DriverConfig::wide_reads},
 };
 constexpr u64 kMaxTimesliceUs = 10000000;
 

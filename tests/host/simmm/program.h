@@ -60,6 +60,7 @@ enum class Verb : u8 {
 	kEvict,
 	kEvictAll,
 	kEvictRanges,
+	kDropRanges,
 	kGarbage,
 	kVmDestroy,
 	kUnbind, // the device goes
@@ -134,6 +135,7 @@ struct Outcome {
 	Schedule schedule; // as it was picked
 	u32 steps = 0;
 	u64 schedule_hash = 0;
+	Tally tally = {};
 };
 
 // Runs it once, with all checks. `visit` is told a hash of each state that there was, for

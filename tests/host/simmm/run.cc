@@ -69,6 +69,8 @@ private:
 	void fork(Mm &mm);
 	void pin(Thread &thread, const Op &op, Mm &mm);
 	void unpin(Thread &thread);
+	dsvm_scan expected_scan(const Area &area, bool from_device) const;
+	void scan_areas();
 	void use_gpu();
 	void read_everything();
 	void arrive(Thread &thread, u32 next);
@@ -362,7 +364,7 @@ void Run::perform_on_driver(Thread &thread, const Op &op)
 	Driver &driver = Driver::current();
 	const usize first = m.addr_of(op.first), last = m.addr_of(op.last + 1u) - 1;
 	const bool is_ioctl = op.verb == Verb::kToVram || op.verb == Verb::kToRam ||
-			      op.verb == Verb::kEvictRanges;
+			      op.verb == Verb::kEvictRanges || op.verb == Verb::kDropRanges;
 
 	// By a thread of the process that has the VM.
 	if (is_ioctl && (!alive_[0] || !m.mm_get(m.mm(0))))
@@ -388,6 +390,9 @@ void Run::perform_on_driver(Thread &thread, const Op &op)
 		break;
 	case Verb::kEvictAll:
 		claims_.judge(op, driver.evict_all(), DSVM_EBUSY);
+		break;
+	case Verb::kDropRanges:
+		claims_.judge(op, driver.drop_ranges(first, last));
 		break;
 	case Verb::kGarbage:
 		driver.collect_garbage();
@@ -430,12 +435,55 @@ void Run::look_at_everything()
 	m.check_consistency();
 	for (u32 i = 0; i < program_.geometry.va_pages; i++)
 		Gpu::current().check(m.mm(0), i);
+	driver.check_quiet();
+	scan_areas();
 	use_gpu();
 	// Every other program has its memory back by eviction, the others by CPU faults.
 	if (program_.ops() % 2 != 0 && driver.evict_all() != 0 && !claims_.lacks_memory)
 		scheduler().fail("an eviction fails that nothing is in the way of", "at the end");
 	read_everything();
 	m.check_consistency();
+	driver.check_quiet();
+}
+
+// What has to be said of a span, by its entries.
+dsvm_scan Run::expected_scan(const Area &area, bool from_device) const
+{
+	Mm &mm = machine().mm(0);
+	u32 ram = 0, device = 0;
+
+	for (u32 i = area.first; i <= area.last; i++) {
+		const Vma *const vma = machine().find_vma(mm, machine().addr_of(i));
+
+		if (vma == nullptr || !vma->read)
+			return DSVM_SCAN_UNPOPULATED;
+		ram += mm.ptes[i].kind == PteKind::kPresent;
+		device += mm.ptes[i].kind == PteKind::kDevice;
+	}
+	if (ram + device != area.last - area.first + 1u)
+		return DSVM_SCAN_UNPOPULATED;
+	if (ram != 0)
+		return device != 0 ? DSVM_SCAN_MIXED : DSVM_SCAN_SYSTEM;
+	return from_device ? DSVM_SCAN_EQUAL : DSVM_SCAN_OTHER;
+}
+
+void Run::scan_areas()
+{
+	const bool from_device = program_.ops() % 2 != 0;
+
+	if (!alive_[0] || claims_.lacks_memory)
+		return;
+	for (const Area &area : program_.areas) {
+		const usize first = machine().addr_of(area.first);
+		const usize last = machine().addr_of(area.last + 1u) - 1;
+		const dsvm_scan expected = expected_scan(area, from_device);
+		const dsvm_scan seen = Driver::current().scan(first, last, from_device);
+
+		if (area.kind != VmaKind::kSpecial && seen != expected)
+			scheduler().fail("a scan does not say what there is",
+					 "pages %u-%u: %d, not %d", area.first, area.last,
+					 static_cast<int>(seen), static_cast<int>(expected));
+	}
 }
 
 // What is steady can be read and written by the GPU, wherever the threads have left it.
@@ -538,6 +586,7 @@ Outcome run(const Program &program, Strategy &strategy, const RunOptions &option
 	}
 	if (!sched.failed())
 		run.check_nothing_left();
+	outcome.tally = Driver::current().tally();
 	outcome.failed = sched.failed();
 	outcome.violation = sched.violation();
 	outcome.schedule = sched.schedule();

@@ -24,7 +24,12 @@ constexpr DriverConfig kStub{.migrate_on_fault = false,
 			     .notifier_pages = kWindow,
 			     .chunk_pages = {512, 16, 1},
 			     .piece_pages = kBlock,
-			     .check_pages = 16};
+			     .check_pages = 16,
+			     .range_locks = true,
+			     .window_locks = true,
+			     .trims = true,
+			     .wide_reads = true,
+			     .finish_slots = 2};
 
 // A page that an actor holds, by the area and the page that it was found at.
 struct Held {
@@ -502,6 +507,8 @@ void Stage::expect_events(const scn_step &step)
 {
 	static_assert(static_cast<u32>(Event::kUnmap) == SCN_EVENT_UNMAP &&
 		      static_cast<u32>(Event::kExclusive) == SCN_EVENT_EXCLUSIVE);
+	// As the stub's VM_STATS, which waits for garbage.
+	Driver::current().flush();
 	const u32 events = Driver::current().take_events();
 	char wanted[128], seen[128];
 

@@ -173,11 +173,6 @@ void Scheduler::begin(Strategy &strategy, uint32_t max_steps)
 	failed_ = false;
 }
 
-const char *Scheduler::running_name() const
-{
-	return self().name;
-}
-
 uint32_t Scheduler::spawn(const char *name, Body body, void *arg)
 {
 	uint32_t index = 0;
@@ -404,6 +399,12 @@ void Scheduler::note(const char *format, ...)
 }
 
 // Locks -----------------------------------------------------------------------
+
+void Rwsem::assert_free() const
+{
+	if (writer != kNobody || readers != 0 || waiting_writers != 0)
+		Scheduler::current().fail("a lock is freed that is in use", "%s", name);
+}
 
 void Scheduler::check_order(const Rwsem &lock)
 {

@@ -105,6 +105,9 @@ struct Rwsem {
 	uint8_t reading[kMaxFibers + 1] = {}; // by fiber; the last one is nobody's: set-up
 	uint32_t writer = kNobody;
 	uint32_t waiting_writers = 0;
+
+	// Complains if somebody has it, or waits for it: its memory is about to go.
+	void assert_free() const;
 };
 
 class Scheduler {
@@ -138,7 +141,6 @@ public:
 
 	uint32_t running() const { return running_; }
 	bool in_fiber() const { return running_ != kNobody; }
-	const char *running_name() const;
 
 	// Another fiber may go on here. Outside of a fiber, and where no switch is allowed
 	// (see NoSwitch), nothing happens.

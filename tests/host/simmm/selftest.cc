@@ -402,6 +402,37 @@ void programs_are_text()
 	}
 }
 
+// An oracle says nothing about what never happens.
+void programs_meet_everything()
+{
+	constexpr u32 kSeeds = 3000;
+	Tally all;
+
+	for (u64 seed = 1; seed <= kSeeds; seed++) {
+		Drawn strategy(seed);
+		all.add(run(program_of(seed, {}), strategy).tally);
+	}
+	const struct {
+		const char *what;
+		u64 times;
+	} events[] = {
+		{"range is split", all.svm.ranges_split},
+		{"range is trimmed", all.svm.ranges_trimmed},
+		{"page stays mapped beside one that was unmapped", all.kept},
+		{"race for a range is lost", all.svm.lost_races},
+		{"range is removed", all.svm.ranges_removed},
+		{"range is invalidated", all.svm.ranges_invalidated},
+		{"invalidation has two passes", all.deferred},
+		{"invalidation finds no slot", all.undeferred},
+		{"collection begins again", all.svm.collection_retries},
+		{"collection fails", all.svm.collection_failures},
+		{"collection begins while another one is under way", all.overlaps},
+		{"collection has a window of addresses", all.linked},
+	};
+	for (const auto &event : events)
+		expect(event.times != 0, "no %s in %u runs", event.what, kSeeds);
+}
+
 struct Test {
 	const char *name;
 	void (*run)();
@@ -425,6 +456,7 @@ constexpr Test kTests[] = {
 	{"hangs_are_seen", hangs_are_seen},
 	{"sketch_counts", sketch_counts},
 	{"programs_are_text", programs_are_text},
+	{"programs_meet_everything", programs_meet_everything},
 	{"same_in_another_process", same_in_another_process},
 };
 
