@@ -48,19 +48,28 @@ cmp -s "$list.new" "$list" || cp "$list.new" "$list"
 parser=(../scenarios/{arguments,scenario,words}.c ../scenarios/{scenario,words}.h)
 
 program demo demo.c demo_svg.c stub.c
+program test_advice test_advice.c program.c memory.c ktap.c stub.c
 program test_bind test_bind.c bind.c inject.c memory.c ktap.c stub.c
 program test_bind_async test_bind_async.c bind.c memory.c ktap.c stub.c
 program test_bind_model test_bind_model.c bind.c memory.c ktap.c stub.c
-program test_bind_show test_bind_show.c bind.c memory.c ktap.c stub.c
+program test_bind_show test_bind_show.c show.c bind.c memory.c ktap.c stub.c
 program test_bo test_bo.c bind.c memory.c ktap.c stub.c
 program test_fail test_fail.c inject.c memory.c ktap.c stub.c
+program test_fault test_fault.c program.c memory.c ktap.c stub.c
+program test_hold test_hold.c program.c memory.c ktap.c stub.c
 program test_ioctl test_ioctl.c ktap.c stub.c
 program test_kill test_kill.c ktap.c stub.c
+program test_kinds test_kinds.c program.c memory.c ktap.c stub.c
 program test_leak test_leak.c bind.c memory.c ktap.c stub.c
 program test_migrate test_migrate.c memory.c ktap.c stub.c
 program test_mm test_mm.c memory.c ktap.c stub.c
+program test_process test_process.c program.c memory.c ktap.c stub.c
 program test_race test_race.c memory.c ktap.c stub.c
 program test_scenario test_scenario.c test_scenario_actor.c ktap.c stub.c "${parser[@]}" \
 	"${scenarios[@]}" "$list"
 program test_scenario_parse test_scenario_parse.c ktap.c "${parser[@]}"
+program test_storm test_storm.c program.c memory.c ktap.c stub.c
 program test_svm test_svm.c memory.c ktap.c stub.c
+program test_svm_show test_svm_show.c show.c program.c memory.c ktap.c stub.c
+program test_uffd test_uffd.c program.c memory.c ktap.c stub.c
+program test_unmap test_unmap.c program.c memory.c ktap.c stub.c

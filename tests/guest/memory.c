@@ -41,6 +41,39 @@ __u32 *map(size_t size)
 	return (__u32 *)aligned;
 }
 
+__u32 *map_small(size_t size)
+{
+	__u32 *memory = map(size);
+
+	/* Without huge pages there is nothing to advise against. */
+	madvise(memory, size, MADV_NOHUGEPAGE);
+	return memory;
+}
+
+struct drm_svm_stub_vm_stats stats_of(struct gpu *gpu)
+{
+	struct drm_svm_stub_vm_stats stats;
+
+	EXPECT_OK(gpu_stats(gpu, &stats));
+	return stats;
+}
+
+unsigned int pages_mapped(struct gpu *gpu, const void *start, size_t size)
+{
+	struct drm_svm_stub_block block;
+
+	EXPECT_OK(gpu_where(gpu, start, size, &block));
+	return block.gpu_mapped;
+}
+
+unsigned int pages_writable(struct gpu *gpu, const void *start, size_t size)
+{
+	struct drm_svm_stub_block block = {};
+
+	EXPECT_OK(gpu_residency_write(gpu, start, size, size, &block));
+	return block.gpu_mapped;
+}
+
 void write_pattern(__u32 *memory, size_t size, __u32 seed)
 {
 	for (size_t i = 0; i < size / 4; i++)

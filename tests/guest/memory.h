@@ -25,6 +25,14 @@ void open_vm(struct gpu *gpu, const void *variant);
 void *map_at(void *address, size_t size, int prot, int flags, int fd);
 /* Anonymous memory, aligned so that a huge page fits. */
 __u32 *map(size_t size);
+/* The same in small pages. */
+__u32 *map_small(size_t size);
+
+/* What VM_STATS says. */
+struct drm_svm_stub_vm_stats stats_of(struct gpu *gpu);
+/* How many pages the GPU's page table maps, or maps for writing. */
+unsigned int pages_mapped(struct gpu *gpu, const void *start, size_t size);
+unsigned int pages_writable(struct gpu *gpu, const void *start, size_t size);
 
 /* Words of @memory from the one at @first on, of which @seed makes the data. */
 void write_pattern(__u32 *memory, size_t size, __u32 seed);

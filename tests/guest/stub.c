@@ -171,6 +171,49 @@ int gpu_stats(struct gpu *gpu, struct drm_svm_stub_vm_stats *stats)
 	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_VM_STATS, stats);
 }
 
+static int hold(struct gpu *gpu, __u32 what, const void *address, unsigned int *faults)
+{
+	struct drm_svm_stub_hold arg = {
+		.vm_id = gpu->vm,
+		.hold = what,
+		.addr = (uintptr_t)address & ~(__u64)(gpu->info.page_size - 1),
+	};
+	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_HOLD, &arg);
+
+	*faults = arg.waiting;
+	return err;
+}
+
+int gpu_hold(struct gpu *gpu, const void *address)
+{
+	return hold(gpu, 1, address, &(unsigned int){ 0 });
+}
+
+int gpu_let_go(struct gpu *gpu, const void *address)
+{
+	return hold(gpu, 0, address, &(unsigned int){ 0 });
+}
+
+int gpu_held(struct gpu *gpu, const void *address, unsigned int *faults)
+{
+	return hold(gpu, 2, address, faults);
+}
+
+int gpu_wait_held(struct gpu *gpu, const void *address, unsigned int faults)
+{
+	double end = now_ms() + 60e3;
+	unsigned int held;
+
+	do {
+		int err = gpu_held(gpu, address, &held);
+
+		if (err || held == faults)
+			return err;
+		usleep(1000);
+	} while (now_ms() < end);
+	return -ETIMEDOUT;
+}
+
 static int residency(struct gpu *gpu, __u32 flags, const void *start, size_t size, size_t block,
 		     struct drm_svm_stub_block *blocks)
 {

@@ -57,6 +57,17 @@ int gpu_residency_write(struct gpu *gpu, const void *start, size_t size, size_t 
 /* The first for the whole span as one block. */
 int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum);
 
+/*
+ * Faults that are served at the page of @address stop right before they write the GPU's page
+ * table, until gpu_let_go(), and at most for ten seconds. One page of a VM at a time.
+ */
+int gpu_hold(struct gpu *gpu, const void *address);
+int gpu_let_go(struct gpu *gpu, const void *address);
+/* How many wait there now. */
+int gpu_held(struct gpu *gpu, const void *address, unsigned int *faults);
+/* Waits until it is @faults; -ETIMEDOUT if it is not within a minute. */
+int gpu_wait_held(struct gpu *gpu, const void *address, unsigned int faults);
+
 /* A buffer object. @memory is where the CPU sees it; NULL for one in VRAM. */
 struct bo {
 	__u32 handle;

@@ -123,6 +123,7 @@ struct bad {
 		struct drm_svm_stub_bo_create bo_create;
 		struct drm_svm_stub_bo_mmap_offset bo_mmap;
 		struct drm_svm_stub_vm_bind bind;
+		struct drm_svm_stub_hold hold;
 		__u64 words[32];
 	};
 };
@@ -194,6 +195,7 @@ static void run_bad(const void *arg)
 #define BO_CREATE(title, err, ...) BAD(BO_CREATE, title, err, bo_create, __VA_ARGS__)
 #define BO_MMAP(title, err, ...) BAD(BO_MMAP_OFFSET, title, err, bo_mmap, __VA_ARGS__)
 #define BIND(title, err, ...) BAD(VM_BIND, title, err, bind, .vm_id = VM, __VA_ARGS__)
+#define HOLD(title, err, ...) BAD(HOLD, title, err, hold, GOOD_HOLD, __VA_ARGS__)
 #define STATS(title, err, ...) BAD(VM_STATS, title, err, stats, .vm_id = VM, __VA_ARGS__)
 
 #define GOOD_FILL .vm_id = VM, .op = DRM_SVM_STUB_OP_FILL, .dst = BASE, .size = PAGE
@@ -207,6 +209,7 @@ static void run_bad(const void *arg)
 #define GOOD_RESIDENCY \
 	.vm_id = VM, .start = BASE, .size = SIZE, .block_size = BLOCK, .blocks = BLOCKS, \
 	.num_blocks = SIZE / BLOCK
+#define GOOD_HOLD .vm_id = VM, .hold = DRM_SVM_STUB_HOLD_SET, .addr = BASE
 
 /* Without this the table would pass on a device that refuses everything. */
 static void run_good(const void *arg)
@@ -226,6 +229,7 @@ static void run_good(const void *arg)
 		{ .request = DRM_IOCTL_SVM_STUB_BO_CREATE, .bo_create = { .size = PAGE } },
 		{ .request = DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, .bo_mmap = { .handle = 1 } },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_BIND, .bind = { .vm_id = VM } },
+		{ .request = DRM_IOCTL_SVM_STUB_HOLD, .hold = { GOOD_HOLD } },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_DESTROY, .destroy = { .vm_id = VM } },
 	};
 	struct fixture f;
@@ -249,6 +253,7 @@ static const unsigned long all_requests[] = {
 	DRM_IOCTL_SVM_STUB_MIGRATE,	DRM_IOCTL_SVM_STUB_RESIDENCY,
 	DRM_IOCTL_SVM_STUB_VM_STATS,	DRM_IOCTL_SVM_STUB_BO_CREATE,
 	DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, DRM_IOCTL_SVM_STUB_VM_BIND,
+	DRM_IOCTL_SVM_STUB_HOLD,
 };
 
 #define NUM_REQUESTS (ARRAY_SIZE(all_requests))
@@ -332,7 +337,7 @@ static void run_unknown_number(const void *arg)
 	(void)arg;
 	set_up(&f);
 	read_state(&f, &before);
-	for (unsigned int nr = DRM_COMMAND_BASE + DRM_SVM_STUB_VM_BIND + 1;
+	for (unsigned int nr = DRM_COMMAND_BASE + DRM_SVM_STUB_HOLD + 1;
 	     nr < DRM_COMMAND_END; nr++) {
 		unsigned long request = _IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE, nr, 64);
 
@@ -669,6 +674,15 @@ static const struct ktap_case cases[] = {
 	BIND("unknown VM", ENOENT, .vm_id = UNKNOWN_VM),
 	BIND("closed VM", ENOENT, .vm_id = CLOSED_VM),
 	BIND("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
+
+	HOLD("VM 0", ENOENT, .vm_id = 0),
+	HOLD("unknown VM", ENOENT, .vm_id = UNKNOWN_VM),
+	HOLD("closed VM", ENOENT, .vm_id = CLOSED_VM),
+	HOLD("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
+	HOLD("unknown action", EINVAL, .hold = 3),
+	HOLD("pad", EINVAL, .pad = 1),
+	HOLD("addr not aligned", EINVAL, .addr = BASE + 4),
+	HOLD("addr beyond the mirror", ERANGE, .addr = MIRROR_END),
 };
 
 int main(int argc, char **argv)

@@ -77,6 +77,142 @@ static void test_mremap(const void *arg)
 	expect_words(new, PAGE, 1);
 }
 
+static __u32 *map_used(struct gpu *gpu, const void *variant, size_t size, __u32 seed)
+{
+	__u32 *memory = map_small(size);
+
+	open_vm(gpu, variant);
+	write_pattern(memory, size, seed);
+	expect_gpu_reads(gpu, memory, size, seed);
+	expect_place(gpu, variant, memory, size);
+	return memory;
+}
+
+/* Where it is, with @size in place of MIB(2). */
+static void resize(__u32 *memory, size_t size)
+{
+	EXPECT(mremap(memory, MIB(2), size, 0) == memory, "mremap: %s", strerror(errno));
+}
+
+/* More memory at the end is new; what is there stays as the GPU has it. */
+static void test_mremap_grow(const void *arg)
+{
+	struct gpu gpu;
+	__u32 *memory = map_used(&gpu, arg, MIB(2), 20);
+
+	resize(memory, MIB(3));
+	madvise(memory, MIB(3), MADV_NOHUGEPAGE);
+	expect_gpu_reads(&gpu, memory, MIB(2), 20);
+	EXPECT_EQ(gpu.faults, 0);
+	expect_gpu_sum(&gpu, memory + MIB(2) / 4, MIB(1), 0);
+	EXPECT_OK(gpu_fill(&gpu, memory + MIB(2) / 4, 1, MIB(1)));
+	expect_pattern(memory, MIB(2), 20);
+	expect_words(memory + MIB(2) / 4, MIB(1), 1);
+}
+
+/* Less memory: the end has gone, and the rest is there as before. */
+static void test_mremap_shrink(const void *arg)
+{
+	struct gpu gpu;
+	__u32 *memory = map_used(&gpu, arg, MIB(2), 21);
+	__u64 sum;
+
+	resize(memory, MIB(1));
+	EXPECT_EQ(pages_mapped(&gpu, memory + MIB(1) / 4, MIB(1)), 0);
+	EXPECT_ERR(gpu_checksum(&gpu, memory + MIB(1) / 4, 4, &sum), -EFAULT);
+	expect_gpu_reads(&gpu, memory, MIB(1), 21);
+	/* Why one fault and not none says test_unmap. */
+	EXPECT(gpu.faults <= 1, "%u faults for what is left", gpu.faults);
+	EXPECT_OK(gpu_fill(&gpu, memory, 2, MIB(1)));
+	expect_words(memory, MIB(1), 2);
+}
+
+/* It moves because it grows, and there is something behind it. */
+static void test_mremap_grow_elsewhere(const void *arg)
+{
+	struct gpu gpu;
+	__u32 *old = map_used(&gpu, arg, MIB(2), 22), *new;
+	__u64 sum;
+
+	map_at((char *)old + MIB(2), PAGE, PROT_NONE,
+	       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1);
+	new = mremap(old, MIB(2), MIB(4), MREMAP_MAYMOVE);
+	EXPECT(new != MAP_FAILED && new != old, "mremap: %s", strerror(errno));
+	EXPECT_ERR(gpu_checksum(&gpu, old, 4, &sum), -EFAULT);
+	expect_gpu_reads(&gpu, new, MIB(2), 22);
+	expect_gpu_sum(&gpu, new + MIB(2) / 4, MIB(2), 0);
+	expect_pattern(new, MIB(2), 22);
+}
+
+/* The addresses stay, and what was there moves: zeros are left. */
+static void test_mremap_dontunmap(const void *arg)
+{
+	struct gpu gpu;
+	__u32 *old = map_used(&gpu, arg, MIB(2), 23), *new = map_small(MIB(2));
+
+	EXPECT(mremap(old, MIB(2), MIB(2), MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+		      new) == new, "mremap: %s", strerror(errno));
+	expect_gpu_sum(&gpu, old, MIB(2), 0);
+	expect_gpu_reads(&gpu, new, MIB(2), 23);
+	EXPECT_OK(gpu_fill(&gpu, old, 3, MIB(2)));
+	expect_words(old, MIB(2), 3);
+	expect_pattern(new, MIB(2), 23);
+}
+
+/* What was at the new place, and in use, is gone. */
+static void test_mremap_over(const void *arg)
+{
+	struct gpu gpu;
+	__u32 *memory = map_used(&gpu, arg, MIB(2), 24), *other = map_small(MIB(2));
+
+	write_pattern(other, MIB(2), 25);
+	expect_gpu_reads(&gpu, other, MIB(2), 25);
+	EXPECT(mremap(memory, MIB(1), MIB(1), MREMAP_MAYMOVE | MREMAP_FIXED, other) == other,
+	       "mremap: %s", strerror(errno));
+	expect_gpu_reads(&gpu, other, MIB(1), 24);
+	EXPECT_ERR(gpu_fill(&gpu, memory, 1, 4), -EFAULT);
+	EXPECT_OK(gpu_fill(&gpu, other, 4, PAGE));
+	expect_words(other, PAGE, 4);
+	expect_pattern_from(other, WORDS_PER_PAGE, MIB(1) - PAGE, 24);
+	expect_pattern_from(other, MIB(1) / 4, MIB(1), 25);
+	expect_pattern_from(memory, MIB(1) / 4, MIB(1), 24);
+}
+
+/* Rights move along: the GPU reads at the new place, and writes when the process may. */
+static void test_mremap_read_only(const void *arg)
+{
+	struct gpu gpu;
+	__u32 *old = map_used(&gpu, arg, MIB(2), 27), *new = map_small(MIB(2));
+
+	EXPECT(!mprotect(old, MIB(2), PROT_READ), "mprotect: %s", strerror(errno));
+	EXPECT(mremap(old, MIB(2), MIB(2), MREMAP_MAYMOVE | MREMAP_FIXED, new) == new,
+	       "mremap: %s", strerror(errno));
+	expect_gpu_reads(&gpu, new, MIB(2), 27);
+	EXPECT_ERR(gpu_fill(&gpu, new, 6, PAGE), -EPERM);
+	EXPECT_ERR(gpu_fill(&gpu, old, 6, PAGE), -EFAULT);
+	EXPECT(!mprotect(new, MIB(2), PROT_READ | PROT_WRITE), "mprotect: %s", strerror(errno));
+	EXPECT_OK(gpu_fill(&gpu, new, 6, PAGE));
+	expect_words(new, PAGE, 6);
+	expect_pattern_from(new, WORDS_PER_PAGE, MIB(2) - PAGE, 27);
+}
+
+/* Shared memory is in both places when it is moved with size 0. */
+static void test_mremap_duplicate(const void *arg)
+{
+	__u32 *memory = map_at(NULL, MIB(2), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	struct gpu gpu;
+	__u32 *second;
+
+	open_vm(&gpu, arg);
+	write_pattern(memory, MIB(2), 26);
+	expect_gpu_reads(&gpu, memory, MIB(2), 26);
+	second = mremap(memory, 0, MIB(2), MREMAP_MAYMOVE);
+	EXPECT(second != MAP_FAILED, "mremap: %s", strerror(errno));
+	EXPECT_OK(gpu_fill(&gpu, second, 5, MIB(1)));
+	expect_gpu_sum(&gpu, memory, MIB(1), 5 * MIB(1) / 4);
+	expect_pattern_from(second, MIB(1) / 4, MIB(1), 26);
+}
+
 /* --- fork ----------------------------------------------------------------- */
 
 /* After fork() each sees what was there, and none sees what the other writes. */
@@ -241,6 +377,19 @@ static const struct ktap_case cases[] = {
 	IN_VRAM("MADV_DONTNEED", test_dontneed),
 	IN_RAM("mremap", test_mremap),
 	IN_VRAM("mremap", test_mremap),
+	IN_RAM("mremap, more", test_mremap_grow),
+	IN_VRAM("mremap, more", test_mremap_grow),
+	IN_RAM("mremap, less", test_mremap_shrink),
+	IN_VRAM("mremap, less", test_mremap_shrink),
+	IN_RAM("mremap, more elsewhere", test_mremap_grow_elsewhere),
+	IN_VRAM("mremap, more elsewhere", test_mremap_grow_elsewhere),
+	IN_RAM("mremap, addresses stay", test_mremap_dontunmap),
+	IN_VRAM("mremap, addresses stay", test_mremap_dontunmap),
+	IN_RAM("mremap over other memory", test_mremap_over),
+	IN_VRAM("mremap over other memory", test_mremap_over),
+	IN_RAM("mremap, read-only", test_mremap_read_only),
+	IN_VRAM("mremap, read-only", test_mremap_read_only),
+	IN_RAM("mremap of size 0", test_mremap_duplicate),
 	IN_RAM("fork", test_fork),
 	IN_VRAM("fork", test_fork),
 	IN_RAM("fork, GPU of the child", test_fork_child_gpu),

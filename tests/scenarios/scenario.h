@@ -84,8 +84,9 @@
  *				protection_page, soft_dirty, release, migrate, exclusive, other;
  *				"none"; "clear?": this one or not. A range is what a GPU
  *				fault maps: 2 MiB, 64 KiB or 4 KiB, the largest that is aligned
- *				and within one mapping. It is there until some of its memory
- *				is unmapped, which is the last event that it meets.
+ *				and within one mapping. When a part of it is unmapped, what is
+ *				left of it is a range, or two, and stays mapped, but for huge
+ *				pages, which have to be split; it is there until nothing is left.
  *
  * At the same time
  *

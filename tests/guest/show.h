@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* What a person can see of the driver: trace events, and files in debugfs. */
+#ifndef TESTS_GUEST_SHOW_H
+#define TESTS_GUEST_SHOW_H
+
+/* Traces the library from now on. Ends the case, skipped, where the kernel cannot. */
+void begin_trace(void);
+/* No more; returns what was traced, line by line, for the caller to free. */
+char *end_trace(void);
+
+/* What debugfs shows of all VMs. Ends the case, skipped, where there is no debugfs. */
+char *read_vms(void);
+
+#endif /* TESTS_GUEST_SHOW_H */
