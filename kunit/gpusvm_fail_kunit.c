@@ -4,83 +4,59 @@
  * (fail_nth.h), on memory of this thread's own. What needs a device's pages is for
  * tests/guest, with the stub's.
  */
-#include <linux/dma-mapping.h>
+#include <linux/memremap.h>
 #include <linux/mman.h>
-#include <linux/sched.h>
-#include <linux/sizes.h>
 
-#include <drm/drm_gpusvm.h>
-#include <drm/drm_pagemap.h>
-#include <drm/drm_svm.h>
-
-#include "compat/kunit_compat.h"
 #include "fail_nth.h"
-#include "gpuvm_fixture.h"
-
-#define PAGES 16
-#define BYTES (PAGES * PAGE_SIZE)
+#include "gpusvm_fixture.h"
 
 static int fail_init(struct kunit *test)
 {
 	int ret = fail_nth_init(test);
 
-	return ret ?: fixture_init(test);
+	return ret ?: sx_init(test);
 }
 
-/* Some memory, and its mirror in a driver that has one range at a time. */
+static const struct sx_config one_lock = {};
+static const struct sx_config many_locks = {
+	.features = DRM_SVM_WINDOW_LOCKS,
+	.concurrent = true,
+	.devices = 2,
+	.keeps_rest = true,
+};
+
+/* Some memory, its mirror, and one range of it. */
 struct scene {
-	struct drm_device *drm;
-	struct drm_gpusvm gpusvm;
+	struct sx_mirror *m;
 	struct drm_gpusvm_range *range;
-	struct drm_gpusvm_pages pages;
-	struct drm_gpusvm_ctx ctx;
+	enum drm_svm_access access;
 	unsigned long start;
-	struct drm_svm_residency counts[PAGES];
+	struct sx_file *file;
+	const struct dev_pagemap *pagemap; /* of nothing */
+	enum drm_gpusvm_scan_result scanned;
+	struct drm_svm_residency counts[SX_RANGE_PAGES];
 };
 
-static void invalidate(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier,
-		       const struct mmu_notifier_range *mmu_range)
-{
-	struct scene *s = container_of(gpusvm, struct scene, gpusvm);
-	const struct drm_gpusvm_ctx ctx = { .in_notifier = true };
-
-	drm_gpusvm_unmap_pages(gpusvm, &s->pages, PAGES, &ctx);
-}
-
-static const struct drm_gpusvm_ops gpusvm_ops = {
-	.invalidate = invalidate,
-};
-
-static const unsigned long chunk_sizes[] = { BYTES, PAGE_SIZE };
-
-static struct scene *scene_create(struct kunit *test)
+static struct scene *scene_create(struct kunit *test, const struct sx_config *config)
 {
 	struct scene *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
-	struct fixture *f = test->priv;
+	struct sx_fixture *f = test->priv;
 
 	KUNIT_ASSERT_NOT_NULL(test, s);
-	s->drm = f->drm;
-	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(s->drm->dev, DMA_BIT_MASK(64)), 0);
-
-	/* Twice as much, so that there is room to begin where a range may. */
-	s->start = compat_kunit_mmap(test, 2 * BYTES);
-	if (!s->start)
-		kunit_skip(test, "cases have no memory of their own on this kernel");
-	s->start = ALIGN(s->start, BYTES);
-	KUNIT_ASSERT_EQ(test, drm_gpusvm_init(&s->gpusvm, "drm_svm_kunit", current->mm, 0,
-					      TASK_SIZE, SZ_2M, &gpusvm_ops, chunk_sizes,
-					      ARRAY_SIZE(chunk_sizes)), 0);
-	drm_gpusvm_init_pages(&s->pages, s->drm);
+	s->m = sx_mirror_create(test, config);
+	s->start = f->start;
+	s->access = DRM_SVM_ACCESS_WRITE;
+	sx_map(test, s->start, SX_RANGE);
 	return s;
 }
 
 /* Ranges --------------------------------------------------------------------------------- */
 
-static int insert(void *arg)
+static int acquire(void *arg)
 {
 	struct scene *s = arg;
 
-	s->range = drm_gpusvm_range_find_or_insert(&s->gpusvm, s->start, 0, TASK_SIZE, &s->ctx);
+	s->range = sx_get_range(s->m, s->start, s->access);
 	return PTR_ERR_OR_ZERO(s->range);
 }
 
@@ -88,10 +64,8 @@ static void expect_no_range(struct kunit *test, void *arg)
 {
 	struct scene *s = arg;
 
-	KUNIT_EXPECT_TRUE(test, list_empty(&s->gpusvm.notifier_list));
-	drm_gpusvm_notifier_lock(&s->gpusvm);
-	KUNIT_EXPECT_FALSE(test, drm_gpusvm_has_mapping(&s->gpusvm, 0, TASK_SIZE));
-	drm_gpusvm_notifier_unlock(&s->gpusvm);
+	KUNIT_EXPECT_TRUE(test, list_empty(&s->m->base.notifier_list));
+	KUNIT_EXPECT_EQ(test, atomic_read(&s->m->ranges), 0);
 }
 
 static void remove(struct kunit *test, void *arg)
@@ -99,24 +73,35 @@ static void remove(struct kunit *test, void *arg)
 	struct scene *s = arg;
 
 	KUNIT_EXPECT_EQ(test, drm_gpusvm_range_start(s->range), s->start);
-	KUNIT_EXPECT_EQ(test, drm_gpusvm_range_size(s->range), BYTES);
-	drm_gpusvm_range_remove(&s->gpusvm, s->range);
+	KUNIT_EXPECT_EQ(test, drm_gpusvm_range_size(s->range), SX_RANGE);
+	sx_remove(s->m, s->range);
+	sx_put_range(s->m, s->range);
 	expect_no_range(test, s);
+}
+
+static void range_with(struct kunit *test, const char *what, const struct sx_config *config)
+{
+	const struct fail_nth_op op = {
+		.what = what,
+		.call = acquire,
+		.failed = expect_no_range,
+		.undo = remove,
+	};
+	struct scene *s = scene_create(test, config);
+
+	/* The window and the range; and once in a process the kernel's list of windows. */
+	fail_nth(test, &op, s, 2);
+	sx_mirror_destroy(test, s->m);
 }
 
 static void range(struct kunit *test)
 {
-	static const struct fail_nth_op op = {
-		.what = "drm_gpusvm_range_find_or_insert()",
-		.call = insert,
-		.failed = expect_no_range,
-		.undo = remove,
-	};
-	struct scene *s = scene_create(test);
+	range_with(test, "drm_gpusvm_range_find_or_insert()", &one_lock);
+}
 
-	/* The window and the range; and once in a process the kernel's list of windows. */
-	fail_nth(test, &op, s, 2);
-	drm_gpusvm_fini(&s->gpusvm);
+static void range_concurrent(struct kunit *test)
+{
+	range_with(test, "drm_svm_range_acquire()", &many_locks);
 }
 
 /* Pages ----------------------------------------------------------------------------------- */
@@ -125,27 +110,37 @@ static int get_pages(void *arg)
 {
 	struct scene *s = arg;
 
-	return drm_gpusvm_get_pages(&s->gpusvm, &s->pages, current->mm, &s->range->notifier->notifier,
-				    s->start, s->start + BYTES, &s->ctx);
+	return sx_collect(s->m, s->range, s->access);
 }
 
 static bool are_mapped(struct scene *s)
 {
 	bool valid;
 
-	drm_gpusvm_notifier_lock(&s->gpusvm);
-	valid = drm_gpusvm_pages_valid(&s->gpusvm, &s->pages);
-	drm_gpusvm_notifier_unlock(&s->gpusvm);
+	sx_lock_window(s->m, s->range);
+	valid = sx_is_valid(s->m, s->range);
+	sx_unlock_window(s->m, s->range);
 	return valid;
 }
 
+static void unmap_all(struct scene *s)
+{
+	struct drm_gpusvm_pages *pages = to_sx_range(s->range)->pages;
+	unsigned int i;
+
+	for (i = 0; i < s->m->config.devices; i++)
+		drm_gpusvm_free_pages(&s->m->base, &pages[i], SX_RANGE_PAGES);
+}
+
+/* What there is of one device stays, if it is another one that has got nothing. */
 static void expect_not_mapped(struct kunit *test, void *arg)
 {
 	struct scene *s = arg;
 
 	KUNIT_EXPECT_FALSE(test, are_mapped(s));
-	KUNIT_EXPECT_NULL(test, s->pages.dma_addr);
-	KUNIT_EXPECT_NULL(test, s->pages.dpagemap);
+	unmap_all(s);
+	KUNIT_EXPECT_NULL(test, to_sx_range(s->range)->pages[0].dma_addr);
+	KUNIT_EXPECT_NULL(test, to_sx_range(s->range)->pages[0].dpagemap);
 }
 
 static void unmap(struct kunit *test, void *arg)
@@ -153,11 +148,11 @@ static void unmap(struct kunit *test, void *arg)
 	struct scene *s = arg;
 
 	KUNIT_EXPECT_TRUE(test, are_mapped(s));
-	drm_gpusvm_free_pages(&s->gpusvm, &s->pages, PAGES);
+	unmap_all(s);
 	expect_not_mapped(test, s);
 }
 
-static void pages(struct kunit *test)
+static void pages_with(struct kunit *test, const struct sx_config *config)
 {
 	static const struct fail_nth_op op = {
 		.what = "drm_gpusvm_get_pages()",
@@ -165,23 +160,34 @@ static void pages(struct kunit *test)
 		.failed = expect_not_mapped,
 		.undo = unmap,
 	};
-	struct scene *s = scene_create(test);
+	struct scene *s = scene_create(test, config);
 
-	KUNIT_ASSERT_EQ(test, insert(s), 0);
+	KUNIT_ASSERT_EQ(test, acquire(s), 0);
 	/* The entries and the addresses; and until they are there, page tables and pages. */
-	fail_nth(test, &op, s, 2);
-	drm_gpusvm_range_remove(&s->gpusvm, s->range);
-	drm_gpusvm_fini(&s->gpusvm);
+	fail_nth(test, &op, s, 2 * s->m->config.devices);
+	sx_put_range(s->m, s->range);
+	sx_mirror_destroy(test, s->m);
+}
+
+static void pages(struct kunit *test)
+{
+	pages_with(test, &one_lock);
+}
+
+static void pages_of_two_devices(struct kunit *test)
+{
+	pages_with(test, &many_locks);
 }
 
 /* To write where they are mapped for reading: a failure leaves what there is. */
 static void expect_mapped_to_read(struct kunit *test, void *arg)
 {
 	struct scene *s = arg;
+	struct drm_gpusvm_pages *pages = to_sx_range(s->range)->pages;
 
 	KUNIT_EXPECT_TRUE(test, are_mapped(s));
-	KUNIT_ASSERT_NOT_NULL(test, s->pages.dma_addr);
-	KUNIT_EXPECT_TRUE(test, s->pages.dma_addr[0].dir == DMA_TO_DEVICE);
+	KUNIT_ASSERT_NOT_NULL(test, pages->dma_addr);
+	KUNIT_EXPECT_TRUE(test, pages->dma_addr[0].dir == DMA_TO_DEVICE);
 }
 
 static void map_to_read(struct kunit *test, void *arg)
@@ -189,11 +195,13 @@ static void map_to_read(struct kunit *test, void *arg)
 	struct scene *s = arg;
 
 	KUNIT_EXPECT_TRUE(test, are_mapped(s));
-	KUNIT_EXPECT_TRUE(test, s->pages.dma_addr[0].dir == DMA_BIDIRECTIONAL);
-	drm_gpusvm_free_pages(&s->gpusvm, &s->pages, PAGES);
-	s->ctx.read_only = true;
+	KUNIT_EXPECT_TRUE(test, to_sx_range(s->range)->pages[0].dma_addr[0].dir == DMA_BIDIRECTIONAL);
+	unmap_all(s);
+	s->m->ctx.read_only = true;
+	s->access = DRM_SVM_ACCESS_READ;
 	KUNIT_EXPECT_EQ(test, get_pages(s), 0);
-	s->ctx.read_only = false;
+	s->m->ctx.read_only = false;
+	s->access = DRM_SVM_ACCESS_WRITE;
 	expect_mapped_to_read(test, s);
 }
 
@@ -205,16 +213,112 @@ static void pages_to_write(struct kunit *test)
 		.failed = expect_mapped_to_read,
 		.undo = map_to_read,
 	};
-	struct scene *s = scene_create(test);
+	struct scene *s = scene_create(test, &one_lock);
 
-	KUNIT_ASSERT_EQ(test, insert(s), 0);
+	KUNIT_ASSERT_EQ(test, acquire(s), 0);
 	KUNIT_ASSERT_EQ(test, get_pages(s), 0);
 	map_to_read(test, s);
 	/* The entries and the addresses. */
 	fail_nth(test, &op, s, 2);
-	drm_gpusvm_free_pages(&s->gpusvm, &s->pages, PAGES);
-	drm_gpusvm_range_remove(&s->gpusvm, s->range);
-	drm_gpusvm_fini(&s->gpusvm);
+	sx_put_range(s->m, s->range);
+	sx_mirror_destroy(test, s->m);
+}
+
+/* Invalidations ------------------------------------------------------------------------------ */
+
+static void bind(struct kunit *test, struct scene *s)
+{
+	KUNIT_ASSERT_EQ(test, sx_fault(s->m, s->start, s->access), 0);
+	sx_expect_bound(test, s->m, s->start, SX_RANGE);
+}
+
+static int zap(void *arg)
+{
+	struct scene *s = arg;
+
+	sx_file_zap(s->file, 0, SX_RANGE_PAGES);
+	return 0;
+}
+
+static void bind_again(struct kunit *test, void *arg)
+{
+	struct scene *s = arg;
+
+	sx_expect_unbound(test, s->m, s->start, SX_RANGE);
+	sx_check(test, s->m);
+	bind(test, s);
+}
+
+static void cannot_fail(struct kunit *test, void *arg)
+{
+	KUNIT_FAIL(test, "it has failed");
+}
+
+/* An invalidation has nobody to report a failure to. */
+static void invalidating(struct kunit *test)
+{
+	static const struct fail_nth_op op = {
+		.what = "an invalidation",
+		.call = zap,
+		.failed = cannot_fail,
+		.undo = bind_again,
+	};
+	struct scene *s = scene_create(test, &many_locks);
+
+	s->file = sx_file_create(test, 0);
+	sx_map_file(test, s->start, SX_RANGE, PROT_READ | PROT_WRITE, MAP_SHARED, s->file);
+	bind(test, s);
+	fail_nth(test, &op, s, 0);
+	sx_mirror_destroy(test, s->m);
+}
+
+/* The hole is there already. */
+static int trim(void *arg)
+{
+	struct scene *s = arg;
+
+	sx_bury(s->m);
+	return 0;
+}
+
+/*
+ * With two pieces left of it, or with one, or with none, the mirror is as the CPU has it; and
+ * another hole waits. No piece is lost unless an allocation was.
+ */
+static void punch_again(struct kunit *test, void *arg)
+{
+	struct scene *s = arg;
+	struct sx_fixture *f = test->priv;
+
+	sx_expect_unbound(test, s->m, s->start + 4 * PAGE_SIZE, PAGE_SIZE);
+	sx_check(test, s->m);
+	KUNIT_EXPECT_TRUE(test, list_empty(&s->m->garbage));
+
+	KUNIT_ASSERT_EQ(test, sx_munmap(f, s->start, SX_RANGE), 0);
+	sx_bury(s->m);
+	expect_no_range(test, s);
+	sx_map(test, s->start, SX_RANGE);
+	bind(test, s);
+	KUNIT_ASSERT_EQ(test, sx_munmap(f, s->start + 4 * PAGE_SIZE, PAGE_SIZE), 0);
+}
+
+static void trimming(struct kunit *test)
+{
+	static const struct fail_nth_op op = {
+		.what = "drm_svm_range_trim()",
+		.call = trim,
+		.failed = cannot_fail,
+		.undo = punch_again,
+	};
+	struct scene *s = scene_create(test, &many_locks);
+	struct sx_fixture *f = test->priv;
+
+	bind(test, s);
+	KUNIT_ASSERT_EQ(test, sx_munmap(f, s->start + 4 * PAGE_SIZE, PAGE_SIZE), 0);
+	fail_nth(test, &op, s, 0);
+	/* The last time there was memory for all. */
+	KUNIT_EXPECT_GE(test, atomic_read(&s->m->splits), 1);
+	sx_mirror_destroy(test, s->m);
 }
 
 /* A look ------------------------------------------------------------------------------------ */
@@ -224,7 +328,7 @@ static int look(void *arg)
 	struct scene *s = arg;
 
 	memset(s->counts, 0, sizeof(s->counts));
-	return drm_svm_residency(current->mm, NULL, s->start, s->start + BYTES, PAGE_SIZE,
+	return drm_svm_residency(s->m->fixture->mm, NULL, s->start, s->start + SX_RANGE, PAGE_SIZE,
 				 s->counts);
 }
 
@@ -233,7 +337,7 @@ static void expect_absent(struct kunit *test, void *arg)
 	struct scene *s = arg;
 	unsigned int i;
 
-	for (i = 0; i < PAGES; i++)
+	for (i = 0; i < SX_RANGE_PAGES; i++)
 		KUNIT_EXPECT_EQ(test, s->counts[i].none, 1);
 }
 
@@ -245,10 +349,49 @@ static void residency(struct kunit *test)
 		.failed = expect_no_range,
 		.undo = expect_absent,
 	};
-	struct scene *s = scene_create(test);
+	struct scene *s = scene_create(test, &one_lock);
 
 	fail_nth(test, &op, s, 1);
-	drm_gpusvm_fini(&s->gpusvm);
+	sx_mirror_destroy(test, s->m);
+}
+
+static int scan(void *arg)
+{
+	struct scene *s = arg;
+
+	s->scanned = drm_gpusvm_scan_mm(s->range, NULL, s->pagemap);
+	/* It has no other way to say it. */
+	return s->scanned == DRM_GPUSVM_SCAN_UNPOPULATED ? -ENOMEM : 0;
+}
+
+static void expect_ram(struct kunit *test, void *arg)
+{
+	struct scene *s = arg;
+
+	KUNIT_EXPECT_EQ(test, s->scanned, DRM_GPUSVM_SCAN_SYSTEM);
+}
+
+static void expect_nothing(struct kunit *test, void *arg)
+{
+}
+
+static void scanning(struct kunit *test)
+{
+	static const struct fail_nth_op op = {
+		.what = "drm_gpusvm_scan_mm()",
+		.call = scan,
+		.failed = expect_nothing,
+		.undo = expect_ram,
+	};
+	struct scene *s = scene_create(test, &one_lock);
+
+	s->pagemap = kunit_kzalloc(test, sizeof(*s->pagemap), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, s->pagemap);
+	sx_cpu_fill(test, s->start, SX_RANGE, 1);
+	KUNIT_ASSERT_EQ(test, acquire(s), 0);
+	fail_nth(test, &op, s, 1);
+	sx_put_range(s->m, s->range);
+	sx_mirror_destroy(test, s->m);
 }
 
 /* Providers ---------------------------------------------------------------------------------- */
@@ -317,11 +460,11 @@ static void provider(struct kunit *test)
 		.undo = put_provider,
 	};
 	struct provider *p = kunit_kzalloc(test, sizeof(*p), GFP_KERNEL);
-	struct fixture *f = test->priv;
+	struct sx_fixture *f = test->priv;
 
 	KUNIT_ASSERT_NOT_NULL(test, p);
-	p->drm = f->drm;
-	p->device_refs = kref_read(&f->drm->ref);
+	p->drm = f->drm[0];
+	p->device_refs = kref_read(&p->drm->ref);
 	fail_nth(test, &op, p, 1);
 	KUNIT_EXPECT_TRUE(test, p->initialised);
 	fail_nth(test, &op, p, 1);
@@ -329,17 +472,24 @@ static void provider(struct kunit *test)
 
 static struct kunit_case gpusvm_fail_cases[] = {
 	KUNIT_CASE(range),
+	KUNIT_CASE(range_concurrent),
 	KUNIT_CASE(pages),
+	KUNIT_CASE(pages_of_two_devices),
 	KUNIT_CASE(pages_to_write),
+	KUNIT_CASE(invalidating),
+	KUNIT_CASE(trimming),
 	KUNIT_CASE(residency),
+	KUNIT_CASE(scanning),
 	KUNIT_CASE(provider),
 	{}
 };
 
 static struct kunit_suite gpusvm_fail_suite = {
 	.name = "dsvm_gpusvm_fail",
+	.suite_init = sx_suite_init,
+	.suite_exit = sx_suite_exit,
 	.init = fail_init,
-	.exit = fixture_exit,
+	.exit = sx_exit,
 	.test_cases = gpusvm_fail_cases,
 };
 kunit_test_suite(gpusvm_fail_suite);

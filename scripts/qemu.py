@@ -352,6 +352,20 @@ class Screen:
         return ktap.VERSION.match(text) or ktap.PLAN.match(text) or re.match(r"(not )?ok \d", text)
 
 
+def machine(kernel):
+    """QEMU's options for a machine that has what a kernel uses by itself."""
+    try:
+        with open(f"{kernel}/.config", encoding="utf-8") as config:
+            iommu = "CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n" in config
+    except FileNotFoundError:
+        # A kernel from a package is as good on the plain one.
+        iommu = False
+    # The test device is what is behind the IOMMU. It has no driver, and does no DMA of its own.
+    # Half of the memory is where a 32-bit device does not reach, so that there is a swiotlb.
+    devices = ["-device", "intel-iommu", "-device", "pci-testdev"]
+    return ["-machine", "q35,max-ram-below-4g=1G", *devices] if iommu else []
+
+
 def qemu_command(args, kernel, initrd, accelerated, serial):
     # Four levels of page tables: an interrupt in identify_cpu(), while the bit that says five is
     # cleared for a moment, lets KASAN take any address for a wild one. On a busy machine it comes.
@@ -363,6 +377,7 @@ def qemu_command(args, kernel, initrd, accelerated, serial):
     return [
         "qemu-system-x86_64",
         *cpu.split(),
+        *machine(kernel),
         *["-smp", str(args.smp), "-m", args.memory],
         *["-nodefaults", "-no-reboot", "-display", "none"],
         *["-kernel", f"{kernel}/arch/x86/boot/bzImage", "-initrd", initrd],
