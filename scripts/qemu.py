@@ -18,7 +18,7 @@ A run fails on
     cases other than --expect says, a log that ends early;
   - a report in the kernel log: BUG, WARNING, Oops, lockdep, KASAN, UBSAN,
     kmemleak, hung task and their like; a data race (KCSAN) if a module under
-    test had a part in it, while those of the kernel with itself are counted;
+    test made one of its accesses; those of the kernel with itself are counted;
   - running out of time, or a guest that stopped before its job was done.
 
 The directory of --dir gets console.log, job.log, result.json and files/, which
@@ -79,22 +79,21 @@ REPORTS = [
 ]
 REPORTS = [(kind, re.compile(pattern)) for kind, pattern in REPORTS]
 
-# Data races of the kernel with itself that show through the modules under test, which only
-# called it: by the function that makes an access, whole families of the kernel's own locks and
-# work queues, whose words are theirs alone and are raced for by design. Code that trusts the lock
-# of its caller (lists, trees, copies) must never be in this list.
-KNOWN_RACES = re.compile(
-    r"(__)?(ww_|rt_)?mutex_\w+|osq_\w+|rwsem_\w+|(__)?(down|up)_(read|write)(_\w+)?"
-    r"|(__)?queue_(delayed_)?work(_on)?|(try_to_grab|clear|set_work_pool_and_clear)_pending"
-    r"|(__)?(flush|cancel)_work(_sync)?|insert_work|move_linked_works|assign_work|process_one_work"
-    r"|process_scheduled_works|(worker|rescuer)_thread|(__)?flush_workqueue|drain_workqueue"
+# Whose a data race is depends on who should have kept the two accesses apart. Code of the kernel
+# that has locks of its own, or none on purpose (its locks, work queues, page faults, statistics),
+# races with itself also where a module under test has called it. What trusts the lock of its
+# caller does not: through such functions an access is that of whoever called them.
+HELPERS = re.compile(
+    r"_*mem(cpy|move|set|cmp|chr|chr_inv|set(16|32|64|_p|_l))|_*str[a-z_]+|v?scn?printf|v?s[cn]*printf"
+    r"|seq_\w+|_*copy_(to|from)_\w+|_*list_\w+|_*hlist_\w+|_*llist_\w+|_*rb_\w+|interval_tree_\w+"
+    r"|_*(find|bitmap|set|clear|change|test|test_and)_\w*bits?|_*bitmap_\w+|_*sort\w*|drm_mm_\w+"
+    r"|drm_buddy_\w+|gpu_buddy_\w+|sg_\w+|kref_\w+|refcount_\w+"
 )
 # The compiler's suffixes of a function that it has changed.
 SUFFIX = re.compile(r"(\.\w+)+$")
-# What introduces the stack of an access; the line after it is the function that makes it.
+# What introduces the stack of an access, and a line of it.
 ACCESS = re.compile(r"(race at unknown origin, with )?(read|write|read-write) .*to 0x[0-9a-f]+ of ")
-# With one function, the other access was made where nothing is instrumented.
-RACE = re.compile(r"BUG: KCSAN: data-race in (\S+?)(?:\+0x\w+/0x\w+)?(?: / (\S+))?$")
+FRAME = re.compile(r" (\S+?)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w+)\])?$")
 RULER = re.compile(r"={66}$")
 
 # How much of the log to show after the line that made a run fail.
@@ -112,20 +111,32 @@ def kernel_report(line):
     return None
 
 
+def is_access_of(frames, modules):
+    """Whether an access with this stack, of (function, module or None), was made by `modules`."""
+    for function, module in frames:
+        if module in modules:
+            return True
+        if module or not HELPERS.fullmatch(SUFFIX.sub("", function)):
+            return False
+    return False
+
+
 def is_foreign_race(lines, modules):
-    """Whether a whole KCSAN report is of a race that none of `modules` has a part in."""
-    # Both stacks: a function of a module is followed by its name in brackets.
-    tags = tuple(f" [{module}]" for module in modules)
-    if not any(line.endswith(tags) for line in lines):
-        return True
-    messages = [PRINTK.match(line) for line in lines]
-    messages = [message[1] if message else "" for message in messages]
-    makers = [after for line, after in zip(messages, messages[1:]) if ACCESS.match(line)]
-    title = RACE.match(messages[0])
-    return bool(title and makers) and all(
-        [not maker.endswith(tags) for maker in makers]
-        + [bool(KNOWN_RACES.fullmatch(SUFFIX.sub("", name))) for name in title.groups() if name]
-    )
+    """Whether a whole KCSAN report is of a race in which `modules` made neither access."""
+    stacks = []
+    stack = None
+    for line in lines:
+        message = PRINTK.match(line)
+        text = message[1] if message else ""
+        frame = FRAME.match(text)
+        if ACCESS.match(text):
+            stack = []
+            stacks.append(stack)
+        elif frame and stack is not None:
+            stack.append(frame.groups())
+        else:
+            stack = None
+    return bool(stacks) and not any(is_access_of(stack, modules) for stack in stacks)
 
 
 class Session:
