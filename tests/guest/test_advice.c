@@ -95,13 +95,16 @@ static void test_dontneed_under_program(const void *arg)
 
 	for (__u32 round = 1; round <= 8; round++) {
 		struct program program;
+		int err;
 
 		start_fill(&program, &gpu, memory, round, SIZE);
 		while (!has_ended(&program))
 			madvise(memory + ktap_random() % 512 * WORDS_PER_PAGE, PAGE,
 				MADV_DONTNEED);
-		EXPECT_OK(finish(&program));
-		for (size_t i = 0; i < SIZE / 4; i++)
+		err = finish(&program);
+		EXPECT(!err || err == -EBUSY, "the program ended with %d", err);
+		/* On a slow machine it may lose the race for a page again and again. */
+		for (size_t i = 0; !err && i < SIZE / 4; i++)
 			EXPECT(!memory[i] || memory[i] == round, "word %zu is %u, not %u or 0", i,
 			       memory[i], round);
 		EXPECT_OK(gpu_fill(&gpu, memory, round, SIZE));
