@@ -98,9 +98,16 @@ static void test_dontneed_under_program(const void *arg)
 		int err;
 
 		start_fill(&program, &gpu, memory, round, SIZE);
-		while (!has_ended(&program))
+		while (!has_ended(&program)) {
+			const __u64 faults = stats_of(&gpu).gpu_faults;
+
 			madvise(memory + ktap_random() % 512 * WORDS_PER_PAGE, PAGE,
 				MADV_DONTNEED);
+			/* It shall be disturbed, and not starve where a fault takes a second. */
+			for (int i = 0; i < 20000 && !has_ended(&program) &&
+					stats_of(&gpu).gpu_faults == faults; i++)
+				usleep(100);
+		}
 		err = finish(&program);
 		EXPECT(!err || err == -EBUSY, "the program ended with %d", err);
 		/* On a slow machine it may lose the race for a page again and again. */
