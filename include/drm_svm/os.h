@@ -20,6 +20,8 @@
 
 DSVM_EXTERN_C_BEGIN
 
+struct dsvm_devmem;
+
 /* Memory ------------------------------------------------------------------ */
 
 /* Zeroed memory, charged to the caller, or NULL. May sleep and reclaim; any size. */
@@ -33,6 +35,8 @@ void dsvm_os_free(void *memory);
 dsvm_u64 dsvm_os_now_ns(void);
 /* Lets others run for a moment between two tries. May sleep. */
 void dsvm_os_relax(void);
+/* Lets those run who wait for this CPU, between two steps of long work. May sleep. */
+void dsvm_os_resched(void);
 /* Whether the caller is being killed and has to give up. Any context. */
 dsvm_bool dsvm_os_killed(void);
 
@@ -91,6 +95,7 @@ struct dsvm_vma_info {
 	struct dsvm_os_vma *vma;
 	dsvm_usize first;	/* first byte */
 	dsvm_usize last;	/* last byte */
+	dsvm_bool readable;	/* VM_READ */
 	dsvm_bool writable;	/* VM_WRITE */
 	dsvm_bool anonymous;	/* neither file, shared memory nor hugetlb */
 	dsvm_bool special;	/* VM_IO, VM_PFNMAP: no pages behind it; shadow stacks */
@@ -124,14 +129,6 @@ void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq)
 void dsvm_os_notifier_remove(struct dsvm_os_notifier *notifier);
 
 /* Collecting pages (HMM) ---------------------------------------------------- */
-
-/* What a CPU page table says of one page, in the core's words. */
-enum dsvm_page_kind {
-	DSVM_PAGE_NONE,		/* not present, or no access */
-	DSVM_PAGE_SYSTEM,	/* RAM */
-	DSVM_PAGE_DEVICE,	/* a device's memory, of a drm_pagemap provider */
-	DSVM_PAGE_OTHER,	/* memory that DMA cannot reach this way */
-};
 
 struct dsvm_page_desc {
 	struct dsvm_os_page *page;
@@ -182,6 +179,8 @@ enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry);
  * context.
  */
 const void *dsvm_os_hmm_pagemap(dsvm_usize entry);
+/* The order of the page-table entry that maps it. Any context. */
+dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry);
 
 /*
  * Notes that a page of RAM is going to be written behind the CPU's back. To the kernel a
@@ -190,6 +189,12 @@ const void *dsvm_os_hmm_pagemap(dsvm_usize entry);
  * which the page is known to stay.
  */
 void dsvm_os_page_mark_dirty(struct dsvm_os_page *page);
+
+/*
+ * Notes that somebody uses a page of RAM, so that reclaim takes others first. Any context in which
+ * the page is known to stay; one call for a folio is enough.
+ */
+void dsvm_os_page_mark_accessed(struct dsvm_os_page *page);
 
 /* DMA ----------------------------------------------------------------------- */
 
@@ -231,15 +236,34 @@ void dsvm_os_provider_put(struct dsvm_os_provider *provider);
 
 /* Migration ----------------------------------------------------------------- */
 
+/*
+ * The order of the folios that migration moves whole, a huge page's; 0: this kernel moves single
+ * pages only. Any context.
+ */
+dsvm_u32 dsvm_os_huge_order(void);
+
 /* Which pages dsvm_os_migrate_setup() collects. */
 #define DSVM_MIGRATE_SYSTEM (1u << 0)
 #define DSVM_MIGRATE_DEVICE (1u << 1)
+#define DSVM_MIGRATE_HUGE   (1u << 2) /* huge pages whole, where the kernel can */
 
 /*
  * One span of one VMA (or, for dsvm_os_migrate_device_*(), a list of device
  * page frames) on its way through the kernel's three phases. @src and @dst
  * hold one kernel-encoded entry a page: read @src with
  * dsvm_os_migrate_decode(), write @dst with dsvm_os_migrate_encode().
+ *
+ * A huge folio, or a hole of that size, is one entry, and those behind it are
+ * empty. Its destination is one entry of the same order, or none. Single pages
+ * as destinations of a huge folio are for a CPU fault alone, which keeps the
+ * kernel from splitting the folio: it stays, and becomes mapped page by page.
+ * Elsewhere other processes may have mapped it whole, and 7.3 breaks on that;
+ * who cannot move it whole does not collect it so (without DSVM_MIGRATE_HUGE
+ * the kernel splits it first), or leaves it.
+ *
+ * A folio that is split so because of its @fault_page has to be split by itself,
+ * in a span of that page alone: 7.3 goes on with what the folio was before, and
+ * would take its first page for the one that the fault has locked.
  */
 struct dsvm_migrate_span {
 	struct dsvm_os_vma *vma;
@@ -258,6 +282,7 @@ struct dsvm_migrate_entry {
 	struct dsvm_os_page *page;	/* NULL: nothing was there, the page is all zero */
 	struct dsvm_os_zdd *zdd;	/* if @page is a device's of a drm_pagemap provider */
 	struct dsvm_os_provider *provider; /* the same */
+	dsvm_u8 order;			/* this entry stands for 2^order pages */
 	dsvm_bool is_ram;		/* @page is RAM: no device's, whoever made it */
 	dsvm_bool retired;		/* dsvm_os_page_retire() was called for @page */
 	dsvm_bool moves;		/* collected, and nothing has stopped it so far */
@@ -265,7 +290,7 @@ struct dsvm_migrate_entry {
 
 /*
  * Collects, unmaps and locks. Under the mm's lock, which stays held to the
- * end of finalize. Sleeps. 0, -EINVAL, -ENOMEM.
+ * end of finalize, or a pin of the VMA. Sleeps. 0, -EINVAL, -ENOMEM.
  */
 int dsvm_os_migrate_setup(struct dsvm_migrate_span *span);
 /* Switches page tables to @dst where it says so; clears "moves" where it could not. */
@@ -274,7 +299,8 @@ void dsvm_os_migrate_pages(struct dsvm_migrate_span *span);
 void dsvm_os_migrate_finalize(struct dsvm_migrate_span *span);
 
 /*
- * The same from the memory's side: @src holds page frame numbers on entry.
+ * The same from the memory's side: @src holds page frame numbers on entry. A huge
+ * folio's frames must all be there, the first one first, or it is left out.
  * Needs no address space and no lock. May sleep.
  */
 int dsvm_os_migrate_device_setup(struct dsvm_migrate_span *span);
@@ -283,31 +309,113 @@ void dsvm_os_migrate_device_finalize(struct dsvm_migrate_span *span);
 
 /* Any context. */
 void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out);
-dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page);
+/* @page is the first of a folio of that order. */
+dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page, dsvm_u32 order);
 /* The page of an entry of @dst that dsvm_os_migrate_encode() made. */
 struct dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst);
 
+/* The @index-th page from @page on, of a folio or of frames in a row. Any context. */
+struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index);
+/* Its page frame number. Any context. */
+dsvm_usize dsvm_os_page_pfn(struct dsvm_os_page *page);
+
 /*
- * A page of RAM for @addr in @vma (NULL: for nobody in particular), locked,
- * one reference; NULL if there is none. May sleep and reclaim.
+ * What keeps the page of an HMM entry from moving, as far as it shows: an enum dsvm_stay. A look,
+ * at any time: the page may be somebody else's by now. Any context.
  */
-struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *vma, dsvm_usize addr);
-/* Makes the device page frame @pfn a page in use: locked, one reference, one of @zdd. */
-struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd);
-/* Unlocks and drops a page that one of the two functions above gave. */
+dsvm_u32 dsvm_os_hmm_why(dsvm_usize entry);
+
+/* Whether the page of an HMM entry is of a larger folio than is mapped there. A look. Any context. */
+dsvm_bool dsvm_os_hmm_is_part(dsvm_usize entry);
+
+/* The lowest owner of device pages above @owner, of all there are; NULL: none. Any context. */
+void *dsvm_os_next_owner(void *owner);
+
+/*
+ * Pages of RAM for @addr in @vma (NULL: for nobody in particular), locked,
+ * one reference; NULL if there are none. A folio of a huge page's order is not
+ * fought for. May sleep and reclaim.
+ */
+struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order);
+/*
+ * Makes the device page frames from @pfn on a folio in use: locked, one reference, one of @zdd.
+ */
+struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd,
+					      dsvm_u32 order);
+/* Unlocks and drops a folio that one of the two functions above gave. */
 void dsvm_os_page_discard(struct dsvm_os_page *page);
 /*
- * Marks a device page, locked, whose data has gone to RAM for good: until its
+ * Marks a device folio, locked, whose data has gone to RAM for good: until its
  * last reference goes, others may still find it, and must not move it again.
  */
 void dsvm_os_page_retire(struct dsvm_os_page *page);
+/*
+ * Lets one CPU fault at a time work on a device folio: false if another one
+ * does. The caller has a reference. Does not wait. Any context.
+ */
+dsvm_bool dsvm_os_page_enter(struct dsvm_os_page *page);
+void dsvm_os_page_leave(struct dsvm_os_page *page);
 
 /*
- * Lets one CPU fault at a time work on an allocation: false if another one
- * does. Does not wait. Any context.
+ * Whether a device page frame is in use as one of @zdd's. A look: may be over at once. Any
+ * context; the caller has a reference to the zdd.
  */
-dsvm_bool dsvm_os_zdd_enter(struct dsvm_os_zdd *zdd);
-void dsvm_os_zdd_leave(struct dsvm_os_zdd *zdd);
+dsvm_bool dsvm_os_frame_in_use(dsvm_usize pfn, struct dsvm_os_zdd *zdd);
+/*
+ * The order of the folio that begins at a device page frame in use. A look, as the one above. Any
+ * context.
+ */
+dsvm_u32 dsvm_os_frame_order(dsvm_usize pfn);
+/* The allocation behind a zdd that the caller, or a page it has locked, keeps. Any context. */
+const struct dsvm_devmem *dsvm_os_zdd_devmem(struct dsvm_os_zdd *zdd);
+/* Nobody is to leave the allocation's pages with the device any longer. May sleep. */
+void dsvm_os_zdd_end_timeslice(struct dsvm_os_zdd *zdd);
+/* The struct of the mm that the allocation was made for; held as long as the zdd. */
+struct dsvm_os_mm *dsvm_os_zdd_mm(struct dsvm_os_zdd *zdd);
+/*
+ * The next of a provider's zdds in use, with a reference; the first if @zdd is NULL, whose
+ * reference goes otherwise. NULL: there is none. May sleep.
+ */
+struct dsvm_os_zdd *dsvm_os_provider_next_zdd(struct dsvm_os_provider *provider,
+					      struct dsvm_os_zdd *zdd);
+/*
+ * Memory that the provider has kept for when there is none, of DSVM_RESERVE_BYTES; not zeroed.
+ * NULL: somebody else has it. Any context.
+ */
+#define DSVM_RESERVE_BYTES 65536
+void *dsvm_os_provider_take_reserve(struct dsvm_os_provider *provider);
+void dsvm_os_provider_give_reserve(struct dsvm_os_provider *provider, void *memory);
+
+/*
+ * Waits for what a copy callback gave, without heed of signals, and drops it. 0, or the error it
+ * was signalled with. May sleep.
+ */
+int dsvm_os_fence_wait(struct dsvm_os_fence *fence);
+
+/*
+ * Keeps a VMA as it is when the mm's lock, which the caller holds, is given up: who wants to change
+ * it waits. May be done several times. False where the kernel has nothing of the kind, or if
+ * somebody waits already. Whoever has one may only try the mm's lock.
+ */
+dsvm_bool dsvm_os_vma_pin(struct dsvm_os_vma *vma);
+void dsvm_os_vma_unpin(struct dsvm_os_vma *vma);
+
+/*
+ * Sleeps inside a CPU fault for @ns, until dsvm_os_zdd_end_timeslice() for its page's, or until the
+ * caller is being killed. True: the fault has to begin again, because the mm's lock was given up
+ * for that, or because somebody asked not to wait.
+ */
+dsvm_bool dsvm_os_fault_wait(struct dsvm_os_fault *fault, dsvm_u64 ns);
+
+/*
+ * Calls @fn(@ctx, k) for each k < @n, side by side as far as that goes, k = 0 on the caller's own
+ * thread. All have returned when it does. May sleep.
+ */
+void dsvm_os_parallel(void (*fn)(void *ctx, dsvm_u32 k), void *ctx, dsvm_u32 n);
+
+/* The end of a phase. Any context. */
+struct dsvm_migrate_event;
+void dsvm_os_trace_migrate(const struct dsvm_migrate_event *event);
 
 DSVM_EXTERN_C_END
 

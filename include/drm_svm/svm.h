@@ -86,6 +86,12 @@ struct dsvm_svm_ops {
 	/* Drops one. */
 	void (*range_put)(struct dsvm_svm *svm, struct dsvm_range *range);
 	/*
+	 * The lock of a range, for dsvm_svm_acquire(): 0 or -EINTR. As long as it is held the range
+	 * is not removed and keeps its ends. May sleep.
+	 */
+	int (*range_lock)(struct dsvm_svm *svm, struct dsvm_range *range);
+	void (*range_unlock)(struct dsvm_svm *svm, struct dsvm_range *range);
+	/*
 	 * The @index-th of the pages objects behind a range, one for each device, and the device;
 	 * NULL after the last. NULL: the driver does not let ranges be trimmed. Any context.
 	 */
@@ -178,6 +184,13 @@ struct dsvm_find_or_insert {
  */
 int dsvm_svm_find_or_insert(struct dsvm_svm *svm, const struct dsvm_find_or_insert *request,
 			    struct dsvm_range **out);
+/*
+ * The same with @get, and what is returned is locked: it has not been removed and has the address.
+ * As dsvm_svm_find_or_insert(), and -EBUSY if for DSVM_GET_PAGES_BUDGET_NS others took away or cut
+ * whatever was found. No lock of a range.
+ */
+int dsvm_svm_acquire(struct dsvm_svm *svm, const struct dsvm_find_or_insert *request,
+		     struct dsvm_range **out);
 /*
  * The first range that overlaps [first, last], with a reference for the caller, or NULL. Takes
  * the svm's lock and the window's.
@@ -290,6 +303,13 @@ enum dsvm_access {
 	DSVM_ACCESS_WRITE,     /* all of them become writable */
 };
 
+/* What the kernel is told of pages of RAM that are mapped for a device. */
+enum dsvm_marks {
+	DSVM_MARK_DIRTY, /* those that it may write */
+	DSVM_MARK_USED,	 /* the same, and that all of them are used */
+	DSVM_MARK_NONE,	 /* nothing: it was told before, and they were not invalidated since */
+};
+
 /* What to collect and for whom. */
 struct dsvm_get_pages {
 	struct dsvm_svm *svm;
@@ -301,6 +321,7 @@ struct dsvm_get_pages {
 	dsvm_usize last;
 	void *owner;
 	enum dsvm_access access;
+	enum dsvm_marks marks;
 	dsvm_bool devmem_only;
 	dsvm_bool allow_mixed;
 	/* Out: */
@@ -337,16 +358,49 @@ int dsvm_svm_range_evict(struct dsvm_svm *svm, struct dsvm_os_notifier *notifier
 struct dsvm_residency {
 	dsvm_u32 none;	  /* not present, unreadable, or another owner's device memory */
 	dsvm_u32 system;  /* RAM, or other memory that stays where it is */
-	dsvm_u32 device;  /* device memory of the owner asked for */
+	dsvm_u32 device;  /* the device memory asked for */
+	dsvm_u32 peer;	  /* other device memory of the owner asked for */
 };
 
 /*
  * Counts where the pages of [first, last] are, one result for each @block
- * bytes. A look, no promise: pages may move while it is taken. May sleep.
+ * bytes, as seen from the device memory @pagemap (see dsvm_os_hmm_pagemap()). A
+ * look, no promise: pages may move while it is taken. May sleep.
  */
 int dsvm_svm_residency(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notifier, void *owner,
-		       dsvm_usize first, dsvm_usize last, dsvm_usize block,
+		       const void *pagemap, dsvm_usize first, dsvm_usize last, dsvm_usize block,
 		       struct dsvm_residency *out);
+
+struct dsvm_vma_info;
+
+/* Pages in a row that are alike. */
+struct dsvm_residency_run {
+	dsvm_usize first;	/* address of the first one */
+	dsvm_usize npages;
+	enum dsvm_page_kind kind;
+	const void *pagemap;	/* of DSVM_PAGE_DEVICE: see dsvm_os_hmm_pagemap() */
+	dsvm_u32 order;		/* of the page-table entries that map them */
+};
+
+/*
+ * Who wants to know where pages are: is told of each VMA, and after it of all its runs. Both say
+ * whether to go on. They may be called with the mm's lock held for reading, and may sleep.
+ */
+struct dsvm_residency_visitor {
+	void *ctx;
+	dsvm_bool (*vma)(void *ctx, const struct dsvm_vma_info *vma);
+	dsvm_bool (*run)(void *ctx, const struct dsvm_residency_run *run);
+};
+
+/*
+ * Shows a visitor where the pages of [first, last] are, whoever owns the device memory they are
+ * in. A look, no promise: the mm's lock is given up every 2 MiB. 0, also if the visitor had
+ * enough; -EINVAL: not a span of pages; -EFAULT: the address space has gone; -EBUSY: page tables
+ * that change too fast to see; -EINTR: being killed; -ENOMEM. No mm lock held; sleeps.
+ */
+int dsvm_svm_walk_residency(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notifier,
+			    dsvm_usize first, dsvm_usize last,
+			    const struct dsvm_residency_visitor *visitor);
 
 /* What a look at a span says; the values of enum drm_gpusvm_scan_result. */
 enum dsvm_scan {

@@ -59,6 +59,7 @@ typedef unsigned long dsvm_usize;
 #define DSVM_ETIME 62
 #define DSVM_EOVERFLOW 75
 #define DSVM_EOPNOTSUPP 95
+#define DSVM_ERESTARTSYS 512 /* never seen by user space */
 
 /*
  * The links of an intrusive, circular, doubly linked list. A head is a link
@@ -99,6 +100,7 @@ struct dsvm_tree_root {
  * are whatever the simulation makes of them.
  */
 struct dsvm_os_dev;	 /* struct device */
+struct dsvm_os_fault;	 /* struct vm_fault */
 struct dsvm_os_fence;	 /* struct dma_fence */
 struct dsvm_os_mm;	 /* struct mm_struct */
 struct dsvm_os_notifier; /* struct mmu_interval_notifier */
@@ -109,6 +111,14 @@ struct dsvm_os_rwsem;	 /* struct rw_semaphore */
 struct dsvm_os_vm_bo;	 /* struct drm_gpuvm_bo */
 struct dsvm_os_vma;	 /* struct vm_area_struct */
 struct dsvm_os_zdd;	 /* struct drm_pagemap_zdd: what device pages point to */
+
+/* What a CPU page table says of one page, in the core's words. */
+enum dsvm_page_kind {
+	DSVM_PAGE_NONE,		/* not present, or no access */
+	DSVM_PAGE_SYSTEM,	/* RAM */
+	DSVM_PAGE_DEVICE,	/* a device's memory, of a drm_pagemap provider */
+	DSVM_PAGE_OTHER,	/* memory that DMA cannot reach this way */
+};
 
 /* Which way data moves over DMA; the values are the kernel's. */
 enum dsvm_dma_dir {

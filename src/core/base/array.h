@@ -37,6 +37,8 @@ public:
 
 	// Null before a successful allocate().
 	[[nodiscard]] T *data() const { return data_; }
+	// Takes what `other` points to, from dsvm_os_alloc(), and leaves its own there.
+	void swap_with(T *&other) { swap(data_, other); }
 
 private:
 	T *data_ = nullptr;
