@@ -3,6 +3,7 @@
 // drm_svm/svm.h for C: forwards to core/svm and decides nothing.
 #include "core/svm/pages.h"
 #include "core/svm/residency.h"
+#include "core/svm/residency_walk.h"
 #include "core/svm/space.h"
 #include "drm_svm/svm.h"
 
@@ -23,6 +24,11 @@ void dsvm_svm_fini(dsvm_svm *svm)
 int dsvm_svm_find_or_insert(dsvm_svm *svm, const dsvm_find_or_insert *request, dsvm_range **out)
 {
 	return Space{*svm}.find_or_insert(*request, *out).code();
+}
+
+int dsvm_svm_acquire(dsvm_svm *svm, const dsvm_find_or_insert *request, dsvm_range **out)
+{
+	return Space{*svm}.acquire(*request, *out).code();
 }
 
 void dsvm_svm_range_remove(dsvm_svm *svm, dsvm_notifier *notifier, dsvm_range *range)
@@ -124,10 +130,18 @@ int dsvm_svm_range_evict(dsvm_svm *svm, dsvm_os_notifier *notifier, dsvm_range *
 	return fault_to_ram(svm->mm, notifier, span_of(range->node)).code();
 }
 
-int dsvm_svm_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, dsvm_usize first,
-		       dsvm_usize last, dsvm_usize block, struct dsvm_residency *out)
+int dsvm_svm_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, const void *pagemap,
+		       dsvm_usize first, dsvm_usize last, dsvm_usize block,
+		       struct dsvm_residency *out)
 {
-	return count_residency(mm, notifier, owner, VaRange{first, last}, block, out).code();
+	return count_residency(mm, notifier, owner, pagemap, VaRange{first, last}, block, out)
+		.code();
+}
+
+int dsvm_svm_walk_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, dsvm_usize first,
+			    dsvm_usize last, const dsvm_residency_visitor *visitor)
+{
+	return walk_residency(mm, notifier, VaRange{first, last}, *visitor).code();
 }
 
 dsvm_scan dsvm_svm_scan(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, dsvm_usize first,

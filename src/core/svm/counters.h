@@ -8,9 +8,9 @@
 
 namespace dsvm {
 
-inline void count(dsvm_u64 &counter, u64 more = 1)
+template <class T> inline void count(T &counter, u64 more = 1)
 {
-	__atomic_fetch_add(&counter, more, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&counter, static_cast<T>(more), __ATOMIC_RELAXED);
 }
 
 } // namespace dsvm

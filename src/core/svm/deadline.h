@@ -28,15 +28,27 @@ public:
 	// time is up; else lets others run and says ok. May sleep.
 	Status next_attempt() const
 	{
-		if (dsvm_os_killed())
-			return kInterrupted;
-		if (remaining_ns() == 0)
-			return kBusy;
+		DSVM_TRY(check());
 		dsvm_os_relax();
 		return Status::ok();
 	}
 
+	// The same before the next step of work that goes well: without a pause.
+	Status next_step() const
+	{
+		DSVM_TRY(check());
+		dsvm_os_resched();
+		return Status::ok();
+	}
+
 private:
+	Status check() const
+	{
+		if (dsvm_os_killed())
+			return kInterrupted;
+		return remaining_ns() != 0 ? Status::ok() : kBusy;
+	}
+
 	const u64 end_ns_; // immutable
 };
 

@@ -74,18 +74,20 @@ private:
 	dsvm_os_mm *const mm_;
 };
 
+// What an entry of a request means; only as long as the request is known to be valid.
+inline dsvm_page_desc describe(usize entry)
+{
+	dsvm_page_desc desc;
+	dsvm_os_hmm_decode(entry, &desc);
+	return desc;
+}
+
 // One entry a page for a request; freed with the scope.
 class HmmEntries {
 public:
 	Status allocate(usize npages) { return entries_.allocate(npages); }
 	usize *data() const { return entries_.data(); }
-	// What an entry means; only as long as the request is known to be valid.
-	dsvm_page_desc at(usize index) const
-	{
-		dsvm_page_desc desc;
-		dsvm_os_hmm_decode(entries_.data()[index], &desc);
-		return desc;
-	}
+	void swap_with(usize *&other) { entries_.swap_with(other); }
 	// The kind alone, at any time.
 	dsvm_page_kind kind_at(usize index) const
 	{
@@ -126,6 +128,33 @@ inline Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadlin
 	return hmm_collect(request, npages, deadline, [](dsvm_hmm_request &next) {
 		next.seq = dsvm_os_notifier_read_begin(next.notifier);
 	});
+}
+
+// One look at the page tables of @span, for who holds the mm's lock: an entry a page. False: they
+// change too fast to see. What an entry belongs to may be gone: dsvm_os_hmm_decode() is not for
+// these. May sleep.
+inline bool hmm_look(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
+		     usize *entries)
+{
+	dsvm_hmm_request request{};
+
+	for (usize i = 0; i < span.page_count(); ++i)
+		entries[i] = 0;
+	request.notifier = notifier;
+	request.mm = mm;
+	request.mm_locked = true;
+	request.first = span.first;
+	request.last = span.last;
+	request.owner = owner;
+	request.entries = entries;
+	request.seq = dsvm_os_notifier_read_begin(notifier);
+	return dsvm_os_hmm_fault(&request) == 0;
+}
+
+// Whether a look has found the page in the device memory @pagemap.
+inline bool is_in(const void *pagemap, usize entry)
+{
+	return dsvm_os_hmm_kind(entry) == DSVM_PAGE_DEVICE && dsvm_os_hmm_pagemap(entry) == pagemap;
 }
 
 } // namespace dsvm

@@ -145,18 +145,26 @@ Status Mapper::map_run(const dsvm_page_desc &desc, u32 order, usize npages)
 
 	if (dir != DSVM_DMA_BIDIRECTIONAL)
 		writable_ = false;
-	// HMM leaves an entry that is writable but clean as it is, and nobody sees the device
-	// write. Whatever makes a page clean again is an invalidation first.
-	else if (desc.kind == DSVM_PAGE_SYSTEM)
-		dsvm_os_page_mark_dirty(desc.page);
+	if (desc.kind == DSVM_PAGE_SYSTEM)
+		mark(desc, dir);
 	return Status::ok();
 }
 
-Status Mapper::map(const HmmEntries &entries, usize npages)
+// HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
+// Whatever makes a page clean again is an invalidation first.
+void Mapper::mark(const dsvm_page_desc &desc, dsvm_dma_dir dir) const
+{
+	if (dir == DSVM_DMA_BIDIRECTIONAL && request_.marks != DSVM_MARK_NONE)
+		dsvm_os_page_mark_dirty(desc.page);
+	if (request_.marks == DSVM_MARK_USED)
+		dsvm_os_page_mark_accessed(desc.page);
+}
+
+Status Mapper::map(const usize *entries, usize npages)
 {
 	while (pages_ < npages) {
 		const usize addr = request_.first + (pages_ << kPageShift);
-		const dsvm_page_desc desc = entries.at(pages_);
+		const dsvm_page_desc desc = describe(entries[pages_]);
 
 		DSVM_TRY(map_run(desc, run_order(desc, addr, npages - pages_), npages));
 	}

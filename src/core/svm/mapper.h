@@ -27,7 +27,7 @@ public:
 	//
 	// kAgain: a page that is to be written is shared, and of a device; kFault, kUnsupported,
 	// kNoMemory.
-	Status map(const HmmEntries &entries, usize npages);
+	Status map(const usize *entries, usize npages);
 	// It is somebody else's to unmap.
 	void release() { released_ = true; }
 
@@ -38,6 +38,7 @@ public:
 
 private:
 	Status map_run(const dsvm_page_desc &desc, u32 order, usize npages);
+	void mark(const dsvm_page_desc &desc, dsvm_dma_dir dir) const;
 	Status admit(const dsvm_page_desc &desc) const;
 	Status map_device(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);
 	Status map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);

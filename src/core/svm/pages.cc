@@ -24,6 +24,26 @@ dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
 	return request.notifier;
 }
 
+// Whether what was collected is not true any more. Locking: the window's lock.
+bool is_disturbed(const dsvm_get_pages &request, const dsvm_hmm_request &hmm)
+{
+	return disturber_of(request) != hmm.notifier ||
+	       dsvm_os_notifier_read_retry(hmm.notifier, hmm.seq);
+}
+
+dsvm_hmm_request to_hmm(const dsvm_get_pages &request, usize *entries)
+{
+	dsvm_hmm_request hmm{};
+	hmm.mm = request.mm;
+	hmm.first = request.first;
+	hmm.last = request.last;
+	hmm.owner = request.owner;
+	hmm.fault = true;
+	hmm.write = request.access == DSVM_ACCESS_WRITE;
+	hmm.entries = entries;
+	return hmm;
+}
+
 // Where parts of a range can go, its pages are those of all of it. Locking: the window's lock.
 bool is_whole_range(const dsvm_get_pages &request)
 {
@@ -47,6 +67,17 @@ bool has_device_pages(const dsvm_dma_addr *entries, usize npages)
 			return true;
 	}
 	return false;
+}
+
+void count_collection(const dsvm_get_pages &request, u64 start_ns, Status status)
+{
+	dsvm_svm_counters &counters = request.svm->counters;
+
+	count(counters.collections);
+	count(counters.collection_ns, dsvm_os_now_ns() - start_ns);
+	if (request.attempts > 1)
+		count(counters.collection_retries, request.attempts - 1);
+	count(counters.collection_failures, status.is_error());
 }
 
 constexpr u32 kMappedFlags =
@@ -96,15 +127,14 @@ void Pages::take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool w
 //
 // kAgain: it is not, or it is to be collected in another way.
 Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		     const HmmEntries &entries, usize npages, dsvm_mapping *&mapping)
+		     const usize *entries, usize npages, dsvm_mapping *&mapping)
 {
 	// From here an invalidation either waits for the lock or finds the mapping.
 	ReadGuard guard{lock};
 
 	if (pages_.flags & DSVM_PAGES_UNMAPPED)
 		return kFault;
-	if (disturber_of(request) != hmm.notifier ||
-	    dsvm_os_notifier_read_retry(hmm.notifier, hmm.seq))
+	if (is_disturbed(request, hmm))
 		return kAgain;
 
 	Mapper mapper{request, *mapping};
@@ -145,8 +175,7 @@ Status Pages::attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &h
 // For pages that are not mapped as the access needs it.
 Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
 {
-	const VaRange span{request.first, request.last};
-	const usize npages = span.page_count();
+	const usize npages = VaRange{request.first, request.last}.page_count();
 	HmmEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 
@@ -155,22 +184,91 @@ Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline
 	dsvm_mapping *mapping = DSVM_TRY(make_mapping(npages));
 	auto put = on_exit([&] { put_mapping(mapping); });
 
-	dsvm_hmm_request hmm{};
-	hmm.mm = request.mm;
-	hmm.first = span.first;
-	hmm.last = span.last;
-	hmm.owner = request.owner;
-	hmm.fault = true;
-	hmm.write = request.access == DSVM_ACCESS_WRITE;
-	hmm.entries = entries.data();
-
+	dsvm_hmm_request hmm = to_hmm(request, entries.data());
 	for (;;) {
 		DSVM_TRY(attempt(request, lock, hmm, npages, deadline));
-		const Status status = commit(request, lock, hmm, entries, npages, mapping);
+		const Status status = commit(request, lock, hmm, entries.data(), npages, mapping);
 		if (status != kAgain)
 			return status;
 		DSVM_TRY(deadline.next_attempt());
 	}
+}
+
+// Whether a device may have all that was collected. Locking: the window's lock.
+//
+// kAgain: as somebody who owns none of the device pages. Those that are shared, after a fork, and
+// to be written, have to be copied; and pages can only be those of one provider.
+Status Pages::check_entries(const dsvm_get_pages &request, const usize *entries, usize npages)
+{
+	const dsvm_os_provider *provider = nullptr;
+	Status status = Status::ok();
+
+	for (usize i = 0; i < npages; ++i) {
+		const dsvm_page_desc desc = describe(entries[i]);
+
+		if (desc.kind != DSVM_PAGE_SYSTEM && desc.kind != DSVM_PAGE_DEVICE)
+			return kUnsupported;
+		if (request.access == DSVM_ACCESS_WRITE && !desc.writable)
+			status = kAgain;
+		if (desc.provider && provider && desc.provider != provider)
+			status = kAgain;
+		if (desc.provider)
+			provider = desc.provider;
+	}
+	return status;
+}
+
+// Until what HMM says is true, and can be used.
+Status Pages::populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
+			    usize &seq)
+{
+	const usize npages = VaRange{request.first, request.last}.page_count();
+	dsvm_hmm_request hmm = to_hmm(request, entries);
+	RwLock lock{lock_of(request)};
+
+	for (;;) {
+		DSVM_TRY(attempt(request, lock, hmm, npages, deadline));
+		{
+			ReadGuard guard{lock};
+			if (!is_disturbed(request, hmm)) {
+				seq = hmm.seq;
+				const Status status = check_entries(request, entries, npages);
+				if (status != kAgain)
+					return status;
+				hmm.owner = nullptr;
+			}
+		}
+		DSVM_TRY(deadline.next_attempt());
+	}
+}
+
+Status Pages::populate(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
+		       usize &seq)
+{
+	const u64 start_ns = dsvm_os_now_ns();
+	request.attempts = 0;
+
+	const Status status = populate_anew(request, entries, deadline, seq);
+	count_collection(request, start_ns, status);
+	return status;
+}
+
+Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
+{
+	const usize npages = VaRange{request.first, request.last}.page_count();
+	RwLock lock{lock_of(request)};
+	dsvm_hmm_request hmm = to_hmm(request, entries);
+	hmm.seq = seq;
+	{
+		ReadGuard guard{lock};
+		hmm.notifier = disturber_of(request);
+	}
+
+	dsvm_mapping *mapping = DSVM_TRY(make_mapping(npages));
+	auto put = on_exit([&] { put_mapping(mapping); });
+	DSVM_TRY(commit(request, lock, hmm, entries, npages, mapping));
+	count(request.svm->counters.pages_mapped, npages);
+	return Status::ok();
 }
 
 Status Pages::collect(dsvm_get_pages &request)
@@ -192,15 +290,9 @@ Status Pages::collect(dsvm_get_pages &request)
 		return Status::ok();
 
 	const Status status = collect_anew(request, lock, deadline);
-	dsvm_svm_counters &counters = request.svm->counters;
-	count(counters.collections);
-	count(counters.collection_ns, dsvm_os_now_ns() - start_ns);
-	if (request.attempts > 1)
-		count(counters.collection_retries, request.attempts - 1);
+	count_collection(request, start_ns, status);
 	if (status.is_ok())
-		count(counters.pages_mapped, span.page_count());
-	else
-		count(counters.collection_failures);
+		count(request.svm->counters.pages_mapped, span.page_count());
 	return status;
 }
 

@@ -50,6 +50,15 @@ public:
 
 	// Collects and maps; see dsvm_svm_get_pages(). Takes the window's lock; may sleep.
 	Status collect(dsvm_get_pages &request);
+	// The same in two steps, for who keeps what was collected: `entries`, true as long as the
+	// sequence is `seq`. Takes the window's lock; may sleep.
+	//
+	// Errors as those of dsvm_svm_get_pages() that come from collecting.
+	Status populate(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
+			usize &seq);
+	// kAgain: it is not any more. Errors that come from mapping. Takes the window's lock; may
+	// sleep.
+	Status map(const dsvm_get_pages &request, usize *entries, usize seq);
 	// Unmaps and frees the entries. Takes the window's lock.
 	void free(usize npages);
 
@@ -77,7 +86,11 @@ private:
 	Status attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm, usize npages,
 		       const Deadline &deadline);
 	Status commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		      const HmmEntries &entries, usize npages, dsvm_mapping *&mapping);
+		      const usize *entries, usize npages, dsvm_mapping *&mapping);
+	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
+			     usize &seq);
+	static Status check_entries(const dsvm_get_pages &request, const usize *entries,
+				    usize npages);
 	void take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool writable);
 	dsvm_dma_addr *entry_at(VaRange range, u64 addr) const;
 	void adopt(dsvm_mapping &mapping, dsvm_dma_addr *entries, usize npages,

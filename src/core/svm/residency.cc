@@ -11,14 +11,14 @@ namespace {
 // Pages that are looked at in one go: bounds the memory that a look needs.
 constexpr usize kLookPages = 512;
 
-void count_page(dsvm_page_kind kind, dsvm_residency &counts)
+void count_page(usize entry, const void *pagemap, dsvm_residency &counts)
 {
-	switch (kind) {
+	switch (dsvm_os_hmm_kind(entry)) {
 	case DSVM_PAGE_NONE:
 		++counts.none;
 		return;
 	case DSVM_PAGE_DEVICE:
-		++counts.device;
+		++(dsvm_os_hmm_pagemap(entry) == pagemap ? counts.device : counts.peer);
 		return;
 	case DSVM_PAGE_SYSTEM:
 	case DSVM_PAGE_OTHER:
@@ -54,7 +54,7 @@ template <class Visit> Status for_each_page(dsvm_hmm_request &request, VaRange s
 		if (dsvm_os_killed())
 			return kInterrupted;
 		if (done < npages)
-			dsvm_os_relax();
+			dsvm_os_resched();
 	}
 	return Status::ok();
 }
@@ -87,8 +87,8 @@ bool next_memory(dsvm_os_mm *mm, VaRange span, VaRange &memory)
 
 } // namespace
 
-Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
-		       usize block, dsvm_residency *out)
+Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, const void *pagemap,
+		       VaRange span, usize block, dsvm_residency *out)
 {
 	if (!span.is_well_formed() || !span.is_page_aligned() || block == 0 ||
 	    !is_aligned(block, DSVM_PAGE_SIZE))
@@ -103,7 +103,7 @@ Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, 
 	request.mm = mm;
 	request.owner = owner;
 	const auto count = [&](usize addr, usize entry) {
-		count_page(dsvm_os_hmm_kind(entry), out[(addr - span.first) / block]);
+		count_page(entry, pagemap, out[(addr - span.first) / block]);
 		return true;
 	};
 
@@ -122,7 +122,7 @@ Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, 
 	}
 }
 
-Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span)
+Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span, void *owner)
 {
 	MmUser user{mm};
 	if (!user.is_alive())
@@ -131,6 +131,7 @@ Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span)
 	dsvm_hmm_request request{};
 	request.notifier = notifier;
 	request.mm = mm;
+	request.owner = owner;
 	request.fault = true;
 	const Status status = for_each_page(request, span, [](usize, usize) { return true; });
 	return status.code() == -DSVM_EBUSY ? kTimedOut : status;

@@ -13,16 +13,17 @@
 
 namespace dsvm {
 
-// Counts, for each @block bytes of the span (page aligned), where its pages are. Keeps the mm's
-// users. May sleep.
-Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,
-		       usize block, dsvm_residency *out);
+// Counts, for each @block bytes of the span (page aligned), where its pages are, as seen from
+// the device memory @pagemap. Keeps the mm's users. May sleep.
+Status count_residency(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, const void *pagemap,
+		       VaRange span, usize block, dsvm_residency *out);
 
 constexpr Status kTimedOut{-DSVM_ETIME};
 
-// Faults the span in as somebody would who owns no device pages. kTimedOut if pages keep coming
-// back to a device. May sleep.
-Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span);
+// Faults the span in as somebody would who owns the device pages of @owner alone, or none.
+// kTimedOut if pages keep coming back to a device. May sleep.
+Status fault_to_ram(dsvm_os_mm *mm, dsvm_os_notifier *notifier, VaRange span,
+		    void *owner = nullptr);
 
 // Sums up where the pages of the span are; see dsvm_svm_scan(). May sleep.
 dsvm_scan scan(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, VaRange span,

@@ -344,6 +344,38 @@ Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&ou
 	}
 }
 
+// kAgain: it is not at the address any more, it was removed or trimmed before it was locked.
+Status Space::lock_at(dsvm_range &range, u64 addr)
+{
+	DSVM_TRY(Status{svm_.ops->range_lock(&svm_, &range)});
+	// Other flags beside it may be written at the same time.
+	if ((read_once(range.flags) & DSVM_RANGE_REMOVED) == 0 &&
+	    span_of(range.node).contains(addr))
+		return Status::ok();
+	svm_.ops->range_unlock(&svm_, &range);
+	return kAgain;
+}
+
+Status Space::acquire(const dsvm_find_or_insert &request, dsvm_range *&out)
+{
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+
+	// Each further round is for a range that somebody took away in the one before.
+	for (;;) {
+		dsvm_range *range = nullptr;
+		DSVM_TRY(find_or_insert(request, range));
+		const Status status = lock_at(*range, request.fault_addr);
+		if (status.is_ok()) {
+			out = range;
+			return status;
+		}
+		svm_.ops->range_put(&svm_, range);
+		if (status != kAgain)
+			return status;
+		DSVM_TRY(deadline.next_attempt());
+	}
+}
+
 void Space::remove(dsvm_notifier &window, dsvm_range &range)
 {
 	// As long as they are mapped, invalidations have to find the range. Later the window's lock,

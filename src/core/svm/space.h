@@ -68,6 +68,8 @@ public:
 	// Finds or makes the range at an address. A failed call leaves nothing behind.
 	// Locking: takes the mm's lock, the svm's and the window's. May sleep.
 	Status find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	// The same, locked. Precondition: request.get. Locking: takes the range's lock as well.
+	Status acquire(const dsvm_find_or_insert &request, dsvm_range *&out);
 	// Once for a range. Locking: takes the svm's lock and the window's. May sleep.
 	void remove(dsvm_notifier &window, dsvm_range &range);
 	// The first range that overlaps the span, with a reference for the caller, or nullptr.
@@ -106,6 +108,7 @@ private:
 	VaRange mirrored() const;
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
 	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	Status lock_at(dsvm_range &range, u64 addr);
 	Expected<dsvm_notifier *> pin_window(u64 addr);
 	dsvm_notifier *insert_window(dsvm_notifier &window);
 	void unpin_window(dsvm_notifier &window);
