@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/migrate/evict.h"
 
-#include "core/base/array.h"
+#include "core/migrate/frames.h"
+#include "core/migrate/plan.h"
 #include "core/migrate/to_ram.h"
+#include "core/svm/counters.h"
 #include "core/svm/deadline.h"
 #include "core/svm/hmm.h"
 
@@ -15,106 +17,299 @@ namespace {
 constexpr u64 kLockGraceNs = 100000000;
 constexpr u64 kExitGraceNs = 10000000000;
 
-// One batch of an allocation's page frames. Errors leave its pages on the device.
-Status evict_batch(const dsvm_devmem &devmem, Scratch &scratch, const usize *pfns, usize npages)
-{
-	scratch.clear();
-	for (usize i = 0; i < npages; ++i)
-		scratch.src()[i] = pfns[i];
+// How long an eviction may take, and whether somebody who is killed has to see it through.
+struct Patience {
+	bool killable;
+	u64 exit_grace_ns;
+};
 
-	dsvm_migrate_span span{};
-	span.npages = npages;
-	span.src = scratch.src();
-	span.dst = scratch.dst();
-
-	DSVM_TRY(Status{dsvm_os_migrate_device_setup(&span)});
-	ToRam engine{devmem, scratch, span};
-	const Status status = engine.fill();
-	dsvm_os_migrate_device_pages(&span);
-	engine.retire();
-	dsvm_os_migrate_device_finalize(&span);
-	return status;
-}
-
-// One allocation on its way to being empty.
+// A part of an allocation on its way to being empty.
 class Eviction {
 public:
-	Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *));
+	Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, usize index, usize npages,
+		 const Patience &patience);
+	~Eviction();
+	Eviction(const Eviction &) = delete;
+	Eviction &operator=(const Eviction &) = delete;
 
 	Status run();
 
 private:
+	static constexpr u32 kGroup = 4; // batches under one lock
+	static constexpr u32 kSlots = 2; // batches under way
+
+	struct Slot {
+		Scratch scratch;
+		ToRam batch{scratch};
+	};
+	// The owner's page tables, if they are sure to stay as they are.
+	struct Owner {
+		dsvm_os_mm *mm; // or nullptr
+
+		bool vma_at(usize addr, usize size, dsvm_vma_info &vma) const;
+	};
+
+	static u32 batch_order();
+	usize folio_first(usize index) const;
+	void widen();
+	Status allocate();
+	bool gives_up() const { return killable_ && dsvm_os_killed(); }
+	bool is_empty() const;
 	Status sweep();
-	Status evict_next(usize done);
+	Status evict_group(usize &at);
+	Status evict_batches(const Owner &owner, usize &at);
+	Status begin(const Owner &owner, usize at, usize count);
+	Status begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize at);
+	Status end(Slot &slot);
+	Status drain();
 
 	const dsvm_devmem &devmem_;
 	dsvm_os_mm *const mm_;
-	dsvm_bool (*const detached_)(void *);
-	const usize npages_;
-	const usize batch_;
+	const usize asked_first_; // index
+	const usize asked_end_;
+	usize first_; // the same, to where huge pages begin and end
+	usize end_;
+	const bool killable_;
 	const Deadline lock_grace_;
 	const Deadline exit_grace_;
 	bool waiting_for_owner_ = false; // in this sweep
-	Array<usize> frames_;		 // page frame numbers, all of the allocation's
-	Scratch scratch_;
+	Slot slot_;
+	Slot *slots_[kSlots] = {&slot_, nullptr}; // the second one if there is memory for it
+	u32 nslots_ = 1;
+	u32 next_slot_ = 0;
 };
 
-Eviction::Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
-	: devmem_(devmem), mm_(mm), detached_(detached), npages_(devmem.size >> DSVM_PAGE_SHIFT),
-	  batch_(npages_ < kToRamPages ? npages_ : kToRamPages), lock_grace_(kLockGraceNs),
-	  exit_grace_(kExitGraceNs)
+Eviction::Eviction(const dsvm_devmem &devmem, dsvm_os_mm *mm, usize index, usize npages,
+		   const Patience &patience)
+	: devmem_(devmem), mm_(mm), asked_first_(index), asked_end_(index + npages), first_(index),
+	  end_(index + npages), killable_(patience.killable), lock_grace_(kLockGraceNs),
+	  exit_grace_(patience.exit_grace_ns)
 {}
+
+Eviction::~Eviction()
+{
+	if (slots_[1])
+		destroy_at(slots_[1]);
+	dsvm_os_free(slots_[1]);
+}
+
+// Where no page is huge: as many as there is scratch memory for.
+u32 Eviction::batch_order()
+{
+	const u32 huge = dsvm_os_huge_order();
+
+	return huge ? huge : ilog2(kBatchPages);
+}
+
+// Where the folio begins that page @index is of.
+usize Eviction::folio_first(usize index) const
+{
+	const u32 order = dsvm_os_huge_order();
+	const usize frame = frame_at(devmem_, index);
+	const usize head = align_down(frame, usize{1} << order);
+	const usize before = frame - head;
+
+	if (before > index || frame_at(devmem_, index - before) != head ||
+	    !dsvm_os_frame_in_use(head, devmem_.zdd) || dsvm_os_frame_order(head) == 0)
+		return index;
+	return index - before;
+}
+
+// A huge page moves as a whole, if only a part of it is asked for.
+void Eviction::widen()
+{
+	const usize last = asked_end_ - 1;
+	const usize last_folio = folio_first(last);
+
+	first_ = folio_first(asked_first_);
+	end_ = asked_end_;
+	const bool begins = dsvm_os_frame_in_use(frame_at(devmem_, last), devmem_.zdd) &&
+			    dsvm_os_frame_order(frame_at(devmem_, last)) != 0;
+	if (last_folio != last || begins)
+		end_ = min(last_folio + (usize{1} << dsvm_os_huge_order()), page_count(devmem_));
+}
+
+// An anonymous VMA that has all of [addr, addr + size).
+bool Eviction::Owner::vma_at(usize addr, usize size, dsvm_vma_info &vma) const
+{
+	return mm && addr != 0 && dsvm_os_vma_at(mm, addr, &vma) && vma.anonymous &&
+	       vma.last - addr >= size - 1;
+}
+
+// The reserve is for the first batch: without a second one it only takes longer.
+Status Eviction::allocate()
+{
+	const usize npages = min<usize>(end_ - first_, kBatchPages);
+
+	DSVM_TRY(slot_.scratch.allocate_or_reserve(npages, devmem_.provider));
+	void *memory = npages < end_ - first_ ? dsvm_os_alloc(sizeof(Slot)) : nullptr;
+	if (!memory)
+		return Status::ok();
+	slots_[1] = construct_at<Slot>(memory);
+	nslots_ = slots_[1]->scratch.allocate(npages).is_ok() ? 2 : 1;
+	return Status::ok();
+}
+
+bool Eviction::is_empty() const
+{
+	for (usize i = asked_first_; i < asked_end_; ++i) {
+		if (dsvm_os_frame_in_use(frame_at(devmem_, i), devmem_.zdd))
+			return false;
+	}
+	return true;
+}
+
+Status Eviction::end(Slot &slot)
+{
+	return slot.batch.is_under_way() ? slot.batch.end() : Status::ok();
+}
+
+Status Eviction::drain()
+{
+	Status status;
+
+	for (u32 i = 0; i < nslots_; ++i) {
+		const Status ended = end(*slots_[(next_slot_ + i) % nslots_]);
+		if (ended.is_error())
+			status = ended;
+	}
+	return status;
+}
+
+// The kernel does not split a huge page that it collects by its frames. So without RAM for a
+// whole one it has to go by page tables, where they are known.
+Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize at)
+{
+	const u32 order = dsvm_os_huge_order();
+	const usize size = usize{DSVM_PAGE_SIZE} << order;
+	const usize addr = devmem_.first + (at << DSVM_PAGE_SHIFT);
+	dsvm_vma_info vma;
+	const bool known =
+		devmem_.first != 0 && is_aligned(addr, size) && owner.vma_at(addr, size, vma);
+
+	request.huge_ram = dsvm_os_page_alloc(known ? vma.vma : nullptr, addr, order);
+	if (request.huge_ram)
+		return slot.batch.begin(request);
+	count(devmem_.counters->huge_split);
+	if (!known)
+		return kNoMemory;
+
+	slot.scratch.clear(request.npages);
+	request.vma = vma.vma;
+	request.first = addr;
+	request.select = DSVM_MIGRATE_DEVICE;
+	return slot.batch.begin(request);
+}
+
+// A batch of the frames from @at on that are in use.
+Status Eviction::begin(const Owner &owner, usize at, usize count)
+{
+	Slot &slot = *slots_[next_slot_];
+	next_slot_ = (next_slot_ + 1) % nslots_;
+
+	ToRam::Request request{};
+	request.devmem = &devmem_;
+	request.way = DSVM_WAY_EVICT;
+	request.hint = devmem_.first;
+	const bool huge = dsvm_os_huge_order() != 0 &&
+			  dsvm_os_frame_in_use(frame_at(devmem_, at), devmem_.zdd) &&
+			  dsvm_os_frame_order(frame_at(devmem_, at)) != 0;
+
+	slot.scratch.clear(count);
+	for (usize i = at; i < at + count; ++i) {
+		const usize pfn = frame_at(devmem_, i);
+		if (!huge && !dsvm_os_frame_in_use(pfn, devmem_.zdd))
+			continue;
+		slot.scratch.src()[request.npages] = pfn;
+		ToRam::indices(slot.scratch)[request.npages++] = i;
+	}
+	if (request.npages == 0)
+		return Status::ok();
+	if (huge)
+		return begin_huge(owner, slot, request, at);
+
+	dsvm_vma_info vma;
+	const usize addr = devmem_.first + (at << DSVM_PAGE_SHIFT);
+	if (devmem_.first != 0 && owner.vma_at(addr, count << DSVM_PAGE_SHIFT, vma))
+		request.hint_vma = vma.vma;
+	return slot.batch.begin(request);
+}
+
+Status Eviction::evict_batches(const Owner &owner, usize &at)
+{
+	Status status;
+
+	for (u32 i = 0; i < kGroup && at < end_; ++i) {
+		const usize count =
+			evict_batch([&](usize index) { return frame_at(devmem_, index); }, at,
+				    min<usize>(end_ - at, slot_.scratch.capacity()), batch_order());
+		// What became of the batch before in that slot does not keep this one from moving.
+		const Status ended = end(*slots_[next_slot_]);
+		const Status begun = begin(owner, at, count);
+		if (ended.is_error() || begun.is_error())
+			status = begun.is_error() ? begun : ended;
+		at += count;
+	}
+	const Status drained = drain();
+	return drained.is_error() ? drained : status;
+}
 
 // The kernel finds page tables through structs that go with the last mapping of a page, and it
 // does not keep them itself while the page is on its way. So the owner is kept from exiting and
-// from unmapping for each batch. The caller may hold locks that are taken under the mm's, so that
+// from unmapping for each group. The caller may hold locks that are taken under the mm's, so that
 // one is not waited for, only tried. If the owner is exiting already, that takes its pages along;
-// what is left when it is over belongs to children of a fork. Two gaps stay, as in mainline: such
-// a child that unmaps or exits in this very moment, and an munmap() by the owner that has come to
-// its last phase before we have the lock, which needs it for reading only.
-Status Eviction::evict_next(usize done)
+// what is left when it is over belongs to children of a fork. Three gaps stay, the first two as in
+// mainline: such a child that unmaps or exits in this very moment; an munmap() by the owner that
+// has come to its last phase before we have the lock, which needs it for reading only; and a frame
+// that has become somebody else's between the look and the setup, whose new owner unmaps it in
+// this moment (it is put back where it was, in any case).
+Status Eviction::evict_group(usize &at)
 {
-	const usize count = npages_ - done < batch_ ? npages_ - done : batch_;
-	MmUser owner{mm_};
-	MmReadTryGuard lock{owner.is_alive() ? mm_ : nullptr};
+	MmUser user{mm_};
+	MmReadTryGuard lock{user.is_alive() ? mm_ : nullptr};
 
-	if (!lock.is_held() && (owner.is_alive() || !dsvm_os_mm_is_gone(mm_))) {
-		const Deadline &grace = owner.is_alive() ? lock_grace_ : exit_grace_;
+	if (!lock.is_held() && (user.is_alive() || !dsvm_os_mm_is_gone(mm_))) {
+		const Deadline &grace = user.is_alive() ? lock_grace_ : exit_grace_;
 		waiting_for_owner_ = grace.remaining_ns() != 0;
 		return kBusy;
 	}
-	return evict_batch(devmem_, scratch_, frames_.data() + done, count);
+	return evict_batches(Owner{lock.is_held() ? mm_ : nullptr}, at);
 }
 
-// Goes over the whole allocation; the last error, if there was any.
+// Goes over the whole part, or as far as the owner lets it; the last error, if there was any.
 Status Eviction::sweep()
 {
 	Status status;
 
 	waiting_for_owner_ = false;
-	for (usize done = 0; done < npages_ && !dsvm_os_killed(); done += batch_) {
-		const Status result = evict_next(done);
+	for (usize at = first_; at < end_ && !waiting_for_owner_ && !gives_up();) {
+		const usize before = at;
+		const Status result = evict_group(at);
 		if (result.is_error())
 			status = result;
+		if (at == before)
+			break;
 	}
 	return status;
 }
 
 Status Eviction::run()
 {
-	if (detached_(devmem_.allocation))
+	if (is_empty())
 		return Status::ok();
-	DSVM_TRY(frames_.allocate(npages_));
-	DSVM_TRY(scratch_.allocate(batch_));
-	DSVM_TRY(Status{devmem_.populate(devmem_.allocation, npages_, frames_.data())});
+	widen();
+	DSVM_TRY(allocate());
+	dsvm_os_zdd_end_timeslice(devmem_.zdd);
 
 	Status status;
 	for (int attempt = 0; attempt < DSVM_EVICT_TRIES;) {
 		status = sweep();
-		if (detached_(devmem_.allocation))
+		if (is_empty())
 			return Status::ok();
-		if (dsvm_os_killed())
+		if (gives_up())
 			return kInterrupted;
+		if (status == kNoDevice)
+			return status;
 		// Somebody held a page for a moment, or a fault on it was under way.
 		dsvm_os_relax();
 		attempt += waiting_for_owner_ ? 0 : 1;
@@ -124,9 +319,55 @@ Status Eviction::run()
 
 } // namespace
 
-Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *))
+Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, usize index, usize npages)
 {
-	return Eviction{devmem, mm, detached}.run();
+	if (npages == 0 || index >= page_count(devmem) || npages > page_count(devmem) - index)
+		return kInvalid;
+	const Patience patience{true, kExitGraceNs};
+	return evict_status(Eviction{devmem, mm, index, npages, patience}.run());
+}
+
+namespace {
+
+// One after the other, as long as there is time; the last error. kNotFound: there was none left.
+// Whoever takes a device away may be killed, and the memory is other people's.
+Status evict_round(dsvm_os_provider *provider, const Deadline &deadline)
+{
+	dsvm_os_zdd *zdd = dsvm_os_provider_next_zdd(provider, nullptr);
+	Status status = zdd ? Status::ok() : kNotFound;
+
+	for (; zdd; zdd = dsvm_os_provider_next_zdd(provider, zdd)) {
+		const dsvm_devmem &devmem = *dsvm_os_zdd_devmem(zdd);
+		const Patience patience{false, min(deadline.remaining_ns(), kExitGraceNs)};
+		if (deadline.remaining_ns() == 0) {
+			status = kBusy;
+			continue; // gives the others back
+		}
+		const Status result{
+			Eviction{devmem, dsvm_os_zdd_mm(zdd), 0, page_count(devmem), patience}
+				.run()};
+		if (result.is_error())
+			status = evict_status(result);
+	}
+	return status;
+}
+
+} // namespace
+
+Status evict_all(dsvm_os_provider *provider, u64 budget_ns)
+{
+	const Deadline deadline{budget_ns};
+
+	for (;;) {
+		const Status status = evict_round(provider, deadline);
+		if (status == kNotFound)
+			return Status::ok();
+		if (status == kNoDevice)
+			return status;
+		if (deadline.remaining_ns() == 0)
+			return status.is_error() ? status : kBusy;
+		dsvm_os_relax();
+	}
 }
 
 } // namespace dsvm

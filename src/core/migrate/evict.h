@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// Empties an allocation of device memory.
+// Empties an allocation of device memory, or a part of one, or all of a provider's.
 //
 // Page frames are collected in batches over reverse mappings; to_ram.h does the
 // rest. A sweep over the allocation is repeated a bounded number of times,
@@ -15,7 +15,10 @@
 namespace dsvm {
 
 // See dsvm_migrate_evict(). May sleep.
-Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, dsvm_bool (*detached)(void *));
+Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, usize index, usize npages);
+
+// See dsvm_migrate_evict_all(). May sleep.
+Status evict_all(dsvm_os_provider *provider, u64 budget_ns);
 
 } // namespace dsvm
 

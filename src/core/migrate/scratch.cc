@@ -5,11 +5,16 @@
 
 namespace dsvm {
 
+Scratch::~Scratch()
+{
+	dsvm_os_free(memory_);
+	if (reserve_)
+		dsvm_os_provider_give_reserve(provider_, reserve_);
+}
+
 Status Scratch::allocate(usize npages)
 {
-	constexpr usize kBytesPerPage =
-		2 * sizeof(usize) + sizeof(dsvm_os_page *) + sizeof(dsvm_dma_addr);
-	const u64 bytes = DSVM_TRY(checked_mul(npages, kBytesPerPage));
+	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(Entry)));
 
 	memory_ = dsvm_os_alloc(bytes);
 	if (!memory_)
@@ -18,29 +23,44 @@ Status Scratch::allocate(usize npages)
 	return Status::ok();
 }
 
-void Scratch::use_reserve()
+Status Scratch::allocate_or_reserve(usize npages, dsvm_os_provider *provider)
 {
-	static_assert(sizeof(Reserve) ==
-		      2 * sizeof(usize) + sizeof(dsvm_os_page *) + sizeof(dsvm_dma_addr));
-	lay_out(&reserve_, 1);
+	const Status status = allocate(npages);
+	if (status.is_ok() || npages > kBatchPages)
+		return status;
+
+	reserve_ = dsvm_os_provider_take_reserve(provider);
+	if (!reserve_)
+		return status;
+	provider_ = provider;
+	lay_out(reserve_, npages);
+	clear(npages);
+	return Status::ok();
+}
+
+void Scratch::use_own()
+{
+	lay_out(&own_, 1);
 }
 
 // Widest alignment first.
 void Scratch::lay_out(void *memory, usize npages)
 {
 	npages_ = npages;
-	addrs_ = static_cast<dsvm_dma_addr *>(memory);
+	runs_ = static_cast<dsvm_copy_run *>(memory);
+	addrs_ = reinterpret_cast<dsvm_dma_addr *>(runs_ + npages);
 	src_ = reinterpret_cast<usize *>(addrs_ + npages);
 	pages_ = reinterpret_cast<dsvm_os_page **>(src_ + 2 * npages);
 }
 
-void Scratch::clear()
+void Scratch::clear(usize npages)
 {
-	for (usize i = 0; i < npages_; ++i) {
+	for (usize i = 0; i < npages; ++i) {
 		src()[i] = 0;
 		dst()[i] = 0;
-		pages_[i] = nullptr;
-		addrs_[i] = dsvm_dma_addr{};
+		pages()[i] = nullptr;
+		others()[i] = nullptr;
+		addrs()[i] = dsvm_dma_addr{};
 	}
 }
 

@@ -1,163 +1,316 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/migrate/to_device.h"
 
-#include "core/base/va_range.h"
+#include "core/migrate/frames.h"
+#include "core/svm/counters.h"
+#include "core/svm/hmm.h"
 
 namespace dsvm {
 
-ToDevice::ToDevice(dsvm_to_device &request)
-	: request_(request), devmem_(*request.devmem),
-	  npages_(VaRange{request.first, request.last}.page_count())
-{}
-
-Status ToDevice::find_vma()
+void ToDevice::note(usize index, usize count, dsvm_stay stay)
 {
-	const VaRange span{request_.first, request_.last};
-	if (!span.is_well_formed() || !span.is_page_aligned() || span.size() > devmem_.size)
+	for (usize i = index; request_.stays && i < index + count; ++i)
+		request_.stays[i] = static_cast<u8>(stay);
+}
+
+// Each naturally aligned block of the span has frames for a huge page.
+bool ToDevice::wants_huge() const
+{
+	const u32 order = dsvm_os_huge_order();
+	const u64 size = u64{DSVM_PAGE_SIZE} << order;
+	const VaRange &span = request_.span;
+	bool any = false;
+
+	if (order == 0 || span.size() < size)
+		return false;
+	for (u64 at = align_down(span.first + (size - 1), size);
+	     at >= span.first && at <= span.last && span.last - at >= size - 1; at += size) {
+		if (!is_folio(*request_.devmem, (at - span.first) >> DSVM_PAGE_SHIFT, order))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+// Whether the entry leaves where it is (or nothing at all) for the allocation.
+bool ToDevice::moves(const dsvm_migrate_entry &entry) const
+{
+	if (!entry.moves)
+		return false;
+	if (!entry.page || entry.is_ram)
+		return true;
+	return entry.zdd && !entry.retired &&
+	       (request_.within_provider || entry.provider != request_.devmem->provider);
+}
+
+void ToDevice::survey()
+{
+	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
+		if (moves(entry)) {
+			movable_ += count;
+			return;
+		}
+		const bool is_here = entry.moves && !entry.retired &&
+				     entry.provider == request_.devmem->provider;
+		if (is_here)
+			here_already_ += count;
+		const bool is_foreign = entry.page && !entry.is_ram && !entry.zdd;
+		note(i, count,
+		     is_here	  ? DSVM_WAS_THERE
+		     : is_foreign ? DSVM_STAY_FOREIGN
+				  : DSVM_STAY_BUSY);
+	});
+}
+
+// Looks at what the kernel has not collected: the page tables still say what is there.
+void ToDevice::explain()
+{
+	if (!request_.stays || movable_ + here_already_ == span_.npages)
+		return;
+
+	// The runs are not needed yet.
+	static_assert(sizeof(dsvm_copy_run) >= sizeof(usize));
+	usize *const entries = reinterpret_cast<usize *>(scratch_.runs());
+	if (!hmm_look(request_.mm, request_.notifier, request_.owner, request_.span, entries))
+		return;
+	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize) {
+		// What was collected and yet does not move is not in the page tables now.
+		if (entry.moves || entry.page)
+			return;
+		// In place, but somebody has it locked.
+		const bool is_here = is_in(request_.pagemap, entries[i]);
+		note(i, 1,
+		     is_here ? DSVM_STAY_BUSY
+			     : static_cast<dsvm_stay>(dsvm_os_hmm_why(entries[i])));
+	});
+}
+
+Status ToDevice::check() const
+{
+	if (movable_ == 0)
+		return here_already_ == span_.npages ? Status::ok() : kBusy;
+	// Pages of two allocations in one span would have to be evicted one by one.
+	if (request_.all_or_nothing && movable_ != span_.npages)
+		return kBusy;
+	return Status::ok();
+}
+
+void ToDevice::prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count)
+{
+	const dsvm_devmem &devmem = *request_.devmem;
+
+	if (!moves(entry))
+		return;
+	// Something has become huge since we asked for small pages, or has another size.
+	if (entry.order && !is_folio(devmem, index, entry.order)) {
+		note(index, count, DSVM_STAY_BUSY);
+		return;
+	}
+
+	dsvm_os_page *page =
+		dsvm_os_page_init_device(frame_at(devmem, index), devmem.zdd, entry.order);
+	const bool peer = entry.page && !entry.is_ram;
+	span_.dst[index] = dsvm_os_migrate_encode(page, entry.order);
+	for (usize i = 0; i < count; ++i) {
+		dsvm_os_page *mine = dsvm_os_page_nth(page, i);
+		dsvm_os_page *other = entry.page ? dsvm_os_page_nth(entry.page, i) : nullptr;
+
+		copies_.set(index + i, peer ? other : mine, peer ? mine : other);
+	}
+}
+
+// Frames that no page was made of go back to the driver, which may have better use for them.
+void ToDevice::give_back_unused()
+{
+	const dsvm_devmem &devmem = *request_.devmem;
+	const usize npages = page_count(devmem);
+	if (!devmem.unused)
+		return;
+
+	for (usize i = 0; i < npages;) {
+		if (i < span_.npages && copies_.is_set(i)) {
+			++i;
+			continue;
+		}
+		usize count = 1;
+		while (i + count < npages &&
+		       (i + count >= span_.npages || !copies_.is_set(i + count)) &&
+		       frame_at(devmem, i + count) == frame_at(devmem, i) + count)
+			++count;
+		devmem.unused(devmem.allocation, frame_at(devmem, i), count);
+		i += count;
+	}
+}
+
+void ToDevice::prepare()
+{
+	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
+		prepare_entry(i, entry, count);
+	});
+	give_back_unused();
+
+	const usize pieces = copies_.map([&](usize index, usize count) {
+		dsvm_migrate_entry entry;
+		dsvm_os_migrate_decode(span_.src[index], &entry);
+		note(index, count,
+		     !entry.page || entry.is_ram ? DSVM_STAY_NO_DMA : DSVM_STAY_FOREIGN);
+		discard_destinations(span_, index, count);
+		dropped_ += count;
+	});
+	clock_.lap(DSVM_PHASE_MAP, pieces, Status::ok());
+}
+
+Status ToDevice::fill()
+{
+	DSVM_TRY(check());
+	if (movable_ == 0)
+		return Status::ok();
+
+	copying_ = true;
+	prepare();
+	if (request_.all_or_nothing && dropped_ != 0)
+		return kFault;
+	return copies_.begin();
+}
+
+Status ToDevice::begin(const Request &request)
+{
+	request_ = request;
+	movable_ = here_already_ = dropped_ = migrated_ = 0;
+	copying_ = false;
+	span_ = dsvm_migrate_span{};
+	span_.vma = request.vma;
+	span_.first = request.span.first;
+	span_.last = request.span.last;
+	span_.npages = request.span.page_count();
+	span_.owner = request.owner;
+	span_.select =
+		DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE | (wants_huge() ? DSVM_MIGRATE_HUGE : 0);
+	span_.src = scratch_.src();
+	span_.dst = scratch_.dst();
+	scratch_.clear(span_.npages);
+	clock_.start(*request.devmem, DSVM_WAY_TO_DEVICE, span_.first, span_.npages);
+
+	const Status collected{dsvm_os_migrate_setup(&span_)};
+	copies_.start(*request.devmem, span_, false);
+	if (collected.is_ok())
+		survey();
+	clock_.lap(DSVM_PHASE_SETUP, movable_, collected);
+	DSVM_TRY(collected);
+
+	explain();
+	under_way_ = true;
+	status_ = fill();
+	return Status::ok();
+}
+
+// What has moved, and what lost a race for a reference between setup and the switch.
+void ToDevice::take_stock()
+{
+	dsvm_migrate_counters &counters = *request_.devmem->counters;
+
+	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count_) {
+		if (!span_.dst[i])
+			return;
+		note(i, count_, entry.moves ? DSVM_MOVED : DSVM_STAY_BUSY);
+		if (!entry.moves)
+			return;
+		migrated_ += count_;
+		count(counters.huge_moved, entry.order != 0);
+		if (entry.page && !entry.is_ram) {
+			if (entry.provider != request_.devmem->provider)
+				count(counters.from_device, count_);
+			dsvm_os_page_retire(entry.page);
+		}
+	});
+}
+
+// What another device could not copy stays where it is, unless everything has to go.
+Status ToDevice::finish_copies()
+{
+	const Status copied = copies_.wait();
+
+	if (copies_.peer_error().is_error()) {
+		for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
+			if (!span_.dst[i] || !entry.page || entry.is_ram || copies_.is_copied(i))
+				return;
+			note(i, count, DSVM_STAY_FOREIGN);
+			copies_.unset(entry, i, count);
+			discard_destinations(span_, i, count);
+			dropped_ += count;
+		});
+		if (copied.is_ok() && request_.all_or_nothing)
+			return copies_.peer_error();
+	}
+	return copied;
+}
+
+Status ToDevice::end()
+{
+	under_way_ = false;
+	if (copying_) {
+		const Status copied = finish_copies();
+		if (status_.is_ok())
+			status_ = copied;
+		clock_.lap(DSVM_PHASE_COPY, movable_ - dropped_, status_);
+	}
+	copies_.unmap();
+	if (status_.is_error()) {
+		discard_destinations(span_, 0, span_.npages);
+		if (copying_)
+			note(0, span_.npages, DSVM_STAY_NOT_TRIED);
+	}
+
+	dsvm_os_migrate_pages(&span_);
+	take_stock();
+	dsvm_os_migrate_finalize(&span_);
+	clock_.lap(DSVM_PHASE_FINALIZE, migrated_, status_);
+	count(request_.devmem->counters->stayed, span_.npages - migrated_ - here_already_);
+	return status_;
+}
+
+namespace {
+
+Status find_vma(const dsvm_to_device &request, dsvm_vma_info &vma)
+{
+	const VaRange span{request.first, request.last};
+	if (!span.is_well_formed() || !span.is_page_aligned() || span.size() > request.devmem->size)
 		return kInvalid;
 
-	dsvm_vma_info vma;
-	if (!dsvm_os_vma_at(request_.mm, span.first, &vma))
+	if (!dsvm_os_vma_at(request.mm, span.first, &vma))
 		return kNotFound;
 	if (span.last > vma.last)
 		return kInvalid;
 	// The kernel collects file pages and then refuses to move them.
-	if (!vma.anonymous)
-		return kBusy;
-
-	span_.vma = vma.vma;
-	span_.first = span.first;
-	span_.last = span.last;
-	span_.npages = npages_;
-	span_.owner = request_.owner;
-	span_.select = DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE;
-	return Status::ok();
+	return vma.anonymous ? Status::ok() : kBusy;
 }
 
-// Whether the page at @index leaves RAM (or nothing at all) for the device.
-bool ToDevice::moves(usize index, dsvm_migrate_entry *entry) const
+} // namespace
+
+Status migrate_to_device(dsvm_to_device &request)
 {
-	dsvm_os_migrate_decode(scratch_.src()[index], entry);
-	return entry->moves && (!entry->page || entry->is_ram);
-}
+	const VaRange span{request.first, request.last};
+	dsvm_vma_info vma;
+	Scratch scratch;
 
-ToDevice::Survey ToDevice::survey() const
-{
-	Survey survey;
-	dsvm_migrate_entry entry;
+	request.migrated = 0;
+	DSVM_TRY(find_vma(request, vma));
+	DSVM_TRY(scratch.allocate(span.page_count()));
 
-	for (usize i = 0; i < npages_; ++i) {
-		if (moves(i, &entry))
-			++survey.movable;
-		else if (entry.moves && entry.provider == devmem_.provider)
-			++survey.here_already;
-	}
-	return survey;
-}
-
-Status ToDevice::check(const Survey &survey) const
-{
-	if (survey.movable == 0)
-		return survey.here_already == npages_ ? Status::ok() : kBusy;
-	// Pages of two allocations in one span would have to be evicted one by one.
-	if (request_.all_or_nothing && survey.movable != npages_)
-		return kBusy;
-	return Status::ok();
-}
-
-Status ToDevice::prepare_page(usize index, usize pfn)
-{
-	dsvm_migrate_entry entry;
-	if (!moves(index, &entry))
-		return Status::ok();
-
-	dsvm_os_page *page = dsvm_os_page_init_device(pfn, devmem_.zdd);
-	scratch_.pages()[index] = page;
-	scratch_.dst()[index] = dsvm_os_migrate_encode(page);
-	if (!entry.page)
-		return Status::ok(); // nothing there yet: the driver clears
-	return Status{dsvm_os_dma_map(devmem_.dev, entry.page, 0, DSVM_DMA_TO_DEVICE,
-				      &scratch_.addrs()[index])};
-}
-
-Status ToDevice::prepare()
-{
-	usize *const dst = scratch_.dst();
-
-	const Status populated{devmem_.populate(devmem_.allocation, npages_, dst)};
-	Status status = populated;
-	for (usize i = 0; i < npages_; ++i) {
-		const usize pfn = dst[i];
-		dst[i] = 0;
-		if (status.is_ok())
-			status = prepare_page(i, pfn);
-	}
-	return status;
-}
-
-void ToDevice::unmap_ram()
-{
-	for (usize i = 0; i < npages_; ++i) {
-		// A mapping has a direction, and this one's is not zero; an address may be.
-		if (scratch_.addrs()[i].dir)
-			dsvm_os_dma_unmap(devmem_.dev, &scratch_.addrs()[i]);
-	}
-}
-
-void ToDevice::discard_device_pages()
-{
-	for (usize i = 0; i < npages_; ++i) {
-		if (scratch_.dst()[i])
-			dsvm_os_page_discard(scratch_.pages()[i]);
-		scratch_.dst()[i] = 0;
-	}
-}
-
-Status ToDevice::fill(const Survey &survey)
-{
-	DSVM_TRY(check(survey));
-	if (survey.movable == 0)
-		return Status::ok();
-
-	Status status = prepare();
-	if (status.is_ok())
-		status = Status{devmem_.copy_to_device(devmem_.allocation, scratch_.pages(),
-						       scratch_.addrs(), npages_)};
-	unmap_ram();
-	if (status.is_error())
-		discard_device_pages();
-	return status;
-}
-
-void ToDevice::count_migrated()
-{
-	dsvm_migrate_entry entry;
-
-	for (usize i = 0; i < npages_; ++i) {
-		if (scratch_.dst()[i] && moves(i, &entry))
-			++request_.migrated;
-	}
-}
-
-Status ToDevice::run()
-{
-	request_.migrated = 0;
-	DSVM_TRY(find_vma());
-	DSVM_TRY(scratch_.allocate(npages_));
-	span_.src = scratch_.src();
-	span_.dst = scratch_.dst();
-
-	DSVM_TRY(Status{dsvm_os_migrate_setup(&span_)});
-	const Survey collected = survey();
-	const Status status = fill(collected);
-	dsvm_os_migrate_pages(&span_);
-	count_migrated();
-	dsvm_os_migrate_finalize(&span_);
+	ToDevice batch{scratch};
+	ToDevice::Request what{};
+	what.vma = vma.vma;
+	what.span = span;
+	what.owner = request.owner;
+	what.devmem = request.devmem;
+	what.all_or_nothing = request.all_or_nothing;
+	what.within_provider = request.within_provider;
+	DSVM_TRY(batch.begin(what));
+	const Status status = batch.end();
+	request.migrated = batch.migrated();
 	DSVM_TRY(status);
 
-	// Somebody took a reference between setup and the switch.
-	if (request_.migrated < collected.movable &&
-	    (request_.all_or_nothing || request_.migrated == 0))
+	if (batch.migrated() < batch.movable() && (request.all_or_nothing || batch.migrated() == 0))
 		return kBusy;
 	return Status::ok();
 }

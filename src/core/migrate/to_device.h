@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// RAM to device memory.
+// One batch of pages on its way to device memory, from RAM or from another device.
 //
 // The kernel moves pages in three phases (mm/migrate_device.c); what happens
 // between them is ours:
 //
 //	setup		the kernel unmaps and locks what it can
 //	  survey	what did it get? decide whether to go on
-//	  prepare	a device page for each, RAM mapped for DMA
-//	  copy		the driver fills the device pages
+//	  prepare	a device page for each, the other side mapped
+//	  copy		the drivers fill the device pages
 //	pages		the kernel switches over where it still can
 //	finalize	page tables point to the new or back to the old pages
 //
-// Everything that may fail lies before "pages"; until then an error throws the
+// begin() comes to where the copy has begun, end() does the rest: in between another batch may
+// begin. Everything that may fail lies before "pages"; until then an error throws the
 // device pages away and finalize puts all back. The phases after setup always
 // run, whatever happened between.
+//
+// A huge page moves whole or is split by the kernel before we see it: that has to be known at
+// setup, because a page that was collected whole may be mapped so by other processes as well.
 #ifndef DSVM_CORE_MIGRATE_TO_DEVICE_H
 #define DSVM_CORE_MIGRATE_TO_DEVICE_H
 
 #include "core/base/result.h"
+#include "core/base/va_range.h"
+#include "core/migrate/copies.h"
+#include "core/migrate/phase_clock.h"
 #include "core/migrate/scratch.h"
 #include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
@@ -27,36 +34,65 @@ namespace dsvm {
 
 class ToDevice {
 public:
-	explicit ToDevice(dsvm_to_device &request);
-
-	// See dsvm_migrate_to_device(). Locking: the mm's lock. May sleep.
-	Status run();
-
-private:
-	// What setup collected.
-	struct Survey {
-		usize movable = 0;
-		usize here_already = 0; // live in the provider's memory
+	struct Request {
+		dsvm_os_vma *vma;
+		VaRange span;
+		void *owner;		   // of device pages that may move
+		const dsvm_devmem *devmem; // for a page of the span each, from its first on
+		bool all_or_nothing;
+		bool within_provider;
+		// To look at what stays, and one byte a page to say why; or all nullptr.
+		dsvm_os_mm *mm;
+		dsvm_os_notifier *notifier;
+		const void *pagemap; // the allocation's
+		u8 *stays;
 	};
 
-	Status find_vma();
-	Survey survey() const;
-	Status check(const Survey &survey) const;
-	Status fill(const Survey &survey);
-	Status prepare();
-	Status prepare_page(usize index, usize pfn);
-	void unmap_ram();
-	void discard_device_pages();
-	void count_migrated();
+	// @scratch has to have room for the pages of each request.
+	explicit ToDevice(Scratch &scratch) : scratch_(scratch), copies_(scratch) {}
 
-	bool moves(usize index, dsvm_migrate_entry *entry) const;
+	// An error says that nothing has happened. Locking: the mm's lock, which may be given up
+	// for a pin of the VMA until end(). May sleep.
+	Status begin(const Request &request);
+	// What came of it. May sleep.
+	Status end();
+	bool is_under_way() const { return under_way_; }
 
-	dsvm_to_device &request_;
-	const dsvm_devmem &devmem_;
-	const usize npages_;
-	Scratch scratch_;
+	// Valid after end().
+	usize migrated() const { return migrated_; }
+	usize movable() const { return movable_; }
+	usize here_already() const { return here_already_; }
+
+private:
+	bool wants_huge() const;
+	bool moves(const dsvm_migrate_entry &entry) const;
+	void survey();
+	void explain();
+	Status check() const;
+	Status fill();
+	void prepare();
+	void prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count);
+	void give_back_unused();
+	Status finish_copies();
+	void take_stock();
+	void note(usize index, usize count, dsvm_stay stay);
+
+	Scratch &scratch_;
+	Copies copies_;
+	PhaseClock clock_;
+	Request request_{};
 	dsvm_migrate_span span_{};
+	Status status_;
+	bool under_way_ = false;
+	bool copying_ = false;
+	usize movable_ = 0;
+	usize here_already_ = 0; // live in the provider's memory
+	usize dropped_ = 0;	 // could not be mapped
+	usize migrated_ = 0;
 };
+
+// See dsvm_migrate_to_device(). Locking: the mm's lock. May sleep.
+Status migrate_to_device(dsvm_to_device &request);
 
 } // namespace dsvm
 

@@ -1,159 +1,187 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/migrate/to_ram.h"
 
-#include "core/base/bits.h"
-#include "core/base/va_range.h"
-#include "core/svm/chunk.h"
+#include "core/svm/counters.h"
 
 namespace dsvm {
 
-Status ToRam::prepare_page(usize index)
-{
-	dsvm_migrate_entry entry;
-	dsvm_os_migrate_decode(span_.src[index], &entry);
-	if (!entry.moves || !entry.zdd || entry.retired)
-		return Status::ok();
-	// The callbacks of one allocation cannot copy another one's pages.
-	if (devmem_.zdd && entry.zdd != devmem_.zdd)
-		return Status::ok();
+// The kernel's phases, both ways ----------------------------------------------------
 
-	const bool is_fault_page = span_.fault_page && entry.page == span_.fault_page;
-	dsvm_os_page *ram = dsvm_os_page_alloc(span_.vma, span_.first + (index << DSVM_PAGE_SHIFT));
-	if (!ram)
-		return is_fault_page ? kNoMemory : Status::ok();
+Status ToRam::setup()
+{
+	return Status{is_by_tables() ? dsvm_os_migrate_setup(&span_)
+				     : dsvm_os_migrate_device_setup(&span_)};
+}
+
+void ToRam::switch_over()
+{
+	if (is_by_tables())
+		dsvm_os_migrate_pages(&span_);
+	else
+		dsvm_os_migrate_device_pages(&span_);
+}
+
+void ToRam::finalize()
+{
+	if (is_by_tables())
+		dsvm_os_migrate_finalize(&span_);
+	else
+		dsvm_os_migrate_device_finalize(&span_);
+}
+
+// Destinations -------------------------------------------------------------------------
+
+// The callbacks of one allocation cannot copy another one's pages.
+bool ToRam::moves(const dsvm_migrate_entry &entry) const
+{
+	return entry.moves && entry.zdd && entry.zdd == request_.devmem->zdd && !entry.retired;
+}
+
+bool ToRam::is_fault_page(const dsvm_migrate_entry &entry) const
+{
+	return request_.fault_page && entry.page == request_.fault_page;
+}
+
+// RAM where the owner would have it.
+dsvm_os_page *ToRam::ram_for(usize index, u32 order)
+{
+	if (is_by_tables())
+		return dsvm_os_page_alloc(request_.vma, span_.first + (index << DSVM_PAGE_SHIFT),
+					  order);
+	const usize page = indices(scratch_)[index];
+	return dsvm_os_page_alloc(request_.hint_vma, request_.hint + (page << DSVM_PAGE_SHIFT),
+				  order);
+}
+
+void ToRam::fail(const dsvm_migrate_entry &entry, Status status)
+{
+	if (is_fault_page(entry))
+		status_ = status;
+	else
+		missing_ = status;
+}
+
+void ToRam::use(usize index, const dsvm_migrate_entry &entry, dsvm_os_page *ram, u32 order)
+{
 	// The device may have written what the kernel was free to drop before it moved there.
 	dsvm_os_page_mark_dirty(ram);
-	const Status mapped{dsvm_os_dma_map(devmem_.dev, ram, 0, DSVM_DMA_FROM_DEVICE,
-					    &scratch_.addrs()[index])};
-	if (mapped.is_error()) {
-		dsvm_os_page_discard(ram);
-		return is_fault_page ? mapped : Status::ok();
-	}
-	scratch_.pages()[index] = entry.page;
-	span_.dst[index] = dsvm_os_migrate_encode(ram);
-	++prepared_;
-	return Status::ok();
+	span_.dst[index] = dsvm_os_migrate_encode(ram, order);
+	for (usize i = 0; i < usize{1} << order; ++i)
+		copies_.set(index + i, dsvm_os_page_nth(entry.page, i), dsvm_os_page_nth(ram, i));
 }
 
-Status ToRam::prepare()
+void ToRam::prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count)
 {
-	for (usize i = 0; i < span_.npages; ++i)
-		DSVM_TRY(prepare_page(i));
-	return Status::ok();
-}
+	if (!moves(entry))
+		return;
+	movable_ += count;
 
-void ToRam::unmap_ram()
-{
-	for (usize i = 0; i < span_.npages; ++i) {
-		if (scratch_.pages()[i])
-			dsvm_os_dma_unmap(devmem_.dev, &scratch_.addrs()[i]);
+	dsvm_os_page *ram = nullptr;
+	u32 order = entry.order;
+	if (order != 0 && !is_by_tables())
+		ram = exchange(request_.huge_ram, nullptr);
+	else
+		ram = ram_for(index, order);
+	if (!ram && order != 0 && is_fault_page(entry)) {
+		// The kernel cannot split a huge page that somebody faults on; it only maps it page
+		// by page. The next fault comes for one of these, and moves it.
+		order = 0;
+		ram = ram_for(index, order);
 	}
-}
-
-void ToRam::discard_ram()
-{
-	for (usize i = 0; i < span_.npages; ++i) {
-		if (span_.dst[i])
-			dsvm_os_page_discard(dsvm_os_migrate_dst_page(span_.dst[i]));
-		span_.dst[i] = 0;
-	}
+	if (entry.order != order || (!ram && order != 0))
+		dsvm::count(request_.devmem->counters->huge_split);
+	if (ram)
+		use(index, entry, ram, order);
+	else
+		fail(entry, kNoMemory);
 }
 
 Status ToRam::fill()
 {
-	Status status = prepare();
-	if (status.is_ok() && prepared_ > 0)
-		status = Status{devmem_.copy_to_ram(devmem_.allocation, scratch_.pages(),
-						    scratch_.addrs(), span_.npages)};
-	unmap_ram();
-	if (status.is_error())
-		discard_ram();
-	return status;
+	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
+		prepare_entry(i, entry, count);
+	});
+	if (request_.huge_ram)
+		dsvm_os_page_discard(exchange(request_.huge_ram, nullptr));
+
+	const usize pieces = copies_.map([&](usize index, usize count) {
+		dsvm_migrate_entry entry;
+		dsvm_os_migrate_decode(span_.src[index], &entry);
+		discard_destinations(span_, index, count);
+		// Mappings are short as memory is: for a while.
+		fail(entry, kNoMemory);
+	});
+	clock_.lap(DSVM_PHASE_MAP, pieces, status_);
+	DSVM_TRY(status_);
+	return copies_.begin();
 }
 
+// The batch --------------------------------------------------------------------------------
+
+Status ToRam::begin(const Request &request)
+{
+	request_ = request;
+	status_ = missing_ = Status::ok();
+	movable_ = moved_ = 0;
+	span_ = dsvm_migrate_span{};
+	span_.vma = request.vma;
+	span_.first = request.first;
+	span_.last = request.first + ((request.npages << DSVM_PAGE_SHIFT) - 1);
+	span_.npages = request.npages;
+	span_.owner = request.devmem->owner;
+	span_.select = request.select;
+	span_.fault_page = request.fault_page;
+	span_.src = scratch_.src();
+	span_.dst = scratch_.dst();
+	clock_.start(*request.devmem, request.way, is_by_tables() ? request.first : span_.src[0],
+		     request.npages);
+
+	const Status collected = setup();
+	clock_.lap(DSVM_PHASE_SETUP, request.npages, collected);
+	if (collected.is_error()) {
+		if (request.huge_ram)
+			dsvm_os_page_discard(request.huge_ram);
+		return collected;
+	}
+	copies_.start(*request.devmem, span_, true);
+	under_way_ = true;
+	status_ = fill();
+	return Status::ok();
+}
+
+// Marks what has moved for good, while it is still locked.
 void ToRam::retire()
 {
-	dsvm_migrate_entry entry;
-
-	for (usize i = 0; i < span_.npages; ++i) {
-		dsvm_os_migrate_decode(span_.src[i], &entry);
-		if (span_.dst[i] && entry.moves)
-			dsvm_os_page_retire(entry.page);
-	}
+	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
+		if (!span_.dst[i] || !entry.moves)
+			return;
+		dsvm_os_page_retire(entry.page);
+		moved_ += count;
+		dsvm::count(request_.devmem->counters->huge_moved, entry.order != 0);
+	});
 }
 
-namespace {
-
-// The aligned block of the allocation's size around the address, as far as the VMA reaches.
-VaRange fault_span(const dsvm_cpu_fault &fault)
+Status ToRam::end()
 {
-	const usize pages = fault.devmem->size >> DSVM_PAGE_SHIFT;
-	const usize granule = pages < kToRamPages ? pages : kToRamPages;
-	const u64 size = granule ? u64{DSVM_PAGE_SIZE} << ilog2(granule) : DSVM_PAGE_SIZE;
-	const u64 first = align_down(fault.addr, size);
-	const u64 last = first + (size - 1);
+	under_way_ = false;
+	const Status copied = copies_.wait();
+	if (status_.is_ok())
+		status_ = copied;
+	clock_.lap(DSVM_PHASE_COPY, movable_, status_);
+	copies_.unmap();
+	if (status_.is_error())
+		discard_destinations(span_, 0, span_.npages);
 
-	return VaRange{first < fault.vma_first ? fault.vma_first : first,
-		       last > fault.vma_last ? fault.vma_last : last};
-}
-
-Status migrate_back(const dsvm_cpu_fault &fault)
-{
-	VaRange range = fault_span(fault);
-	Scratch scratch;
-	if (scratch.allocate(range.page_count()).is_error()) {
-		// The one page that somebody waits for.
-		range = aligned_block(fault.addr, DSVM_PAGE_SIZE);
-		scratch.use_reserve();
-	}
-
-	dsvm_migrate_span span{};
-	span.vma = fault.vma;
-	span.first = range.first;
-	span.last = range.last;
-	span.npages = range.page_count();
-	span.owner = fault.owner;
-	span.select = DSVM_MIGRATE_DEVICE;
-	span.fault_page = fault.page;
-	span.src = scratch.src();
-	span.dst = scratch.dst();
-
-	DSVM_TRY(Status{dsvm_os_migrate_setup(&span)});
-	ToRam engine{*fault.devmem, scratch, span};
-	const Status status = engine.fill();
-	dsvm_os_migrate_pages(&span);
-	engine.retire();
-	dsvm_os_migrate_finalize(&span);
-	return status;
-}
-
-} // namespace
-
-dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault)
-{
-	// The CPU comes back until the device has had its time.
-	if (fault.in_timeslice)
-		return DSVM_FAULT_DONE;
-
-	// Two faults on a page hold a reference each, and so keep each other from moving it
-	// for ever. The one that comes second gives its own up at once and tries again; once
-	// the first one has collected the pages it waits there.
-	if (!dsvm_os_zdd_enter(fault.devmem->zdd))
-		return DSVM_FAULT_DONE;
-	const Status status = migrate_back(fault);
-	dsvm_os_zdd_leave(fault.devmem->zdd);
-
-	switch (status.code()) {
-	case 0:
-		return DSVM_FAULT_DONE; // perhaps without it: then the CPU comes back
-	case -DSVM_ENOMEM:
-		return DSVM_FAULT_OOM;
-	default:
-		dsvm_os_log(DSVM_LOG_ERROR,
-			    "device memory at %#lx cannot be read back, its owner gets SIGBUS",
-			    fault.addr);
-		return DSVM_FAULT_LOST;
-	}
+	switch_over();
+	retire();
+	finalize();
+	clock_.lap(DSVM_PHASE_FINALIZE, moved_, status_);
+	if (status_.is_error() || request_.fault_page)
+		return status_;
+	// A huge page without RAM for it, which its owner has not mapped any more.
+	if (request_.way == DSVM_WAY_EVICT && is_by_tables() && movable_ == 0)
+		return kNoMemory;
+	return missing_;
 }
 
 } // namespace dsvm

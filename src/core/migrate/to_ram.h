@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// Device memory to RAM: for a CPU fault, and to empty an allocation.
+// One batch of an allocation's pages on its way to RAM: for a CPU fault, and to empty an
+// allocation.
 //
 // Both ways share what lies between the kernel's phases (see to_device.h):
 // RAM for each page that moves, mapped for DMA, filled by the driver. They
@@ -17,44 +18,73 @@
 #define DSVM_CORE_MIGRATE_TO_RAM_H
 
 #include "core/base/result.h"
+#include "core/migrate/copies.h"
+#include "core/migrate/phase_clock.h"
 #include "core/migrate/scratch.h"
 #include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
 
 namespace dsvm {
 
-// The most that a CPU fault brings back, and the most that an eviction has in flight: bounds
-// the scratch memory of both.
-constexpr usize kToRamPages = 512;
-
-// What happens between setup and pages, for one collected span.
 class ToRam {
 public:
-	ToRam(const dsvm_devmem &devmem, Scratch &scratch, const dsvm_migrate_span &span)
-		: devmem_(devmem), scratch_(scratch), span_(span)
-	{}
+	struct Request {
+		const dsvm_devmem *devmem;
+		dsvm_migrate_way way;
+		// By page tables, under the mm's lock:
+		dsvm_os_vma *vma;
+		usize first;
+		dsvm_u32 select;
+		dsvm_os_page *fault_page; // or nullptr
+		// By page frames, which the scratch's src has: nullptr above. Entry i is page
+		// indices()[i] of the allocation, which was made for so many pages behind @hint.
+		dsvm_os_vma *hint_vma; // of these addresses, or nullptr
+		usize hint;
+		dsvm_os_page *huge_ram; // for a huge page, which is the first; or nullptr
+		usize npages;
+	};
 
-	// Gives each page of the allocation that moves a filled page of RAM, as far as there is
-	// RAM. kNoMemory: there is none for @span.fault_page; kFault: DMA does not reach it; what a
-	// callback returned. After an error no page goes anywhere.
-	Status fill();
-	// After the kernel has switched over: marks what has moved for good.
-	void retire();
+	// Of a batch by page frames; written before begin(). The runs are not needed yet.
+	static usize *indices(Scratch &scratch)
+	{
+		static_assert(sizeof(dsvm_copy_run) >= sizeof(usize));
+		return reinterpret_cast<usize *>(scratch.runs());
+	}
+
+	explicit ToRam(Scratch &scratch) : scratch_(scratch), copies_(scratch) {}
+
+	// An error says that nothing has happened; @huge_ram is the batch's in any case. May sleep.
+	Status begin(const Request &request);
+	// What came of it: kNoMemory: there was none, for @fault_page or (without one) for some
+	// page; kFault: DMA does not reach it; what a callback returned. May sleep.
+	Status end();
+	bool is_under_way() const { return under_way_; }
 
 private:
-	Status prepare();
-	Status prepare_page(usize index);
-	void unmap_ram();
-	void discard_ram();
+	bool is_by_tables() const { return request_.vma != nullptr; }
+	Status setup();
+	void switch_over();
+	void finalize();
+	bool moves(const dsvm_migrate_entry &entry) const;
+	bool is_fault_page(const dsvm_migrate_entry &entry) const;
+	Status fill();
+	void prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count);
+	dsvm_os_page *ram_for(usize index, u32 order);
+	void use(usize index, const dsvm_migrate_entry &entry, dsvm_os_page *ram, u32 order);
+	void fail(const dsvm_migrate_entry &entry, Status status);
+	void retire();
 
-	const dsvm_devmem &devmem_;
 	Scratch &scratch_;
-	const dsvm_migrate_span &span_;
-	usize prepared_ = 0;
+	Copies copies_;
+	PhaseClock clock_;
+	Request request_{};
+	dsvm_migrate_span span_{};
+	Status status_;	 // of the whole batch: no page goes anywhere
+	Status missing_; // of single pages, which stay
+	bool under_way_ = false;
+	usize movable_ = 0;
+	usize moved_ = 0;
 };
-
-// See dsvm_migrate_to_ram(). Locking: the mm's lock. May sleep.
-dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault);
 
 } // namespace dsvm
 
