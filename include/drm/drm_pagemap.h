@@ -2,7 +2,8 @@
 /*
  * Device memory that takes part in a process's address space: pages move
  * between RAM and device-private memory. The API is that of Linux 7.3's header
- * of this name; what is here works, what is not here yet is absent.
+ * of this name. Fields and callbacks beyond it come last, and may be left zero;
+ * drm/drm_svm_pagemap.h has the calls beyond it.
  *
  *	drm_pagemap		a device's memory as a provider of pages, beside
  *				the kernel's struct dev_pagemap
@@ -23,6 +24,7 @@
 #include <linux/dma-direction.h>
 #include <linux/hmm.h>
 #include <linux/kref.h>
+#include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/types.h>
 
@@ -34,9 +36,11 @@ struct device;
 struct dma_fence;
 struct drm_device;
 struct drm_pagemap;
+struct drm_pagemap_cache;
 struct drm_pagemap_dev_hold;
 struct drm_pagemap_devmem;
 struct drm_pagemap_zdd;
+struct drm_svm_copy_run;
 struct mm_struct;
 struct page;
 
@@ -131,6 +135,19 @@ struct drm_pagemap_ops {
 	 */
 	void (*destroy)(struct drm_pagemap *dpagemap,
 			bool is_atomic_or_reclaim);
+
+	/**
+	 * @populate_span: The same as @populate_mm, but without the mmap_lock,
+	 * which drm_svm_migrate_to_devmem() takes itself when it has to.
+	 * Optional, and not in mainline: where it is there,
+	 * drm_pagemap_populate_mm() calls it instead.
+	 *
+	 * Return: as @populate_mm.
+	 */
+	int (*populate_span)(struct drm_pagemap *dpagemap,
+			     unsigned long start, unsigned long end,
+			     struct mm_struct *mm,
+			     unsigned long timeslice_ms);
 };
 
 /**
@@ -140,6 +157,8 @@ struct drm_pagemap_ops {
  * @drm: the device; immutable
  * @pagemap: the kernel's struct for the device's pages; immutable
  * @dev_hold: keeps the device and its module while there are references
+ * @cache: that knows it while it is idle, or NULL
+ * @shrink_link: entry in the cache's shrinker's list, while it is idle
  */
 struct drm_pagemap {
 	const struct drm_pagemap_ops *ops;
@@ -147,6 +166,8 @@ struct drm_pagemap {
 	struct drm_device *drm;
 	struct dev_pagemap *pagemap;
 	struct drm_pagemap_dev_hold *dev_hold;
+	struct drm_pagemap_cache *cache;
+	struct list_head shrink_link;
 };
 
 /**
@@ -171,8 +192,11 @@ struct drm_pagemap_devmem_ops {
 
 	/**
 	 * @copy_to_devmem: Fills the device pages @pages, each from the RAM at
-	 * @pagemap_addr of the same index. NULL in @pages: nothing to do.
-	 * @pagemap_addr all zero: clear the page. Waits for
+	 * @pagemap_addr of the same index. An entry of an order above 0 stands
+	 * for that many pages that follow each other on both sides; what is
+	 * behind it in both arrays is NULL and zero. NULL in @pages otherwise:
+	 * nothing to do. @pagemap_addr all zero but for its order: clear the
+	 * pages. Waits for
 	 * @pre_migrate_fence, if there is one, before it writes. Required for
 	 * migration. Returns when the data is there; may sleep.
 	 *
@@ -185,7 +209,8 @@ struct drm_pagemap_devmem_ops {
 
 	/**
 	 * @copy_to_ram: The same in the other direction; @pagemap_addr is
-	 * never zero where @pages is not NULL. On the way back there is nobody
+	 * never zero where @pages is not NULL. It may be memory of another
+	 * device, as that one's &drm_pagemap_ops.device_map said. On the way back there is nobody
 	 * to try again: a CPU fault whose copy fails is a bus error (or, for
 	 * -ENOMEM, out of memory), so it must not be interruptible.
 	 *
@@ -195,6 +220,31 @@ struct drm_pagemap_devmem_ops {
 			   struct drm_pagemap_addr *pagemap_addr,
 			   unsigned long npages,
 			   struct dma_fence *pre_migrate_fence);
+
+	/**
+	 * @copy_runs: Both of the above at once, for who wants the work in as
+	 * few pieces as there are and need not wait for it. Optional, and not in
+	 * mainline: where it is there, the other two are not called (and still
+	 * have to be there for drm_pagemap_migrate_to_devmem(), as mainline's).
+	 * @runs is the library's only until it returns.
+	 *
+	 * Return: a fence that signals when the data is there, with a reference;
+	 * NULL: it is; or an ERR_PTR().
+	 */
+	struct dma_fence *(*copy_runs)(struct drm_pagemap_devmem *devmem_allocation,
+				       const struct drm_svm_copy_run *runs,
+				       unsigned long num_runs, bool to_ram,
+				       struct dma_fence *pre_migrate_fence);
+
+	/**
+	 * @devmem_free_pages: Nothing lives in @npages frames from @page on any
+	 * more, or ever has; the driver may give them to somebody else before
+	 * it returns. Optional, and not in mainline: without it they stay taken
+	 * until @devmem_release, which is for all that has not come back this
+	 * way before. Any context: a page-table lock may be held.
+	 */
+	void (*devmem_free_pages)(struct drm_pagemap_devmem *devmem_allocation,
+				  struct page *page, unsigned long npages);
 };
 
 /**
@@ -209,6 +259,8 @@ struct drm_pagemap_devmem_ops {
  * @timeslice_expiration: until this time, in jiffies (64 bits), CPU faults
  *	leave the pages with the device
  * @pre_migrate_fence: what the first copy has to wait for, or NULL
+ * @fault_granule: bytes that a CPU fault brings back around the address, a power
+ *	of two; 0, the default: the huge page that it hit, or 64 KiB
  * @zdd: the library's
  */
 struct drm_pagemap_devmem {
@@ -220,16 +272,21 @@ struct drm_pagemap_devmem {
 	size_t size;
 	u64 timeslice_expiration;
 	struct dma_fence *pre_migrate_fence;
+	unsigned long fault_granule;
 	struct drm_pagemap_zdd *zdd;
 };
 
 /**
  * struct drm_pagemap_migrate_details - How a migration is meant
  * @timeslice_ms: how long, in milliseconds, CPU faults leave the pages with
- *	the device. The CPU tries again and again meanwhile: keep it short.
+ *	the device. They sleep meanwhile.
+ * @can_migrate_same_pagemap: the copy callbacks can move pages from one place
+ *	to another in the provider's memory, so pages that are there already move
+ *	as well
  */
 struct drm_pagemap_migrate_details {
 	unsigned long timeslice_ms;
+	u32 can_migrate_same_pagemap : 1;
 };
 
 int drm_pagemap_init(struct drm_pagemap *dpagemap,
@@ -237,7 +294,13 @@ int drm_pagemap_init(struct drm_pagemap *dpagemap,
 		     struct drm_device *drm,
 		     const struct drm_pagemap_ops *ops);
 
+struct drm_pagemap *drm_pagemap_create(struct drm_device *drm,
+				       struct dev_pagemap *pagemap,
+				       const struct drm_pagemap_ops *ops);
+
 int drm_pagemap_reinit(struct drm_pagemap *dpagemap);
+
+void drm_pagemap_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim);
 
 struct drm_pagemap *drm_pagemap_page_to_dpagemap(struct page *page);
 
@@ -269,6 +332,8 @@ drm_pagemap_get_unless_zero(struct drm_pagemap *dpagemap)
 {
 	return (dpagemap && kref_get_unless_zero(&dpagemap->ref)) ? dpagemap : NULL;
 }
+
+struct drm_pagemap_zdd *drm_pagemap_page_zone_device_data(struct page *page);
 
 int drm_pagemap_migrate_to_devmem(struct drm_pagemap_devmem *devmem_allocation,
 				  struct mm_struct *mm,

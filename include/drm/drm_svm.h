@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * What drm_svm offers beyond mainline's API.
+ * What drm_svm offers beyond mainline's API: here for GPU SVM and for bind transactions; of
+ * hmmptrs and of migration in the headers of these names.
  */
 #ifndef __DRM_SVM_H__
 #define __DRM_SVM_H__
@@ -10,10 +11,13 @@
 
 #include <drm/drm_gpusvm.h>
 #include <drm/drm_gpuvm.h>
+#include <drm/drm_svm_hmmptr.h>
+#include <drm/drm_svm_pagemap.h>
 
 #include "drm_svm/bind.h"
 #include "drm_svm/link_names.h"
 
+struct drm_pagemap;
 struct mm_struct;
 struct seq_file;
 
@@ -22,19 +26,21 @@ struct seq_file;
  * @none: pages that are not present, another owner's device memory, and memory
  *	that the process itself may not read
  * @system: pages in RAM, or other memory that stays where it is
- * @device: pages in device memory of the owner asked for
+ * @device: pages in the memory of the provider asked for
+ * @peer: pages in the memory of other providers of the same clique
  */
 struct drm_svm_residency {
 	u32 none;
 	u32 system;
 	u32 device;
+	u32 peer;
 };
 
 bool drm_svm_can_migrate(void);
 
 void drm_svm_flush(void);
 
-int drm_svm_residency(struct mm_struct *mm, void *owner,
+int drm_svm_residency(struct mm_struct *mm, struct drm_pagemap *dpagemap,
 		      unsigned long start, unsigned long end,
 		      unsigned long block, struct drm_svm_residency *out);
 
@@ -233,8 +239,8 @@ struct drm_svm_bind_ops {
 	 * @can_merge: Whether a mapping and a request beside it may become one
 	 * mapping. They show the same object contiguously, with equal flags.
 	 * The mapping is @va, or a part of it; or @va is NULL, and it is what
-	 * the step @maker is going to make, or a part of that. Optional: without it nothing merges. May not change the
-	 * transaction.
+	 * the step @maker is going to make, or a part of that. Optional: without
+	 * it nothing merges. May not change the transaction.
 	 *
 	 * Return: whether they may.
 	 */

@@ -125,13 +125,3 @@ void dsvm_os_provider_unmap(struct dsvm_os_provider *provider, struct dsvm_os_de
 		dpagemap->ops->device_unmap(dpagemap, to_dev(dev),
 					    (const struct drm_pagemap_addr *)addr);
 }
-
-void dsvm_os_provider_get(struct dsvm_os_provider *provider)
-{
-	drm_pagemap_get(to_provider(provider));
-}
-
-void dsvm_os_provider_put(struct dsvm_os_provider *provider)
-{
-	drm_pagemap_put(to_provider(provider));
-}

@@ -57,6 +57,17 @@ static void range_put(struct dsvm_svm *svm, struct dsvm_range *range)
 	drm_gpusvm_range_put(to_gpusvm_range(range));
 }
 
+/* As drm_svm_range_lock_killable(). */
+static int range_lock(struct dsvm_svm *svm, struct dsvm_range *core)
+{
+	return mutex_lock_killable(&to_gpusvm_range(core)->lock) ? -EINTR : 0;
+}
+
+static void range_unlock(struct dsvm_svm *svm, struct dsvm_range *core)
+{
+	mutex_unlock(&to_gpusvm_range(core)->lock);
+}
+
 static struct dsvm_pages *range_pages(struct dsvm_range *core, dsvm_u32 index,
 				      struct dsvm_os_dev **dev)
 {
@@ -90,6 +101,8 @@ static const struct dsvm_svm_ops core_ops = {
 	.range_os = range_os,
 	.range_get = range_get,
 	.range_put = range_put,
+	.range_lock = range_lock,
+	.range_unlock = range_unlock,
 };
 
 /* For drivers that let ranges be trimmed. */
@@ -101,6 +114,8 @@ static const struct dsvm_svm_ops core_trim_ops = {
 	.range_os = range_os,
 	.range_get = range_get,
 	.range_put = range_put,
+	.range_lock = range_lock,
+	.range_unlock = range_unlock,
 	.range_pages = range_pages,
 	.range_split = range_split,
 };
@@ -264,7 +279,10 @@ static struct drm_gpusvm_range *find_or_insert(struct drm_gpusvm *gpusvm,
 	struct drm_gpusvm_range *range;
 	int ret;
 
-	ret = dsvm_svm_find_or_insert(&gpusvm->core, request, &core);
+	if (request->get)
+		ret = dsvm_svm_acquire(&gpusvm->core, request, &core);
+	else
+		ret = dsvm_svm_find_or_insert(&gpusvm->core, request, &core);
 	range = ret ? ERR_PTR(ret) : to_gpusvm_range(core);
 	trace_gpusvm_fault(gpusvm, request, range);
 	return range;
@@ -274,7 +292,7 @@ struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 						   unsigned long fault_addr,
 						   unsigned long gpuva_start,
 						   unsigned long gpuva_end,
-						   const struct drm_gpusvm_ctx *ctx, bool get)
+						   const struct drm_gpusvm_ctx *ctx, bool acquire)
 {
 	const int access = access_asked(ctx);
 	const struct dsvm_find_or_insert request = {
@@ -285,7 +303,7 @@ struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 		.owner = ctx->device_private_page_owner,
 		.write = access == DSVM_ACCESS_WRITE,
 		.devmem_possible = ctx->devmem_possible,
-		.get = get,
+		.get = acquire,
 	};
 
 	return access < 0 ? ERR_PTR(access) : find_or_insert(gpusvm, &request);

@@ -70,9 +70,6 @@ static inline int access_asked(const struct drm_gpusvm_ctx *ctx)
 	return -EINVAL;
 }
 
-/* Reclaim takes this lock inside mmu notifiers: lets lockdep know at once. */
-void dsvm_taint_by_reclaim(struct rw_semaphore *lock);
-
 /* What the core asks of windows; see struct dsvm_svm_ops. */
 int dsvm_window_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 		       struct dsvm_notifier **out);
@@ -83,14 +80,14 @@ void dsvm_window_destroy(struct dsvm_svm *svm, struct dsvm_notifier *core);
 struct drm_gpusvm_notifier *dsvm_window_of(struct mmu_interval_notifier *mni);
 
 /*
- * drm_gpusvm_range_find_or_insert(), with a reference for the caller if @get,
- * who holds no driver's lock then.
+ * drm_gpusvm_range_find_or_insert(); or, if @acquire, drm_svm_range_acquire() for a caller
+ * who holds no driver's lock.
  */
 struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 						   unsigned long fault_addr,
 						   unsigned long gpuva_start,
 						   unsigned long gpuva_end,
-						   const struct drm_gpusvm_ctx *ctx, bool get);
+						   const struct drm_gpusvm_ctx *ctx, bool acquire);
 
 /* Asserts the driver's lock, or that of the range, if the driver has named its lock. */
 void dsvm_assert_range_lock(struct drm_gpusvm_range *range);

@@ -6,30 +6,12 @@
  * two where the driver and the kernel can: all that an event has to take away is
  * zapped first, in every window and on every device, and only then waited for.
  */
-#include <linux/bitops.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
-#include "compat/mmu_notifier_compat.h"
 #include "gpusvm_internal.h"
 #include "trace.h"
-
-/*
- * Events that one window can have between their passes at a time. More have to
- * be different threads that change different parts of the same window; theirs
- * are finished at once.
- */
-#define FINISH_SLOTS 2
-
-/* Bit of the flags of a slot: an event is in it. */
-#define SLOT_TAKEN 0
-
-struct drm_svm_finish {
-	struct mmu_interval_notifier_finish base;
-	struct dsvm_gpusvm_event event;
-	struct mmu_notifier_range mmu_range; /* the kernel's may be gone by then */
-	unsigned long flags;		     /* atomic */
-};
+#include "two_pass.h"
 
 static bool start_in_one(void *arg)
 {
@@ -99,23 +81,6 @@ static bool window_invalidate(struct mmu_interval_notifier *mni,
 	return invalidate(&event) != DSVM_REFUSED;
 }
 
-/* Events of different threads come at the same time. */
-static struct drm_svm_finish *slot_take(struct drm_gpusvm_notifier *notifier)
-{
-	unsigned int i;
-
-	for (i = 0; i < FINISH_SLOTS; i++) {
-		if (!test_and_set_bit_lock(SLOT_TAKEN, &notifier->finish[i].flags))
-			return &notifier->finish[i];
-	}
-	return NULL;
-}
-
-static void slot_release(struct drm_svm_finish *slot)
-{
-	clear_bit_unlock(SLOT_TAKEN, &slot->flags);
-}
-
 static bool __maybe_unused
 window_invalidate_start(struct mmu_interval_notifier *mni,
 			const struct mmu_notifier_range *mmu_range, unsigned long cur_seq,
@@ -123,30 +88,29 @@ window_invalidate_start(struct mmu_interval_notifier *mni,
 {
 	struct drm_gpusvm_notifier *notifier =
 		container_of(mni, struct drm_gpusvm_notifier, notifier);
-	struct drm_svm_finish *slot = slot_take(notifier);
+	struct drm_svm_finish *slot = dsvm_slot_take(notifier->finish, mmu_range);
 	enum dsvm_invalidated result;
 
 	if (!slot)
 		return window_invalidate(mni, mmu_range, cur_seq);
 
-	slot->mmu_range = *mmu_range;
-	event_init(&slot->event, notifier, &slot->mmu_range, cur_seq, true);
-	result = invalidate(&slot->event);
+	event_init(&slot->gpusvm, notifier, &slot->mmu_range, cur_seq, true);
+	result = invalidate(&slot->gpusvm);
 	if (result == DSVM_UNFINISHED)
 		*finish = &slot->base;
 	else
-		slot_release(slot);
+		dsvm_slot_release(slot);
 	return result != DSVM_REFUSED;
 }
 
 static void __maybe_unused window_invalidate_finish(struct mmu_interval_notifier_finish *finish)
 {
 	struct drm_svm_finish *slot = container_of(finish, struct drm_svm_finish, base);
-	struct drm_gpusvm_notifier *notifier = slot->event.notifier;
+	struct drm_gpusvm_notifier *notifier = slot->gpusvm.notifier;
 
-	dsvm_svm_invalidate_finish(&notifier->gpusvm->core, &notifier->core, &slot->event.core);
-	trace_gpusvm_invalidate_finish(&slot->event, DSVM_DONE);
-	slot_release(slot);
+	dsvm_svm_invalidate_finish(&notifier->gpusvm->core, &notifier->core, &slot->gpusvm.core);
+	trace_gpusvm_invalidate_finish(&slot->gpusvm, DSVM_DONE);
+	dsvm_slot_release(slot);
 }
 
 static const struct mmu_interval_notifier_ops one_pass_ops = {
@@ -192,7 +156,7 @@ static struct drm_gpusvm_notifier *window_alloc(struct drm_gpusvm *gpusvm)
 	if (window_mni_ops(gpusvm) == &one_pass_ops)
 		return notifier;
 
-	notifier->finish = kcalloc(FINISH_SLOTS, sizeof(*notifier->finish), GFP_KERNEL_ACCOUNT);
+	notifier->finish = dsvm_slots_alloc();
 	if (!notifier->finish) {
 		window_free(gpusvm, notifier);
 		return NULL;

@@ -4,9 +4,7 @@
  * ranges, counters.
  */
 #include <linux/export.h>
-#include <linux/jiffies.h>
 #include <linux/lockdep.h>
-#include <linux/time64.h>
 
 #include <drm/drm_svm.h>
 
@@ -94,18 +92,6 @@ void drm_svm_range_unlock(struct drm_gpusvm_range *range)
 }
 EXPORT_SYMBOL_GPL(drm_svm_range_unlock);
 
-/* -ENOENT: the range is not at @addr any more, it was removed or trimmed meanwhile. */
-static int range_lock_at(struct drm_gpusvm_range *range, unsigned long addr)
-{
-	int ret = drm_svm_range_lock_killable(range);
-
-	if (ret || (addr >= range->itree.start && addr <= range->itree.last))
-		return ret;
-
-	drm_svm_range_unlock(range);
-	return -ENOENT;
-}
-
 /**
  * drm_svm_range_acquire() - The range at a faulting address, locked
  * @gpusvm: the GPU SVM
@@ -134,25 +120,12 @@ struct drm_gpusvm_range *drm_svm_range_acquire(struct drm_gpusvm *gpusvm,
 					       unsigned long gpuva_end,
 					       const struct drm_gpusvm_ctx *ctx)
 {
-	const unsigned long deadline =
-		jiffies + nsecs_to_jiffies(DSVM_GET_PAGES_BUDGET_NS);
-	struct drm_gpusvm_range *range;
-	int ret;
+	struct drm_gpusvm_range *range = dsvm_range_find_or_insert(gpusvm, fault_addr, gpuva_start,
+								   gpuva_end, ctx, true);
 
-	/* Each further round is for a range that somebody took away in the one before. */
-	do {
-		range = dsvm_range_find_or_insert(gpusvm, fault_addr, gpuva_start, gpuva_end,
-						  ctx, true);
-		if (IS_ERR(range))
-			return range;
-
-		ret = range_lock_at(range, fault_addr);
-		if (!ret)
-			return range;
-		drm_gpusvm_range_put(range);
-	} while (ret == -ENOENT && time_before(jiffies, deadline));
-
-	return ERR_PTR(ret == -ENOENT ? -EBUSY : ret);
+	if (!IS_ERR(range))
+		trace_gpusvm_range_acquire(range);
+	return range;
 }
 EXPORT_SYMBOL_GPL(drm_svm_range_acquire);
 

@@ -7,13 +7,16 @@
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/swap.h>
 
 #include <drm/drm_pagemap.h>
 
 #include "compat/hmm_compat.h"
 #include "compat/memremap_compat.h"
+#include "compat/migrate_compat.h"
+#include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
-#include "internal.h"
+#include "pagemap_internal.h"
 
 static unsigned long hmm_flags(const struct dsvm_hmm_request *request)
 {
@@ -42,6 +45,8 @@ int dsvm_os_hmm_fault(struct dsvm_hmm_request *request)
 		ret = compat_hmm_range_fault(&range, to_mm(request->mm),
 					     nsecs_to_jiffies(request->timeout_ns));
 	request->seq = range.notifier_seq;
+	if (!ret)
+		compat_hmm_count_frames(&range);
 	return ret;
 }
 
@@ -68,6 +73,11 @@ const void *dsvm_os_hmm_pagemap(dsvm_usize entry)
 		return NULL;
 	return pgmap->type == MEMORY_DEVICE_PRIVATE || pgmap->type == MEMORY_DEVICE_COHERENT ?
 	       pgmap : NULL;
+}
+
+dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry)
+{
+	return hmm_pfn_to_map_order(entry);
 }
 
 /* Memory under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
@@ -117,4 +127,55 @@ void dsvm_os_page_mark_dirty(struct dsvm_os_page *page)
 	/* A file's own page became dirty when an entry of it became writable. */
 	if (!folio_mapping(folio) || folio_test_swapbacked(folio))
 		folio_mark_dirty(folio);
+}
+
+void dsvm_os_page_mark_accessed(struct dsvm_os_page *page)
+{
+	folio_mark_accessed(page_folio(to_page(page)));
+}
+
+/* Of RAM that the caller has a reference to. */
+static enum dsvm_stay why_folio(struct folio *folio)
+{
+	if (folio_maybe_dma_pinned(folio))
+		return DSVM_STAY_PINNED;
+	/* The zero page is nobody's, and nothing keeps it. */
+	if (!folio_test_anon(folio))
+		return folio_mapping(folio) ? DSVM_STAY_NOT_ANONYMOUS : DSVM_STAY_BUSY;
+	if (folio_test_writeback(folio))
+		return DSVM_STAY_WRITEBACK;
+	if (folio_test_locked(folio))
+		return DSVM_STAY_LOCKED;
+	if (folio_test_swapcache(folio))
+		return DSVM_STAY_SWAP_CACHE;
+	if (folio_test_large(folio) && !COMPAT_SPLITS_LARGE)
+		return DSVM_STAY_LARGE_FOLIO;
+	return DSVM_STAY_BUSY;
+}
+
+dsvm_u32 dsvm_os_hmm_why(dsvm_usize entry)
+{
+	struct folio *folio;
+	enum dsvm_stay stay;
+	struct page *page;
+
+	if (dsvm_os_hmm_kind(entry) == DSVM_PAGE_NONE)
+		return DSVM_STAY_SWAPPED;
+
+	page = hmm_pfn_to_page(entry);
+	if (is_zone_device_page(page))
+		return DSVM_STAY_FOREIGN;
+
+	/* A folio without a reference may turn into a part of another one any time. */
+	folio = page_folio(page);
+	if (!folio_try_get(folio))
+		return DSVM_STAY_BUSY;
+	stay = page_folio(page) == folio ? why_folio(folio) : DSVM_STAY_BUSY;
+	folio_put(folio);
+	return stay;
+}
+
+dsvm_bool dsvm_os_hmm_is_part(dsvm_usize entry)
+{
+	return folio_order(page_folio(hmm_pfn_to_page(entry))) > hmm_pfn_to_map_order(entry);
 }

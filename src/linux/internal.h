@@ -6,12 +6,13 @@
 #ifndef DSVM_LINUX_INTERNAL_H
 #define DSVM_LINUX_INTERNAL_H
 
-#include <linux/kref.h>
+#include <linux/types.h>
 #include <linux/workqueue.h>
 
 #include "drm_svm/types.h"
 
 struct device;
+struct dma_fence;
 struct drm_gem_object;
 struct drm_pagemap;
 struct drm_pagemap_devmem;
@@ -19,7 +20,9 @@ struct mm_struct;
 struct mmu_interval_notifier;
 struct page;
 struct rw_semaphore;
+struct task_struct;
 struct vm_area_struct;
+struct vm_fault;
 
 #define DSVM_HANDLE(name, os_struct, kernel_struct)				\
 	static inline struct kernel_struct *to_##name(struct os_struct *handle)	\
@@ -32,6 +35,8 @@ struct vm_area_struct;
 	}
 
 DSVM_HANDLE(dev, dsvm_os_dev, device)
+DSVM_HANDLE(fault, dsvm_os_fault, vm_fault)
+DSVM_HANDLE(fence, dsvm_os_fence, dma_fence)
 DSVM_HANDLE(link, dsvm_link, list_head)
 DSVM_HANDLE(mm, dsvm_os_mm, mm_struct)
 DSVM_HANDLE(notifier, dsvm_os_notifier, mmu_interval_notifier)
@@ -42,34 +47,18 @@ DSVM_HANDLE(rwsem, dsvm_os_rwsem, rw_semaphore)
 DSVM_HANDLE(vma, dsvm_os_vma, vm_area_struct)
 DSVM_HANDLE(zdd, dsvm_os_zdd, drm_pagemap_zdd)
 
-/*
- * What the device pages of one allocation point to. Each page in use has a
- * reference, and so has the migration that makes them.
- */
-struct drm_pagemap_zdd {
-	struct kref refcount;
-	struct work_struct work;	   /* destroys it where a put may not sleep */
-	struct drm_pagemap_devmem *devmem; /* owned: released with this; immutable */
-	struct drm_pagemap *dpagemap;	   /* referenced; immutable */
-	struct mm_struct *mm;		   /* held (mmgrab); immutable */
-	unsigned long flags;		   /* DSVM_ZDD_*, atomic */
-};
-
-/* Bit of zdd flags: a CPU fault is at work on the allocation. */
-#define DSVM_ZDD_FAULT 0
-
-struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem);
-struct drm_pagemap_zdd *dsvm_zdd_get(struct drm_pagemap_zdd *zdd);
-void dsvm_zdd_put(struct drm_pagemap_zdd *zdd);
-void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd);
-
 /* Whether a page is device memory of this library; it may be free. */
 bool dsvm_page_is_ours(struct page *page);
 /* The zdd of a device page in use; NULL for a page that is not ours. */
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page);
-/* See dsvm_os_page_retire(); for pages in use that are ours, locked. */
-void dsvm_page_retire(struct page *page);
+/* Whether dsvm_os_page_retire() was called for a page in use that is ours. */
 bool dsvm_page_is_retired(struct page *page);
+
+/* Reclaim takes this lock inside mmu notifiers: lets lockdep know at once. */
+void dsvm_taint_by_reclaim(struct rw_semaphore *lock);
+
+/* The thread that the caller works for: that of dsvm_os_parallel(), or itself. */
+struct task_struct *dsvm_client(void);
 
 /* Releases what was put where one may not sleep; flushed before the module goes. */
 extern struct workqueue_struct *dsvm_release_wq;
@@ -78,5 +67,7 @@ extern struct workqueue_struct *dsvm_release_wq;
  * driver, which may wait for a queue that is none of reclaim's.
  */
 extern struct workqueue_struct *dsvm_unhold_wq;
+/* Helps with what one thread would take long for; see dsvm_os_parallel(). */
+extern struct workqueue_struct *dsvm_helper_wq;
 
 #endif /* DSVM_LINUX_INTERNAL_H */

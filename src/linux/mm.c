@@ -53,6 +53,7 @@ static dsvm_bool describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *
 		.vma = os_vma(vma),
 		.first = vma->vm_start,
 		.last = vma->vm_end - 1,
+		.readable = !!(vma->vm_flags & VM_READ),
 		.writable = !!(vma->vm_flags & VM_WRITE),
 		.anonymous = vma_is_anonymous(vma),
 		.special = !!(vma->vm_flags & special),

@@ -12,6 +12,7 @@
 
 struct workqueue_struct *dsvm_release_wq;
 struct workqueue_struct *dsvm_unhold_wq;
+struct workqueue_struct *dsvm_helper_wq;
 
 /**
  * drm_svm_can_migrate() - Whether memory can move to a device on this kernel
@@ -47,6 +48,8 @@ EXPORT_SYMBOL_GPL(drm_svm_flush);
 /* In this order: what is released may end the last hold. */
 static void destroy_queues(void)
 {
+	if (dsvm_helper_wq)
+		destroy_workqueue(dsvm_helper_wq);
 	if (dsvm_release_wq)
 		destroy_workqueue(dsvm_release_wq);
 	if (dsvm_unhold_wq)
@@ -57,7 +60,8 @@ static int __init drm_svm_init(void)
 {
 	dsvm_release_wq = alloc_workqueue("drm_svm_release", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	dsvm_unhold_wq = alloc_workqueue("drm_svm_unhold", WQ_UNBOUND, 0);
-	if (!dsvm_release_wq || !dsvm_unhold_wq) {
+	dsvm_helper_wq = alloc_workqueue("drm_svm_helper", WQ_UNBOUND, 0);
+	if (!dsvm_release_wq || !dsvm_unhold_wq || !dsvm_helper_wq) {
 		destroy_queues();
 		return -ENOMEM;
 	}

@@ -36,9 +36,14 @@ void dsvm_os_relax(void)
 	usleep_range(20, 100);
 }
 
+void dsvm_os_resched(void)
+{
+	cond_resched();
+}
+
 dsvm_bool dsvm_os_killed(void)
 {
-	return fatal_signal_pending(current);
+	return fatal_signal_pending(dsvm_client());
 }
 
 void dsvm_os_log(enum dsvm_log_level level, const char *format, ...)

@@ -1,26 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * drm/drm_pagemap.h: providers of device memory, allocations, and the way
- * into the migration engine.
- *
- * Who keeps whom:
- *
- *	device page -> zdd -> devmem (the driver's), mm (the struct)
- *			   -> drm_pagemap -> dev_hold -> drm_device, module
+ * drm/drm_pagemap.h: providers of device memory.
  *
  * A device page may be freed under a page-table lock, and what it keeps may
- * have to sleep to go away: the last reference to a zdd, and what a provider
- * holds, are given up on workqueues. That an allocation is empty is known, and
- * said (detached), at once.
- *
- * A device page whose data has gone back to RAM is "retired": it may still
- * have references, and must not be moved once more. That is the lowest bit of
- * what its zone_device_data says.
+ * have to sleep to go away: what a provider holds is given up on a workqueue.
  */
-#include <linux/dma-fence.h>
+#include <linux/err.h>
 #include <linux/export.h>
-#include <linux/jiffies.h>
-#include <linux/mmap_lock.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -28,17 +14,21 @@
 #include <drm/drm_device.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_pagemap.h>
-#include <drm/drm_svm.h>
+#include <drm/drm_pagemap_util.h>
 
-#include "compat/memremap_compat.h"
-#include "drm_svm/migrate.h"
-#include "internal.h"
+#include "compat/mm_compat.h"
+#include "drm_svm/os.h"
+#include "pagemap_internal.h"
 
-/* Keeps a provider's device and module; outlives the drm_pagemap itself. */
-struct drm_pagemap_dev_hold {
-	struct work_struct work;
-	struct drm_device *drm;
-};
+/* All providers with a reference. */
+static DEFINE_SPINLOCK(holds_lock);
+static LIST_HEAD(holds);
+
+static void free_hold(struct drm_pagemap_dev_hold *hold)
+{
+	kvfree(hold->reserve);
+	kfree(hold);
+}
 
 static void dev_unhold_work(struct work_struct *work)
 {
@@ -47,19 +37,43 @@ static void dev_unhold_work(struct work_struct *work)
 
 	drm_dev_put(hold->drm);
 	module_put(owner);
-	kfree(hold);
+	free_hold(hold);
+}
+
+static struct drm_pagemap_dev_hold *make_hold(struct drm_pagemap *dpagemap)
+{
+	struct drm_pagemap_dev_hold *hold = kzalloc(sizeof(*hold), GFP_KERNEL);
+
+	if (!hold)
+		return NULL;
+
+	hold->reserve = kvmalloc(DSVM_RESERVE_BYTES, GFP_KERNEL);
+	if (!hold->reserve) {
+		kfree(hold);
+		return NULL;
+	}
+	INIT_WORK(&hold->work, dev_unhold_work);
+	spin_lock_init(&hold->lock);
+	INIT_LIST_HEAD(&hold->zdds);
+	hold->drm = dpagemap->drm;
+	hold->pagemap = dpagemap->pagemap;
+	hold->unplugged = drm_dev_is_unplugged(hold->drm);
+	return hold;
 }
 
 static void pagemap_release(struct kref *ref)
 {
 	struct drm_pagemap *dpagemap = container_of(ref, struct drm_pagemap, ref);
 	struct drm_pagemap_dev_hold *hold = dpagemap->dev_hold;
+	unsigned long flags;
+
+	spin_lock_irqsave(&holds_lock, flags);
+	list_del(&hold->link);
+	spin_unlock_irqrestore(&holds_lock, flags);
 
 	dpagemap->dev_hold = NULL;
-	if (dpagemap->ops->destroy)
-		dpagemap->ops->destroy(dpagemap, true);
-	else
-		kfree(dpagemap);
+	drm_pagemap_shrinker_add(dpagemap);
+	/* The device and the module are there until here, for what destroys the provider. */
 	queue_work(dsvm_unhold_wq, &hold->work);
 }
 
@@ -74,20 +88,23 @@ static void pagemap_release(struct kref *ref)
  */
 int drm_pagemap_reinit(struct drm_pagemap *dpagemap)
 {
-	struct drm_pagemap_dev_hold *hold = kzalloc(sizeof(*hold), GFP_KERNEL);
+	struct drm_pagemap_dev_hold *hold = make_hold(dpagemap);
+	unsigned long flags;
 
 	if (!hold)
 		return -ENOMEM;
 	if (!try_module_get(dpagemap->drm->driver->fops->owner)) {
-		kfree(hold);
+		free_hold(hold);
 		return -ENODEV;
 	}
 
 	drm_dev_get(dpagemap->drm);
-	hold->drm = dpagemap->drm;
-	INIT_WORK(&hold->work, dev_unhold_work);
 	dpagemap->dev_hold = hold;
 	kref_init(&dpagemap->ref);
+
+	spin_lock_irqsave(&holds_lock, flags);
+	list_add_tail(&hold->link, &holds);
+	spin_unlock_irqrestore(&holds_lock, flags);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_reinit);
@@ -116,325 +133,81 @@ int drm_pagemap_init(struct drm_pagemap *dpagemap,
 	dpagemap->ops = ops;
 	dpagemap->drm = drm;
 	dpagemap->pagemap = pagemap;
+	dpagemap->cache = NULL;
+	INIT_LIST_HEAD(&dpagemap->shrink_link);
 	return drm_pagemap_reinit(dpagemap);
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_init);
 
 /**
+ * drm_pagemap_create() - Makes a provider of device memory
+ * @drm: the device
+ * @pagemap: the kernel's struct for the device's pages
+ * @ops: the provider's callbacks. Its destroy, if it has one, has to kfree()
+ *	the provider.
+ *
+ * drm_pagemap_init() for who needs no more than the provider itself.
+ *
+ * Context: May sleep.
+ *
+ * Return: the provider, with one reference; or an ERR_PTR() as of
+ * drm_pagemap_init().
+ */
+struct drm_pagemap *drm_pagemap_create(struct drm_device *drm,
+				       struct dev_pagemap *pagemap,
+				       const struct drm_pagemap_ops *ops)
+{
+	struct drm_pagemap *dpagemap = kzalloc(sizeof(*dpagemap), GFP_KERNEL);
+	int err;
+
+	if (!dpagemap)
+		return ERR_PTR(-ENOMEM);
+
+	err = drm_pagemap_init(dpagemap, pagemap, drm, ops);
+	if (err) {
+		kfree(dpagemap);
+		return ERR_PTR(err);
+	}
+	return dpagemap;
+}
+EXPORT_SYMBOL_GPL(drm_pagemap_create);
+
+/**
+ * drm_pagemap_destroy() - Ends the life of a provider
+ * @dpagemap: the provider, without a reference left
+ * @is_atomic_or_reclaim: the caller may not sleep
+ *
+ * The library calls it itself; a driver has to after drm_pagemap_reinit() has
+ * failed.
+ *
+ * Context: Any, as @is_atomic_or_reclaim says.
+ */
+void drm_pagemap_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim)
+{
+	dsvm_pagemap_forget_cache(dpagemap);
+	if (dpagemap->ops->destroy)
+		dpagemap->ops->destroy(dpagemap, is_atomic_or_reclaim);
+	else
+		kfree(dpagemap);
+}
+EXPORT_SYMBOL_GPL(drm_pagemap_destroy);
+
+/**
  * drm_pagemap_put() - Drops a reference to a provider
  * @dpagemap: the provider, or NULL
  *
- * Context: Any. The last one calls &drm_pagemap_ops.destroy.
+ * Context: Any. The last one leaves it to its cache, if it has one, or calls
+ * &drm_pagemap_ops.destroy.
  */
 void drm_pagemap_put(struct drm_pagemap *dpagemap)
 {
-	if (dpagemap)
-		kref_put(&dpagemap->ref, pagemap_release);
+	if (!dpagemap)
+		return;
+
+	drm_pagemap_shrinker_might_lock(dpagemap);
+	kref_put(&dpagemap->ref, pagemap_release);
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_put);
-
-/**
- * drm_pagemap_page_to_dpagemap() - The provider of a page
- * @page: any page
- *
- * Context: Any. The page has to stay in use for the answer to mean anything.
- *
- * Return: the provider, without a reference; NULL if the page is not device
- * memory of a drm_pagemap.
- */
-struct drm_pagemap *drm_pagemap_page_to_dpagemap(struct page *page)
-{
-	struct drm_pagemap_zdd *zdd = dsvm_page_zdd(page);
-
-	return zdd ? zdd->dpagemap : NULL;
-}
-EXPORT_SYMBOL_GPL(drm_pagemap_page_to_dpagemap);
-
-/**
- * drm_pagemap_devmem_init() - Sets up an allocation of device memory
- * @devmem_allocation: the allocation, in the driver's memory
- * @dev: the device, for DMA
- * @mm: the address space that it is for
- * @ops: the driver's callbacks
- * @dpagemap: the provider
- * @size: bytes, a multiple of the page size
- * @pre_migrate_fence: what the first copy has to wait for, or NULL; the
- *	reference is consumed once the data has been migrated
- *
- * Context: Any.
- */
-void drm_pagemap_devmem_init(struct drm_pagemap_devmem *devmem_allocation,
-			     struct device *dev, struct mm_struct *mm,
-			     const struct drm_pagemap_devmem_ops *ops,
-			     struct drm_pagemap *dpagemap, size_t size,
-			     struct dma_fence *pre_migrate_fence)
-{
-	*devmem_allocation = (struct drm_pagemap_devmem) {
-		.dev = dev,
-		.mm = mm,
-		.ops = ops,
-		.dpagemap = dpagemap,
-		.size = size,
-		.pre_migrate_fence = pre_migrate_fence,
-	};
-	init_completion(&devmem_allocation->detached);
-}
-EXPORT_SYMBOL_GPL(drm_pagemap_devmem_init);
-
-static void devmem_release(struct drm_pagemap_devmem *devmem)
-{
-	if (devmem->ops->devmem_release)
-		devmem->ops->devmem_release(devmem);
-}
-
-/* From an allocation to its zdd, as long as there is one. */
-static DEFINE_SPINLOCK(zdd_lock);
-
-/* The last reference has gone: the allocation is empty. Any context. */
-static void zdd_detach(struct drm_pagemap_zdd *zdd)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&zdd_lock, flags);
-	zdd->devmem->zdd = NULL;
-	spin_unlock_irqrestore(&zdd_lock, flags);
-	complete_all(&zdd->devmem->detached);
-}
-
-/* The struct of an allocation's mm, held; NULL if nothing lives in it. */
-static struct mm_struct *devmem_grab_mm(struct drm_pagemap_devmem *devmem)
-{
-	struct mm_struct *mm = NULL;
-	unsigned long flags;
-
-	spin_lock_irqsave(&zdd_lock, flags);
-	if (devmem->zdd) {
-		mm = devmem->zdd->mm;
-		mmgrab(mm);
-	}
-	spin_unlock_irqrestore(&zdd_lock, flags);
-	return mm;
-}
-
-static void zdd_destroy(struct drm_pagemap_zdd *zdd)
-{
-	devmem_release(zdd->devmem);
-	mmdrop(zdd->mm);
-	drm_pagemap_put(zdd->dpagemap);
-	kfree(zdd);
-}
-
-static void zdd_destroy_work(struct work_struct *work)
-{
-	zdd_destroy(container_of(work, struct drm_pagemap_zdd, work));
-}
-
-static void zdd_release(struct kref *ref)
-{
-	struct drm_pagemap_zdd *zdd = container_of(ref, struct drm_pagemap_zdd, refcount);
-
-	zdd_detach(zdd);
-	zdd_destroy(zdd);
-}
-
-static void zdd_release_atomic(struct kref *ref)
-{
-	struct drm_pagemap_zdd *zdd = container_of(ref, struct drm_pagemap_zdd, refcount);
-
-	zdd_detach(zdd);
-	queue_work(dsvm_release_wq, &zdd->work);
-}
-
-struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem)
-{
-	struct drm_pagemap_zdd *zdd = kzalloc(sizeof(*zdd), GFP_KERNEL);
-
-	if (!zdd)
-		return NULL;
-
-	kref_init(&zdd->refcount);
-	INIT_WORK(&zdd->work, zdd_destroy_work);
-	zdd->devmem = devmem;
-	zdd->dpagemap = drm_pagemap_get(devmem->dpagemap);
-	zdd->mm = devmem->mm;
-	mmgrab(zdd->mm);
-	devmem->zdd = zdd;
-	return zdd;
-}
-
-struct drm_pagemap_zdd *dsvm_zdd_get(struct drm_pagemap_zdd *zdd)
-{
-	kref_get(&zdd->refcount);
-	return zdd;
-}
-
-/* May sleep. */
-void dsvm_zdd_put(struct drm_pagemap_zdd *zdd)
-{
-	kref_put(&zdd->refcount, zdd_release);
-}
-
-/* Any context. */
-void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd)
-{
-	kref_put(&zdd->refcount, zdd_release_atomic);
-}
-
-/* The driver's callbacks for one allocation, as the core calls them. */
-
-static int devmem_populate(void *allocation, dsvm_usize npages, dsvm_usize *pfns)
-{
-	struct drm_pagemap_devmem *devmem = allocation;
-
-	return devmem->ops->populate_devmem_pfn(devmem, npages, pfns);
-}
-
-static int devmem_copy_to_device(void *allocation, struct dsvm_os_page **pages,
-				 struct dsvm_dma_addr *addrs, dsvm_usize npages)
-{
-	struct drm_pagemap_devmem *devmem = allocation;
-
-	return devmem->ops->copy_to_devmem((struct page **)pages,
-					   (struct drm_pagemap_addr *)addrs, npages,
-					   devmem->pre_migrate_fence);
-}
-
-static int devmem_copy_to_ram(void *allocation, struct dsvm_os_page **pages,
-			      struct dsvm_dma_addr *addrs, dsvm_usize npages)
-{
-	struct drm_pagemap_devmem *devmem = allocation;
-
-	return devmem->ops->copy_to_ram((struct page **)pages,
-					(struct drm_pagemap_addr *)addrs, npages, NULL);
-}
-
-static struct dsvm_devmem to_core_devmem(struct drm_pagemap_devmem *devmem,
-					 struct drm_pagemap_zdd *zdd)
-{
-	return (struct dsvm_devmem) {
-		.allocation = devmem,
-		.dev = os_dev(devmem->dev),
-		.provider = os_provider(devmem->dpagemap),
-		.zdd = os_zdd(zdd),
-		.size = devmem->size,
-		.populate = devmem_populate,
-		.copy_to_device = devmem_copy_to_device,
-		.copy_to_ram = devmem_copy_to_ram,
-	};
-}
-
-static int check_devmem_ops(const struct drm_pagemap_devmem_ops *ops)
-{
-	return drm_svm_can_migrate() && ops->populate_devmem_pfn && ops->copy_to_devmem &&
-	       ops->copy_to_ram ? 0 : -EOPNOTSUPP;
-}
-
-/**
- * drm_pagemap_migrate_to_devmem() - Moves a span of memory to the device
- * @devmem_allocation: a fresh allocation, at least as large as the span. The
- *	caller's reference is consumed, also on error: if nothing lives in it
- *	in the end, &drm_pagemap_devmem_ops.devmem_release was called.
- * @mm: the address space
- * @start: first byte, page aligned
- * @end: first byte after the span, page aligned, in the same VMA
- * @mdetails: how it is meant
- *
- * All pages move, or none: one that is pinned, locked or otherwise busy stops
- * the others. Pages that are not there yet are made, as zeroed device memory.
- *
- * Context: mmap_lock held, at least for reading. Sleeps.
- *
- * Return: 0, also if all pages were in the provider's memory already;
- * -EOPNOTSUPP: kernel without device-private memory, or a callback is
- * missing; -ENOENT: no VMA at @start; -EINVAL: not aligned, beyond the VMA or
- * larger than the allocation; -EBUSY: not anonymous memory, some pages are
- * device memory already, or a page cannot move now. If a page got busy at the
- * last moment -EBUSY is returned although others have moved. -EFAULT: RAM that
- * DMA does not reach; -ENOMEM; what a callback returned.
- */
-int drm_pagemap_migrate_to_devmem(struct drm_pagemap_devmem *devmem_allocation,
-				  struct mm_struct *mm,
-				  unsigned long start, unsigned long end,
-				  const struct drm_pagemap_migrate_details *mdetails)
-{
-	struct drm_pagemap_zdd *zdd;
-	int ret;
-
-	mmap_assert_locked(mm);
-
-	ret = check_devmem_ops(devmem_allocation->ops);
-	zdd = ret ? NULL : dsvm_zdd_create(devmem_allocation);
-	if (zdd) {
-		struct dsvm_devmem devmem = to_core_devmem(devmem_allocation, zdd);
-		struct dsvm_to_device request = {
-			.mm = os_mm(mm),
-			.first = start,
-			.last = end - 1,
-			.owner = devmem_allocation->dpagemap->pagemap->owner,
-			.devmem = &devmem,
-			.all_or_nothing = true,
-		};
-
-		/* Before the pages are there, so that no CPU fault sees another time. */
-		devmem_allocation->timeslice_expiration = get_jiffies_64() +
-			msecs_to_jiffies(mdetails->timeslice_ms);
-		ret = dsvm_migrate_to_device(&request);
-		if (!ret) {
-			dma_fence_put(devmem_allocation->pre_migrate_fence);
-			devmem_allocation->pre_migrate_fence = NULL;
-		}
-		dsvm_zdd_put(zdd);
-		return ret;
-	}
-
-	devmem_release(devmem_allocation);
-	return ret ?: -ENOMEM;
-}
-EXPORT_SYMBOL_GPL(drm_pagemap_migrate_to_devmem);
-
-static dsvm_bool devmem_detached(void *allocation)
-{
-	struct drm_pagemap_devmem *devmem = allocation;
-
-	return completion_done(&devmem->detached);
-}
-
-/**
- * drm_pagemap_evict_to_ram() - Moves all that lives in an allocation to RAM
- * @devmem_allocation: the allocation; the caller has a reference of its own
- *
- * Works through the pages' reverse mappings, without the owner's page tables,
- * and after the owner has exited as well, as long as children of a fork have the
- * pages. The owner's mmap_lock is tried for reading, so that it does not unmap
- * what is on its way, and never waited for: the caller may hold locks that are
- * taken under it. What the kernel does not guard here, in mainline either: a
- * child that unmaps, or an munmap() by the owner that is all but done, in the
- * very moment in which a page moves.
- *
- * Context: Sleeps. No mmap_lock, no notifier lock.
- *
- * Return: 0: nothing lives there any more; -EBUSY: some page could not be
- * moved in a bounded number of tries, or the owner kept its mmap_lock or was
- * exiting all the time; -EINTR: the caller is being killed;
- * -ENOMEM; what a callback returned. Whatever could be moved was.
- */
-int drm_pagemap_evict_to_ram(struct drm_pagemap_devmem *devmem_allocation)
-{
-	struct dsvm_devmem devmem = to_core_devmem(devmem_allocation, NULL);
-	int ret = check_devmem_ops(devmem_allocation->ops);
-	struct mm_struct *mm;
-
-	if (ret)
-		return ret;
-
-	mm = devmem_grab_mm(devmem_allocation);
-	if (!mm)
-		return 0;
-	ret = dsvm_migrate_evict(&devmem, os_mm(mm), devmem_detached);
-	mmdrop(mm);
-	return ret;
-}
-EXPORT_SYMBOL_GPL(drm_pagemap_evict_to_ram);
 
 /**
  * drm_pagemap_populate_mm() - Asks a provider to take over a span of memory
@@ -444,111 +217,84 @@ EXPORT_SYMBOL_GPL(drm_pagemap_evict_to_ram);
  * @mm: the address space
  * @timeslice_ms: how long, in milliseconds, CPU faults leave it with the device
  *
- * Context: Takes the mmap_lock for reading; sleeps.
+ * Context: Takes the mmap_lock for reading, but for a provider that has
+ * &drm_pagemap_ops.populate_span; sleeps.
  *
  * Return: 0; -EFAULT: the address space has gone; what
- * &drm_pagemap_ops.populate_mm returned.
+ * &drm_pagemap_ops.populate_span or &drm_pagemap_ops.populate_mm returned.
  */
 int drm_pagemap_populate_mm(struct drm_pagemap *dpagemap,
 			    unsigned long start, unsigned long end,
 			    struct mm_struct *mm,
 			    unsigned long timeslice_ms)
 {
+	const struct drm_pagemap_ops *ops = dpagemap->ops;
 	int ret;
 
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
 
-	mmap_read_lock(mm);
-	ret = dpagemap->ops->populate_mm(dpagemap, start, end, mm, timeslice_ms);
-	mmap_read_unlock(mm);
+	if (ops->populate_span) {
+		ret = ops->populate_span(dpagemap, start, end, mm, timeslice_ms);
+	} else {
+		mmap_read_lock(mm);
+		ret = ops->populate_mm(dpagemap, start, end, mm, timeslice_ms);
+		mmap_read_unlock(mm);
+	}
 	mmput_async(mm);	/* the driver's lock may be held */
 	return ret;
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_populate_mm);
 
-/* The kernel's callbacks for device pages. */
-
-static vm_fault_t pagemap_migrate_to_ram(struct vm_fault *vmf)
+void *dsvm_os_next_owner(void *owner)
 {
-	struct drm_pagemap_zdd *zdd = dsvm_page_zdd(vmf->page);
-	struct dsvm_devmem devmem = to_core_devmem(zdd->devmem, zdd);
-	struct dsvm_cpu_fault fault = {
-		.vma = os_vma(vmf->vma),
-		.vma_first = vmf->vma->vm_start,
-		.vma_last = vmf->vma->vm_end - 1,
-		.addr = vmf->address,
-		.page = os_page(vmf->page),
-		.owner = compat_page_pgmap(vmf->page)->owner,
-		.devmem = &devmem,
-		.in_timeslice = time_before64(get_jiffies_64(),
-					      zdd->devmem->timeslice_expiration),
-	};
+	struct drm_pagemap_dev_hold *hold;
+	void *next = NULL;
+	unsigned long flags;
 
-	switch (dsvm_migrate_to_ram(&fault)) {
-	case DSVM_FAULT_DONE:
-		return 0;
-	case DSVM_FAULT_OOM:
-		return VM_FAULT_OOM;
-	default:
-		return VM_FAULT_SIGBUS;
+	spin_lock_irqsave(&holds_lock, flags);
+	list_for_each_entry(hold, &holds, link) {
+		void *candidate = hold->pagemap->owner;
+
+		if (candidate > owner && (!next || candidate < next))
+			next = candidate;
 	}
+	spin_unlock_irqrestore(&holds_lock, flags);
+	return next;
 }
 
-static void put_page_zdd(struct page *page)
+void dsvm_pagemap_name(const void *pagemap, char *name, size_t size)
 {
-	dsvm_zdd_put_atomic(dsvm_page_zdd(page));
+	struct drm_pagemap_dev_hold *hold;
+	unsigned long flags;
+
+	strscpy(name, "device", size);
+	spin_lock_irqsave(&holds_lock, flags);
+	list_for_each_entry(hold, &holds, link)
+		if (hold->pagemap == pagemap)
+			strscpy(name, hold->drm->unique, size);
+	spin_unlock_irqrestore(&holds_lock, flags);
 }
 
-COMPAT_DEFINE_PAGE_FREE(pagemap_page_free, put_page_zdd)
+/* What the core asks of providers; see drm_svm/os.h. */
 
-static const struct dev_pagemap_ops pagemap_ops = {
-	.COMPAT_PAGE_FREE = pagemap_page_free,
-	.migrate_to_ram = pagemap_migrate_to_ram,
-};
-
-bool dsvm_page_is_ours(struct page *page)
+void dsvm_os_provider_get(struct dsvm_os_provider *provider)
 {
-	struct dev_pagemap *pgmap = is_zone_device_page(page) ? compat_page_pgmap(page) : NULL;
-
-	return pgmap && pgmap->ops == &pagemap_ops;
+	drm_pagemap_get(to_provider(provider));
 }
 
-#define PAGE_RETIRED BIT(0)
-
-/* All of our device pages are of order 0. */
-static unsigned long page_data(struct page *page)
+void dsvm_os_provider_put(struct dsvm_os_provider *provider)
 {
-	return (unsigned long)page->zone_device_data;
+	drm_pagemap_put(to_provider(provider));
 }
 
-struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page)
+void *dsvm_os_provider_take_reserve(struct dsvm_os_provider *provider)
 {
-	if (!dsvm_page_is_ours(page))
-		return NULL;
-
-	return (struct drm_pagemap_zdd *)(page_data(page) & ~PAGE_RETIRED);
+	return xchg(&to_provider(provider)->dev_hold->reserve, NULL);
 }
 
-void dsvm_page_retire(struct page *page)
+void dsvm_os_provider_give_reserve(struct dsvm_os_provider *provider, void *memory)
 {
-	page->zone_device_data = (void *)(page_data(page) | PAGE_RETIRED);
+	/* Orders the use of it before that of the next one. */
+	smp_store_release(&to_provider(provider)->dev_hold->reserve, memory);
 }
-
-bool dsvm_page_is_retired(struct page *page)
-{
-	return page_data(page) & PAGE_RETIRED;
-}
-
-/**
- * drm_pagemap_pagemap_ops_get() - The callbacks for a provider's dev_pagemap
- *
- * Context: Any.
- *
- * Return: the ops, to be set before memremap_pages().
- */
-const struct dev_pagemap_ops *drm_pagemap_pagemap_ops_get(void)
-{
-	return &pagemap_ops;
-}
-EXPORT_SYMBOL_GPL(drm_pagemap_pagemap_ops_get);

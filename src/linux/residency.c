@@ -2,7 +2,6 @@
 /*
  * drm/drm_svm.h: where the pages of an address space are.
  */
-#include <linux/build_bug.h>
 #include <linux/export.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
@@ -11,8 +10,6 @@
 
 #include "drm_svm/svm.h"
 #include "internal.h"
-
-static_assert(sizeof(struct drm_svm_residency) == sizeof(struct dsvm_residency));
 
 /* A look has nothing to take back; it only has to hear of the event. */
 static bool look_invalidate(struct mmu_interval_notifier *mni,
@@ -29,7 +26,8 @@ static const struct mmu_interval_notifier_ops look_ops = {
 /**
  * drm_svm_residency() - Counts where the pages of a span are
  * @mm: the address space
- * @owner: device pages of this owner count as @device, others as absent
+ * @dpagemap: its pages count as device, and those of others of its clique as
+ *	peer; NULL: none of either. Those of anybody else count as absent.
  * @start: first byte, page aligned
  * @end: first byte after the span, page aligned
  * @block: bytes that are counted together, a multiple of the page size
@@ -45,10 +43,11 @@ static const struct mmu_interval_notifier_ops look_ops = {
  * has gone; -EBUSY: it changed all the time for a second; -ENOMEM; -EINTR: the
  * caller is being killed, or a signal came at the first look at a process.
  */
-int drm_svm_residency(struct mm_struct *mm, void *owner,
+int drm_svm_residency(struct mm_struct *mm, struct drm_pagemap *dpagemap,
 		      unsigned long start, unsigned long end,
 		      unsigned long block, struct drm_svm_residency *out)
 {
+	const struct dev_pagemap *pagemap = dpagemap ? dpagemap->pagemap : NULL;
 	struct mmu_interval_notifier notifier = {};
 	int ret;
 
@@ -59,8 +58,9 @@ int drm_svm_residency(struct mm_struct *mm, void *owner,
 
 	ret = mmu_interval_notifier_insert(&notifier, mm, start, end - start, &look_ops);
 	if (!ret) {
-		ret = dsvm_svm_residency(os_mm(mm), os_notifier(&notifier), owner, start,
-					 end - 1, block, (struct dsvm_residency *)out);
+		ret = dsvm_svm_residency(os_mm(mm), os_notifier(&notifier),
+					 pagemap ? pagemap->owner : NULL, pagemap, start, end - 1,
+					 block, (struct dsvm_residency *)out);
 		mmu_interval_notifier_remove(&notifier);
 	}
 	mmput_async(mm);	/* the driver's lock may be held */

@@ -13,6 +13,8 @@
 
 #include "gpusvm_internal.h"
 #include "gpuvm_internal.h"
+#include "hmmptr_internal.h"
+#include "pagemap_internal.h"
 
 /* Tools outside of the kernel know no enumerators, but what is listed here. */
 TRACE_DEFINE_ENUM(DSVM_VA_OP_MAP);
@@ -30,6 +32,13 @@ TRACE_DEFINE_ENUM(DSVM_ACCESS_WRITE);
 TRACE_DEFINE_ENUM(DSVM_REFUSED);
 TRACE_DEFINE_ENUM(DSVM_DONE);
 TRACE_DEFINE_ENUM(DSVM_UNFINISHED);
+TRACE_DEFINE_ENUM(DSVM_WAY_TO_DEVICE);
+TRACE_DEFINE_ENUM(DSVM_WAY_CPU_FAULT);
+TRACE_DEFINE_ENUM(DSVM_WAY_EVICT);
+TRACE_DEFINE_ENUM(DSVM_PHASE_SETUP);
+TRACE_DEFINE_ENUM(DSVM_PHASE_MAP);
+TRACE_DEFINE_ENUM(DSVM_PHASE_COPY);
+TRACE_DEFINE_ENUM(DSVM_PHASE_FINALIZE);
 TRACE_DEFINE_ENUM(MMU_NOTIFY_UNMAP);
 TRACE_DEFINE_ENUM(MMU_NOTIFY_CLEAR);
 TRACE_DEFINE_ENUM(MMU_NOTIFY_PROTECTION_VMA);
@@ -38,6 +47,23 @@ TRACE_DEFINE_ENUM(MMU_NOTIFY_SOFT_DIRTY);
 TRACE_DEFINE_ENUM(MMU_NOTIFY_RELEASE);
 TRACE_DEFINE_ENUM(MMU_NOTIFY_MIGRATE);
 TRACE_DEFINE_ENUM(MMU_NOTIFY_EXCLUSIVE);
+
+#define show_mmu_event(event)						\
+	__print_symbolic(event,						\
+			 { MMU_NOTIFY_UNMAP, "unmap" },			\
+			 { MMU_NOTIFY_CLEAR, "clear" },			\
+			 { MMU_NOTIFY_PROTECTION_VMA, "protection_vma" },	\
+			 { MMU_NOTIFY_PROTECTION_PAGE, "protection_page" },	\
+			 { MMU_NOTIFY_SOFT_DIRTY, "soft_dirty" },	\
+			 { MMU_NOTIFY_RELEASE, "release" },		\
+			 { MMU_NOTIFY_MIGRATE, "migrate" },		\
+			 { MMU_NOTIFY_EXCLUSIVE, "exclusive" })
+
+#define show_invalidated(result)					\
+	__print_symbolic(result,					\
+			 { DSVM_REFUSED, "refused" },			\
+			 { DSVM_DONE, "done" },				\
+			 { DSVM_UNFINISHED, "unfinished" })
 
 DECLARE_EVENT_CLASS(gpuva,
 	TP_PROTO(const struct drm_gpuva *va),
@@ -315,20 +341,8 @@ DECLARE_EVENT_CLASS(gpusvm_event,
 	),
 	TP_printk("gpusvm=%p window=0x%llx [0x%llx, 0x%llx] %s seq=%llu %s",
 		  __entry->gpusvm, __entry->window, __entry->first, __entry->last,
-		  __print_symbolic(__entry->event,
-				   { MMU_NOTIFY_UNMAP, "unmap" },
-				   { MMU_NOTIFY_CLEAR, "clear" },
-				   { MMU_NOTIFY_PROTECTION_VMA, "protection_vma" },
-				   { MMU_NOTIFY_PROTECTION_PAGE, "protection_page" },
-				   { MMU_NOTIFY_SOFT_DIRTY, "soft_dirty" },
-				   { MMU_NOTIFY_RELEASE, "release" },
-				   { MMU_NOTIFY_MIGRATE, "migrate" },
-				   { MMU_NOTIFY_EXCLUSIVE, "exclusive" }),
-		  __entry->seq,
-		  __print_symbolic(__entry->result,
-				   { DSVM_REFUSED, "refused" },
-				   { DSVM_DONE, "done" },
-				   { DSVM_UNFINISHED, "unfinished" }))
+		  show_mmu_event(__entry->event), __entry->seq,
+		  show_invalidated(__entry->result))
 );
 
 /* The CPU is about to change a span; unfinished: a second pass follows. */
@@ -375,6 +389,185 @@ TRACE_EVENT(gpusvm_get_pages,
 				   { DSVM_ACCESS_READ, "read" },
 				   { DSVM_ACCESS_WRITE, "write" }),
 		  __entry->attempts, __entry->ns / NSEC_PER_USEC, __entry->ret)
+);
+
+/* Pages of a hmmptr have been asked for. */
+DECLARE_EVENT_CLASS(hmmptr_collect,
+	TP_PROTO(const struct drm_svm_hmmptr *hmmptr, unsigned long start, unsigned long end,
+		 bool write, u64 ns, int ret),
+	TP_ARGS(hmmptr, start, end, write, ns, ret),
+	TP_STRUCT__entry(
+		__field(const void *, set)
+		__field(const void *, hmmptr)
+		__field(u64, first)
+		__field(u64, last)
+		__field(u64, ns)
+		__field(int, ret)
+		__field(bool, write)
+	),
+	TP_fast_assign(
+		__entry->set = hmmptr->set;
+		__entry->hmmptr = hmmptr;
+		__entry->first = start;
+		__entry->last = end - 1;
+		__entry->ns = ns;
+		__entry->ret = ret;
+		__entry->write = write;
+	),
+	TP_printk("set=%p hmmptr=%p [0x%llx, 0x%llx] count=%llu write=%d us=%llu ret=%d",
+		  __entry->set, __entry->hmmptr, __entry->first, __entry->last,
+		  (__entry->last - __entry->first + 1) >> PAGE_SHIFT, __entry->write,
+		  __entry->ns / NSEC_PER_USEC, __entry->ret)
+);
+
+DEFINE_EVENT(hmmptr_collect, hmmptr_populate,
+	TP_PROTO(const struct drm_svm_hmmptr *hmmptr, unsigned long start, unsigned long end,
+		 bool write, u64 ns, int ret),
+	TP_ARGS(hmmptr, start, end, write, ns, ret)
+);
+
+/* And mapped as well. */
+DEFINE_EVENT(hmmptr_collect, hmmptr_get_pages,
+	TP_PROTO(const struct drm_svm_hmmptr *hmmptr, unsigned long start, unsigned long end,
+		 bool write, u64 ns, int ret),
+	TP_ARGS(hmmptr, start, end, write, ns, ret)
+);
+
+/* What was populated of a hmmptr has been mapped for its device. */
+TRACE_EVENT(hmmptr_map,
+	TP_PROTO(const struct drm_svm_hmmptr *hmmptr, unsigned long start, unsigned long end,
+		 u64 ns, int ret),
+	TP_ARGS(hmmptr, start, end, ns, ret),
+	TP_STRUCT__entry(
+		__field(const void *, set)
+		__field(const void *, hmmptr)
+		__field(u64, first)
+		__field(u64, last)
+		__field(u64, ns)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->set = hmmptr->set;
+		__entry->hmmptr = hmmptr;
+		__entry->first = start;
+		__entry->last = end - 1;
+		__entry->ns = ns;
+		__entry->ret = ret;
+	),
+	TP_printk("set=%p hmmptr=%p [0x%llx, 0x%llx] count=%llu us=%llu ret=%d",
+		  __entry->set, __entry->hmmptr, __entry->first, __entry->last,
+		  (__entry->last - __entry->first + 1) >> PAGE_SHIFT,
+		  __entry->ns / NSEC_PER_USEC, __entry->ret)
+);
+
+/* @taken and @taken_last: the pieces that the GPU loses, as one span; none: 1 and 0. */
+DECLARE_EVENT_CLASS(hmmptr_event,
+	TP_PROTO(const struct dsvm_hmmptr_event *event, const struct mmu_notifier_range *range,
+		 int result),
+	TP_ARGS(event, range, result),
+	TP_STRUCT__entry(
+		__field(const void *, hmmptr)
+		__field(u64, first)
+		__field(u64, last)
+		__field(u64, taken)
+		__field(u64, taken_last)
+		__field(u64, seq)
+		__field(u32, event)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->hmmptr = to_hmmptr(event->hmmptr);
+		__entry->first = event->core.first;
+		__entry->last = event->core.last;
+		__entry->taken = event->first;
+		__entry->taken_last = event->last;
+		__entry->seq = event->core.seq;
+		__entry->event = range->event;
+		__entry->result = result;
+	),
+	TP_printk("hmmptr=%p [0x%llx, 0x%llx] taken=[0x%llx, 0x%llx] %s seq=%llu %s",
+		  __entry->hmmptr, __entry->first, __entry->last,
+		  __entry->taken, __entry->taken_last,
+		  show_mmu_event(__entry->event), __entry->seq,
+		  show_invalidated(__entry->result))
+);
+
+/* The CPU is about to change a span; unfinished: a second pass follows. */
+DEFINE_EVENT(hmmptr_event, hmmptr_invalidate,
+	TP_PROTO(const struct dsvm_hmmptr_event *event, const struct mmu_notifier_range *range,
+		 int result),
+	TP_ARGS(event, range, result)
+);
+
+DEFINE_EVENT(hmmptr_event, hmmptr_invalidate_finish,
+	TP_PROTO(const struct dsvm_hmmptr_event *event, const struct mmu_notifier_range *range,
+		 int result),
+	TP_ARGS(event, range, result)
+);
+
+/* What invalidations have taken from the hmmptrs of a set has been made good. */
+TRACE_EVENT(hmmptr_revalidate,
+	TP_PROTO(const struct drm_svm_hmmptr_set *set, u64 ns, int ret),
+	TP_ARGS(set, ns, ret),
+	TP_STRUCT__entry(
+		__field(const void *, set)
+		__field(u64, lost)
+		__field(u64, ns)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->set = set;
+		__entry->lost = READ_ONCE(set->core.lost);
+		__entry->ns = ns;
+		__entry->ret = ret;
+	),
+	TP_printk("set=%p lost=%llu us=%llu ret=%d", __entry->set, __entry->lost,
+		  __entry->ns / NSEC_PER_USEC, __entry->ret)
+);
+
+/*
+ * A batch of pages has come through a phase of its migration. @first is an address; of
+ * an eviction, the first frame. @count is how many pages were collected, got a
+ * destination, or have moved; of a copy, how many pieces it had.
+ */
+TRACE_EVENT(migrate_phase,
+	TP_PROTO(const struct dsvm_migrate_event *event),
+	TP_ARGS(event),
+	TP_STRUCT__entry(
+		__field(const void *, dpagemap)
+		__field(const void *, devmem)
+		__field(u64, first)
+		__field(u64, npages)
+		__field(u64, count)
+		__field(u64, ns)
+		__field(u32, way)
+		__field(u32, phase)
+		__field(int, status)
+	),
+	TP_fast_assign(
+		__entry->dpagemap = event->devmem->provider;
+		__entry->devmem = event->devmem->allocation;
+		__entry->first = event->first;
+		__entry->npages = event->npages;
+		__entry->count = event->count;
+		__entry->ns = event->ns;
+		__entry->way = event->way;
+		__entry->phase = event->phase;
+		__entry->status = event->status;
+	),
+	TP_printk("dpagemap=%p devmem=%p %s %s first=0x%llx pages=%llu count=%llu us=%llu ret=%d",
+		  __entry->dpagemap, __entry->devmem,
+		  __print_symbolic(__entry->way,
+				   { DSVM_WAY_TO_DEVICE, "to_device" },
+				   { DSVM_WAY_CPU_FAULT, "cpu_fault" },
+				   { DSVM_WAY_EVICT, "evict" }),
+		  __print_symbolic(__entry->phase,
+				   { DSVM_PHASE_SETUP, "setup" },
+				   { DSVM_PHASE_MAP, "map" },
+				   { DSVM_PHASE_COPY, "copy" },
+				   { DSVM_PHASE_FINALIZE, "finalize" }),
+		  __entry->first, __entry->npages, __entry->count,
+		  __entry->ns / NSEC_PER_USEC, __entry->status)
 );
 
 #endif /* DSVM_LINUX_TRACE_H */

@@ -5,8 +5,13 @@
 #ifndef DSVM_HMM_COMPAT_H
 #define DSVM_HMM_COMPAT_H
 
+#include <linux/align.h>
 #include <linux/hmm.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/minmax.h>
 #include <linux/mmap_lock.h>
+#include <linux/pgtable.h>
 
 /*
  * 2026-11: hmm_range_fault_unlocked_timeout() (not in 6.12, in 7.3) takes the
@@ -27,6 +32,30 @@ static inline int compat_hmm_range_fault(struct hmm_range *range, struct mm_stru
 	ret = hmm_range_fault(range);
 	mmap_read_unlock(mm);
 	return ret;
+#endif
+}
+
+/*
+ * 2026-11: where huge pages of device memory are mapped whole (7.3), a walk that begins inside of
+ * one counts its frames from the first of all (hmm_vma_handle_absent_pmd(); that of RAM does not).
+ * A huge page is aligned to its size in both, so on a kernel that counts right nothing changes.
+ */
+static inline void compat_hmm_count_frames(struct hmm_range *range)
+{
+#ifdef MIGRATE_PFN_COMPOUND
+	const unsigned long end = min(range->end, ALIGN(range->start, PMD_SIZE));
+	const unsigned long npages = PMD_SIZE >> PAGE_SHIFT;
+	unsigned long *entry = range->hmm_pfns;
+	unsigned long addr, first;
+
+	for (addr = range->start; addr < end; addr += PAGE_SIZE, entry++) {
+		if (!(*entry & HMM_PFN_VALID) || (*entry & HMM_PFN_ERROR) ||
+		    hmm_pfn_to_map_order(*entry) != PMD_SHIFT - PAGE_SHIFT ||
+		    !is_device_private_page(hmm_pfn_to_page(*entry)))
+			continue;
+		first = ALIGN_DOWN(*entry & ~HMM_PFN_FLAGS, npages);
+		*entry = (*entry & HMM_PFN_FLAGS) | (first + (addr >> PAGE_SHIFT) % npages);
+	}
 #endif
 }
 

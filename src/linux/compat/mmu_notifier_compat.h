@@ -17,12 +17,27 @@
 #define COMPAT_INVALIDATE_PASSES(start_, finish_)	\
 	.invalidate_start = (start_),			\
 	.invalidate_finish = (finish_),
+
+/* Tells a notifier that has two passes of an event, as the kernel does. */
+static inline bool compat_invalidate(struct mmu_interval_notifier *mni,
+				     const struct mmu_notifier_range *range, unsigned long seq,
+				     struct mmu_interval_notifier_finish **finish)
+{
+	return mni->ops->invalidate_start(mni, range, seq, finish);
+}
 #else
 #define COMPAT_TWO_PASSES false
 #define COMPAT_INVALIDATE_PASSES(start_, finish_)
 
 struct mmu_interval_notifier_finish {
 };
+
+static inline bool compat_invalidate(struct mmu_interval_notifier *mni,
+				     const struct mmu_notifier_range *range, unsigned long seq,
+				     struct mmu_interval_notifier_finish **finish)
+{
+	return mni->ops->invalidate(mni, range, seq);
+}
 #endif
 
 /*
