@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include <drm/drm_device.h>
+#include <drm/drm_drv.h>
 #include <drm/drm_gem.h>
 #include <drm/drm_vma_manager.h>
 
@@ -48,6 +49,7 @@ static int stub_bo_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* Also after the device has gone, which takes mappings away: the RAM is still there. */
 static vm_fault_t stub_bo_fault(struct vm_fault *vmf)
 {
 	struct drm_gem_object *obj = vmf->vma->vm_private_data;
@@ -175,10 +177,10 @@ static int stub_bo_take_vram(struct stub_vram *vram, struct stub_bo *bo, unsigne
 	bo->block.num_pages = npages;
 	bo->block.offset = bo->addr;
 
-	err = stub_vram_take(vram, &bo->block, NULL);
+	err = stub_vram_take(vram, &bo->block);
 	/* What has been freed may still be on its way back. */
 	if (err == -ENOSPC && stub_vram_num_free(vram) >= npages)
-		err = stub_vram_take(vram, &bo->block, NULL);
+		err = stub_vram_take(vram, &bo->block);
 	if (err)
 		kvfree(bo->addr);
 
@@ -220,12 +222,13 @@ static int stub_bo_vram_init(struct stub_device *stub, struct stub_bo *bo, u64 s
  *
  * Context: may sleep.
  * Return: the object with one reference, or an ERR_PTR(): -ENOSPC: not so much
- * VRAM is free; -ENOMEM; -EOPNOTSUPP: DMA does not reach the memory itself.
+ * VRAM is free; -ENOMEM; -EOPNOTSUPP: DMA does not reach the memory itself;
+ * -ENODEV: the device has gone.
  */
 struct stub_bo *stub_bo_create(struct stub_device *stub, u64 size, bool vram)
 {
 	struct stub_bo *bo;
-	int err;
+	int err, idx;
 
 	/* Before anything is made for it that grows with the size. */
 	if (!vram && size >> PAGE_SHIFT > min(totalram_pages(), STUB_BO_MAX_PAGES))
@@ -235,7 +238,12 @@ struct stub_bo *stub_bo_create(struct stub_device *stub, u64 size, bool vram)
 	if (!bo)
 		return ERR_PTR(-ENOMEM);
 
+	if (!drm_dev_enter(&stub->drm, &idx)) {
+		kfree(bo);
+		return ERR_PTR(-ENODEV);
+	}
 	err = vram ? stub_bo_vram_init(stub, bo, size) : stub_bo_ram_init(stub, bo, size);
+	drm_dev_exit(idx);
 
 	return err ? ERR_PTR(err) : bo;
 }

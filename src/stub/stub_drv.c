@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The DRM device. There is one, made when the module is loaded, on a platform
- * device that stands for the hardware. It goes when the module does, and so
- * never while a file is open; a device that can be unplugged has to bracket its
- * ioctls with drm_dev_enter(), and to evict its memory when it goes.
+ * The driver. The module makes platform devices that stand for the hardware, and
+ * a driver for them; from there on all is as with hardware that can be unplugged.
+ *
+ * A device that is taken away: new work is refused, the GPU is stopped, memory
+ * is brought back while the copy engine still works, and then that is all. What
+ * open files, and pages that could not be brought back, still need stays as long
+ * as they do.
  */
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 
-#include <drm/drm_debugfs.h>
 #include <drm/drm_gem.h>
 #include <drm/drm_ioctl.h>
 #include <drm/drm_svm.h>
@@ -19,15 +20,29 @@
 
 #include "compat/drm_drv_compat.h"
 #include "stub_drv.h"
+#include "stub_pagemap.h"
 #include "stub_vm.h"
+
+#define STUB_MAX_DEVICES 4
 
 static unsigned int vram_mib = 256;
 module_param(vram_mib, uint, 0444);
 MODULE_PARM_DESC(vram_mib,
-		 "Size of VRAM in MiB, rounded up to 2; taken from RAM. 0: none. Where it is not to be had the device works without. (default: 256)");
+		 "Size of VRAM in MiB, rounded up to 2; taken from RAM, for each device. 0: none. Where it is not to be had the device works without. (default: 256)");
 
-static struct platform_device *stub_pdev;
-static struct stub_device *stub_dev;
+static unsigned int devices = 1;
+module_param(devices, uint, 0444);
+MODULE_PARM_DESC(devices, "Number of devices, 1 to 4 (default: 1)");
+
+static bool peers = true;
+module_param(peers, bool, 0444);
+MODULE_PARM_DESC(peers, "The devices reach each other's VRAM (default: yes)");
+
+struct stub_queues stub_queues;
+
+static struct platform_device *stub_pdevs[STUB_MAX_DEVICES];
+
+/* --- files ----------------------------------------------------------------- */
 
 static int stub_open(struct drm_device *drm, struct drm_file *file)
 {
@@ -66,42 +81,6 @@ static void stub_postclose(struct drm_device *drm, struct drm_file *file)
 	drm_svm_flush();
 }
 
-#ifdef CONFIG_DEBUG_FS
-static int stub_debugfs_vram(struct seq_file *m, void *unused)
-{
-	struct drm_info_node *node = m->private;
-	struct stub_device *stub = to_stub_device(node->minor->dev);
-
-	stub_vram_show(&stub->vram, m);
-	seq_printf(m, "pages in    %12lld\n",
-		   (s64)atomic64_read(&stub->copy.pages_to_vram));
-	seq_printf(m, "pages out   %12lld\n",
-		   (s64)atomic64_read(&stub->copy.pages_to_ram));
-
-	return 0;
-}
-
-static int stub_debugfs_gpuvas(struct seq_file *m, void *unused)
-{
-	struct drm_info_node *node = m->private;
-
-	stub_vm_show_all(to_stub_device(node->minor->dev), m);
-
-	return 0;
-}
-
-static const struct drm_info_list stub_debugfs_files[] = {
-	{ .name = "vram", .show = stub_debugfs_vram },
-	{ .name = "gpuvas", .show = stub_debugfs_gpuvas },
-};
-
-static void stub_debugfs_init(struct drm_minor *minor)
-{
-	drm_debugfs_create_files(stub_debugfs_files, ARRAY_SIZE(stub_debugfs_files),
-				 minor->debugfs_root, minor);
-}
-#endif
-
 static const struct drm_ioctl_desc stub_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(SVM_STUB_INFO, stub_ioctl_info, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_VM_CREATE, stub_ioctl_vm_create, DRM_RENDER_ALLOW),
@@ -114,6 +93,7 @@ static const struct drm_ioctl_desc stub_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(SVM_STUB_BO_MMAP_OFFSET, stub_ioctl_bo_mmap_offset, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_VM_BIND, stub_ioctl_vm_bind, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(SVM_STUB_HOLD, stub_ioctl_hold, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(SVM_STUB_DEVICE_STATS, stub_ioctl_device_stats, DRM_RENDER_ALLOW),
 };
 
 DEFINE_DRM_GEM_FOPS(stub_fops);
@@ -135,38 +115,48 @@ static const struct drm_driver stub_driver = {
 	.minor = 0,
 };
 
-static void stub_wq_fini(void *wq)
+/* --- a device -------------------------------------------------------------- */
+
+/* Unbound, or unplugged. */
+static void stub_remove(void *data)
 {
-	destroy_workqueue(wq);
+	struct stub_device *stub = data;
+
+	drm_dev_unplug(&stub->drm);
+	stub_vm_stop_all(stub);
+	stub_pagemap_unplug(stub);
+	stub_vram_stop(&stub->vram);
 }
 
-static int stub_wq_init(struct stub_device *stub, struct workqueue_struct **wq,
-			const char *name, unsigned int flags)
+static void stub_surprise_work(struct work_struct *work)
 {
-	*wq = alloc_workqueue("drm_svm_stub-%s", WQ_UNBOUND | flags, 0, name);
-	if (!*wq)
-		return -ENOMEM;
+	struct stub_device *stub = container_of(work, struct stub_device, surprise);
 
-	return devm_add_action_or_reset(stub->drm.dev, stub_wq_fini, *wq);
+	device_release_driver(stub->drm.dev);
+	drm_dev_put(&stub->drm);
 }
 
-/*
- * They go in reverse. Programs of killed callers may still be on their way out;
- * until then their VMs collect garbage. The last of each VM is a program, or what
- * a change of its page table has left to be released.
+/**
+ * stub_surprise() - The hardware has gone, with all that was in its memory
+ * @stub: the device
+ *
+ * Hardware does not ask first: from here on its memory is dead. The driver hears
+ * of it as from a bus, in a thread of its own: the end of the device waits for
+ * the end of whatever is under way, which the caller may be.
+ *
+ * Context: any.
  */
-static int stub_gpu_init(struct stub_device *stub)
+void stub_surprise(struct stub_device *stub)
 {
-	int err = stub_wq_init(stub, &stub->garbage_wq, "garbage", 0);
-
-	err = err ?: stub_wq_init(stub, &stub->release_wq, "release", 0);
-	err = err ?: stub_wq_init(stub, &stub->bind_wq, "bind", WQ_MEM_RECLAIM);
-
-	return err ?: stub_wq_init(stub, &stub->gpu_wq, "gpu", 0);
+	stub_vram_kill(&stub->vram);
+	drm_dev_get(&stub->drm);
+	if (!queue_work(stub_queues.destroy, &stub->surprise))
+		drm_dev_put(&stub->drm);
 }
 
-static int stub_probe(struct device *dev)
+static int stub_probe(struct platform_device *pdev)
 {
+	struct device *dev = &pdev->dev;
 	struct stub_device *stub;
 	int err;
 
@@ -179,55 +169,143 @@ static int stub_probe(struct device *dev)
 	if (IS_ERR(stub))
 		return PTR_ERR(stub);
 
+	stub->index = pdev->id;
+	INIT_WORK(&stub->surprise, stub_surprise_work);
 	spin_lock_init(&stub->vms.lock);
 	INIT_LIST_HEAD(&stub->vms.list);
 
-	/* Taken away in reverse: programs end first, and then what they use. */
 	err = stub_copy_init(stub);
-	if (!err)
-		err = stub_vram_init(stub, (u64)vram_mib << 20);
-	if (!err)
-		err = stub_gpu_init(stub);
-	if (!err)
-		err = drm_dev_register(&stub->drm, 0);
-	if (!err)
-		stub_dev = stub;
+	err = err ?: stub_vram_init(stub, (u64)vram_mib << 20);
+	err = err ?: drm_dev_register(&stub->drm, 0);
 
-	return err;
+	return err ?: devm_add_action_or_reset(dev, stub_remove, stub);
+}
+
+static struct platform_driver stub_platform_driver = {
+	.probe = stub_probe,
+	.driver = {
+		.name = "drm_svm_stub",
+	},
+};
+
+/**
+ * stub_has_peers() - Whether the devices reach each other's VRAM
+ *
+ * Return: true if they do.
+ */
+bool stub_has_peers(void)
+{
+	return peers;
+}
+
+/**
+ * stub_is_peer() - Whether a device reaches the VRAM of this driver's others
+ * @dev: any device
+ *
+ * Context: any.
+ * Return: true if it is one of them.
+ */
+bool stub_is_peer(struct device *dev)
+{
+	return peers && READ_ONCE(dev->driver) == &stub_platform_driver.driver;
+}
+
+/* --- the module ------------------------------------------------------------ */
+
+/*
+ * In reverse of what they need. Programs of killed callers may still be on their
+ * way out; until then their VMs collect garbage. The last of each VM is a
+ * program, or what a change of its page table has left to be released.
+ */
+static void stub_queues_fini(void)
+{
+	struct workqueue_struct *queues[] = {
+		stub_queues.gpu, stub_queues.bind, stub_queues.release,
+		stub_queues.garbage, stub_queues.destroy,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(queues); i++)
+		if (queues[i])
+			destroy_workqueue(queues[i]);
+}
+
+static int stub_queues_init(void)
+{
+	stub_queues = (struct stub_queues){
+		.gpu = alloc_workqueue("drm_svm_stub-gpu", WQ_UNBOUND, 0),
+		.bind = alloc_workqueue("drm_svm_stub-bind", WQ_UNBOUND | WQ_MEM_RECLAIM, 0),
+		.release = alloc_workqueue("drm_svm_stub-release", WQ_UNBOUND, 0),
+		.garbage = alloc_workqueue("drm_svm_stub-garbage", WQ_UNBOUND, 0),
+		.destroy = alloc_workqueue("drm_svm_stub-destroy", WQ_UNBOUND, 0),
+	};
+
+	if (stub_queues.gpu && stub_queues.bind && stub_queues.release &&
+	    stub_queues.garbage && stub_queues.destroy)
+		return 0;
+	stub_queues_fini();
+
+	return -ENOMEM;
+}
+
+static void stub_unregister_devices(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < devices; i++)
+		platform_device_unregister(stub_pdevs[i]);
+}
+
+static int stub_register_devices(void)
+{
+	struct platform_device *pdev;
+	unsigned int i;
+
+	for (i = 0; i < devices; i++) {
+		pdev = platform_device_register_simple("drm_svm_stub", i, NULL, 0);
+		if (IS_ERR(pdev)) {
+			stub_unregister_devices();
+			return PTR_ERR(pdev);
+		}
+		stub_pdevs[i] = pdev;
+	}
+
+	return 0;
 }
 
 static int __init stub_init(void)
 {
 	int err;
 
-	stub_pdev = platform_device_register_simple("drm_svm_stub", -1, NULL, 0);
-	if (IS_ERR(stub_pdev))
-		return PTR_ERR(stub_pdev);
+	if (!devices || devices > STUB_MAX_DEVICES)
+		return -EINVAL;
 
-	/* No driver is bound to it, so nobody else would undo devm_*() in time. */
-	if (!devres_open_group(&stub_pdev->dev, NULL, GFP_KERNEL)) {
-		err = -ENOMEM;
-		goto err_unregister;
-	}
-
-	err = stub_probe(&stub_pdev->dev);
+	err = stub_queues_init();
 	if (err)
-		goto err_release;
+		return err;
+	err = platform_driver_register(&stub_platform_driver);
+	if (err)
+		goto err_queues;
+	err = stub_register_devices();
+	if (err)
+		goto err_driver;
 
 	return 0;
 
-err_release:
-	devres_release_group(&stub_pdev->dev, NULL);
-err_unregister:
-	platform_device_unregister(stub_pdev);
+err_driver:
+	platform_driver_unregister(&stub_platform_driver);
+err_queues:
+	stub_queues_fini();
 	return err;
 }
 
 static void __exit stub_exit(void)
 {
-	drm_dev_unplug(&stub_dev->drm);
-	devres_release_group(&stub_pdev->dev, NULL);
-	platform_device_unregister(stub_pdev);
+	stub_unregister_devices();
+	platform_driver_unregister(&stub_platform_driver);
+	stub_queues_fini();
+	/* Fences look at their ops under RCU until they are freed. */
+	synchronize_rcu();
 }
 
 module_init(stub_init);

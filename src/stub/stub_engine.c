@@ -2,7 +2,8 @@
 /*
  * The GPU: runs a program in steps that touch one page of each operand. Every
  * step translates its addresses by the page table, as hardware would, and
- * raises a page fault where that fails. In the bind window that is an error.
+ * raises a page fault where that fails. In the bind window that is an error, but
+ * where memory of the process is behind it.
  *
  * The end of a program is a completion and not a dma_fence: a fence promises
  * to signal soon, whatever happens to memory; a program that faults waits for
@@ -15,9 +16,11 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include <drm/drm_drv.h>
 #include <uapi/drm/drm_svm_stub.h>
 
 #include "stub_drv.h"
+#include "stub_userptr.h"
 #include "stub_vm.h"
 
 /*
@@ -86,17 +89,27 @@ static u32 stub_step_size(const struct stub_program *program, u64 offset)
 	return size;
 }
 
+/* The VRAM that an entry leads to. The entry keeps it, as long as it is in use. */
+static struct stub_vram *stub_step_vram(struct stub_program *program, u64 entry)
+{
+	if (entry & STUB_PTE_PEER)
+		return stub_vram_peer(entry & STUB_PTE_ADDR);
+
+	return &program->vm->stub->vram;
+}
+
 static void *stub_step_map(struct stub_program *program, u64 entry, u64 va)
 {
 	struct stub_device *stub = program->vm->stub;
+	u64 addr = entry & STUB_PTE_ADDR;
 	void *mem;
 
 	if (entry & STUB_PTE_SPARSE)
 		mem = kmap_local_page(ZERO_PAGE(0));
 	else if (entry & STUB_PTE_VRAM)
-		mem = stub_vram_mem(&stub->vram, entry & STUB_PTE_ADDR);
+		mem = stub_vram_mem(stub_step_vram(program, entry), addr & STUB_PEER_OFFSET);
 	else
-		mem = kmap_local_page(stub_dma_to_page(stub->drm.dev, entry & STUB_PTE_ADDR));
+		mem = kmap_local_page(stub_dma_to_page(stub->drm.dev, addr));
 
 	return mem + offset_in_page(va);
 }
@@ -133,55 +146,88 @@ static void stub_step_compute(struct stub_program *program, void *const *mem, u3
 }
 
 /*
- * One access of the GPU: looks the operands up and works on them. Returns the
- * index of an operand that faults, having done nothing, or -1.
+ * Looks the operands up. Returns the index of one that faults, or of one that
+ * leads to memory that has gone, which sets *@dead; or -1.
  */
-static int stub_step_try(struct stub_program *program, u64 offset, u32 size)
+static int stub_step_lookup(struct stub_program *program, u64 offset, u64 *entry, bool *dead)
 {
 	struct stub_pt *pt = &program->vm->pt;
-	void *mem[STUB_NUM_OPERANDS] = {};
-	u64 entry[STUB_NUM_OPERANDS];
-	int i, fault = -1;
+	int i;
 
-	/* From the lookup to the last word; an invalidation waits for this. */
-	down_read(&pt->tlb_lock);
-
-	for (i = 0; i < STUB_NUM_OPERANDS && fault < 0; i++) {
+	for (i = 0; i < STUB_NUM_OPERANDS; i++) {
 		if (!program->operand[i])
 			continue;
 		entry[i] = stub_pt_entry(pt, program->operand[i] + offset);
 		if (!stub_pt_allows(entry[i], i == STUB_DST))
-			fault = i;
+			return i;
+		*dead = entry[i] & STUB_PTE_VRAM &&
+			READ_ONCE(stub_step_vram(program, entry[i])->dead);
+		if (*dead)
+			return i;
 	}
 
-	if (fault < 0) {
-		for (i = 0; i < STUB_NUM_OPERANDS; i++)
-			if (program->operand[i])
-				mem[i] = stub_step_map(program, entry[i],
-						       program->operand[i] + offset);
+	return -1;
+}
 
-		/* What is written to a sparse page vanishes. */
-		if (!program->operand[STUB_DST] || !(entry[STUB_DST] & STUB_PTE_SPARSE))
-			stub_step_compute(program, mem, size);
+static void stub_step_run(struct stub_program *program, u64 offset, u32 size,
+			  const u64 *entry)
+{
+	void *mem[STUB_NUM_OPERANDS] = {};
+	int i;
 
-		/* Local mappings nest. */
-		while (i--)
-			if (program->operand[i])
-				stub_step_unmap(entry[i], mem[i]);
-	}
+	for (i = 0; i < STUB_NUM_OPERANDS; i++)
+		if (program->operand[i])
+			mem[i] = stub_step_map(program, entry[i], program->operand[i] + offset);
 
-	up_read(&pt->tlb_lock);
+	/* What is written to a sparse page vanishes. */
+	if (!program->operand[STUB_DST] || !(entry[STUB_DST] & STUB_PTE_SPARSE))
+		stub_step_compute(program, mem, size);
 
-	return fault;
+	/* Local mappings nest. */
+	while (i--)
+		if (program->operand[i])
+			stub_step_unmap(entry[i], mem[i]);
 }
 
 /*
- * A page fault. In the bind window there is nothing to serve: what VM_BIND has
+ * One access of the GPU: looks the operands up and works on them. 0: done. 1:
+ * nothing is done, and *@fault is the index of an operand that faults. Or a
+ * negative errno: memory that has gone with its device, this or another one's.
+ */
+static int stub_step_try(struct stub_program *program, u64 offset, u32 size, int *fault)
+{
+	struct stub_device *stub = program->vm->stub;
+	struct stub_pt *pt = &program->vm->pt;
+	u64 entry[STUB_NUM_OPERANDS] = {};
+	bool dead = false;
+	int idx;
+
+	if (!drm_dev_enter(&stub->drm, &idx))
+		return -ENODEV;
+
+	/* From the lookup to the last word; an invalidation waits for this. */
+	down_read(&pt->tlb_lock);
+	*fault = stub_step_lookup(program, offset, entry, &dead);
+	if (*fault < 0)
+		stub_step_run(program, offset, size, entry);
+	up_read(&pt->tlb_lock);
+
+	drm_dev_exit(idx);
+
+	if (dead)
+		return entry[*fault] & STUB_PTE_PEER ? -EFAULT : -ENODEV;
+
+	return *fault >= 0;
+}
+
+/*
+ * A page fault. Of a buffer object there is nothing to serve: what VM_BIND has
  * put there is all there is. It may have since, though.
  */
 static int stub_step_fault(struct stub_vm *vm, const struct stub_fault *fault)
 {
 	u64 entry;
+	int err;
 
 	if (fault->addr < STUB_BIND_START)
 		return stub_fault_serve(vm, fault);
@@ -190,7 +236,11 @@ static int stub_step_fault(struct stub_vm *vm, const struct stub_fault *fault)
 	if (stub_pt_allows(entry, fault->write))
 		return -EAGAIN;
 
-	return entry & STUB_PTE_VALID ? -EPERM : -EFAULT;
+	err = stub_userptr_fault(vm, fault);
+	if (err == -ENOENT)
+		err = entry & STUB_PTE_VALID ? -EPERM : -EFAULT;
+
+	return err;
 }
 
 static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
@@ -206,9 +256,9 @@ static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
 			return -EINTR;
 		cond_resched();
 
-		operand = stub_step_try(program, offset, size);
-		if (operand < 0)
-			return 0;
+		err = stub_step_try(program, offset, size, &operand);
+		if (err <= 0)
+			return err;
 		if (++tries > STUB_STEP_TRIES && time_after(jiffies, deadline))
 			return -EBUSY;
 
@@ -224,6 +274,22 @@ static int stub_program_step(struct stub_program *program, u64 offset, u32 size)
 	}
 }
 
+/*
+ * A GPU that cannot fault finds all there, or as much as there was in one moment: it is
+ * stopped where more has gone.
+ */
+static int stub_program_begin(struct stub_program *program)
+{
+	struct stub_vm *vm = program->vm;
+	int err;
+
+	if (!vm->bind.no_faults)
+		return 0;
+	err = stub_fault_verdict(vm, 0, stub_userptr_make_good(vm));
+
+	return err == -EAGAIN ? 0 : err;
+}
+
 static void stub_program_work(struct work_struct *work)
 {
 	struct stub_program *program = container_of(work, struct stub_program, work);
@@ -232,6 +298,7 @@ static void stub_program_work(struct work_struct *work)
 	u32 size;
 
 	/* Whatever a fault allocates is charged to who made the VM. */
+	program->err = stub_program_begin(program);
 	for (offset = 0; offset < program->size && !program->err; offset += size) {
 		size = stub_step_size(program, offset);
 		program->err = stub_program_step(program, offset, size);
@@ -253,7 +320,8 @@ static void stub_program_work(struct work_struct *work)
  * It has references to all that it uses.
  *
  * Context: may sleep.
- * Return: 0, -ENOENT if the VM has been closed, or an errno as the ioctl says.
+ * Return: 0, -ENOENT if the VM has been closed, -ENODEV if the device has gone,
+ * or another errno as the ioctl says.
  */
 int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args)
 {
@@ -263,9 +331,10 @@ int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args)
 	program = kzalloc(sizeof(*program), GFP_KERNEL_ACCOUNT);
 	if (!program)
 		return -ENOMEM;
+	/* Of a device that has gone, too: all of its VMs have been closed. */
 	if (!stub_vm_begin_program(vm)) {
 		kfree(program);
-		return -ENOENT;
+		return stub_vm_closed_error(vm);
 	}
 
 	kref_init(&program->ref);
@@ -280,7 +349,7 @@ int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args)
 	program->operand[STUB_SRC0] = args->src0;
 	program->operand[STUB_SRC1] = args->src1;
 	program->size = args->size;
-	queue_work(vm->stub->gpu_wq, &program->work);
+	queue_work(stub_queues.gpu, &program->work);
 
 	err = wait_for_completion_killable(&program->done);
 	if (err) {

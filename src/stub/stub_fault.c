@@ -12,6 +12,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/sched/mm.h>
 
+#include <drm/drm_drv.h>
 #include <drm/drm_gpusvm.h>
 #include <drm/drm_pagemap.h>
 #include <drm/drm_svm.h>
@@ -35,8 +36,10 @@ static void stub_fault_write_ptes(struct stub_vm *vm, struct stub_range *range)
 	for (; va < end; va += NR_PAGES(addr->order) * PAGE_SIZE, addr++) {
 		u64 flags = 0;
 
-		if (addr->proto == DRM_INTERCONNECT_DRIVER)
+		if (addr->proto != DRM_INTERCONNECT_SYSTEM)
 			flags |= STUB_PTE_VRAM;
+		if (addr->proto == STUB_PROTO_PEER)
+			flags |= STUB_PTE_PEER;
 		if (addr->dir == DMA_BIDIRECTIONAL)
 			flags |= STUB_PTE_WRITE;
 		stub_pt_map(&vm->pt, va, addr->addr, NR_PAGES(addr->order), flags);
@@ -56,6 +59,25 @@ static bool stub_fault_replaces(const struct stub_range *range, bool write)
 	return write && flags.has_dma_mapping && !flags.writable;
 }
 
+/* The last step: the pages are there, if nothing has happened to them since. */
+static int stub_fault_commit(struct stub_vm *vm, struct stub_range *range)
+{
+	struct drm_gpusvm_notifier *window = range->base.notifier;
+	int err = 0, idx;
+
+	if (!drm_dev_enter(&vm->stub->drm, &idx))
+		return -ENODEV;
+	drm_svm_window_lock(window);
+	if (drm_gpusvm_pages_valid(&vm->gpusvm, &range->pages))
+		stub_fault_write_ptes(vm, range);
+	else
+		err = -EAGAIN;
+	drm_svm_window_unlock(window);
+	drm_dev_exit(idx);
+
+	return err;
+}
+
 /* Everything about a fault that comes after there is a range, whose lock is held. */
 static int stub_fault_map(struct stub_vm *vm, struct stub_range *range,
 			  const struct stub_fault *fault, const struct drm_gpusvm_ctx *ctx)
@@ -71,7 +93,7 @@ static int stub_fault_map(struct stub_vm *vm, struct stub_range *range,
 
 	/* Where it cannot move, or only some of it: the GPU can use RAM as well. */
 	if (vm->migrate_on_fault && fault->migrate && stub_range_flags(range).migrate_devmem)
-		stub_migrate_piece(vm, start, end);
+		stub_migrate_for_fault(vm, start, end);
 
 	if (stub_fault_replaces(range, fault->write))
 		stub_range_zap(range);
@@ -87,14 +109,7 @@ static int stub_fault_map(struct stub_vm *vm, struct stub_range *range,
 
 	stub_hold_wait(vm, fault);
 
-	drm_svm_window_lock(window);
-	if (drm_gpusvm_pages_valid(&vm->gpusvm, &range->pages))
-		stub_fault_write_ptes(vm, range);
-	else
-		err = -EAGAIN;
-	drm_svm_window_unlock(window);
-
-	return err;
+	return stub_fault_commit(vm, range);
 }
 
 /* The largest size of a range that is smaller than @size. */
@@ -155,7 +170,7 @@ static int stub_fault_in_range(struct stub_vm *vm, struct stub_range *range,
 static int stub_fault_try(struct stub_vm *vm, const struct stub_fault *fault)
 {
 	const struct drm_gpusvm_ctx ctx = {
-		.device_private_page_owner = vm->stub,
+		.device_private_page_owner = stub_vm_owner(vm),
 		.check_pages_threshold = vm->migrate_on_fault ? STUB_CHECK_PAGES : 0,
 		.devmem_possible = vm->migrate_on_fault,
 		.allow_mixed = true,
@@ -182,22 +197,68 @@ static int stub_fault_try(struct stub_vm *vm, const struct stub_fault *fault)
 	return -EAGAIN;
 }
 
-/* Whether the CPU may read at @addr: the library calls PROT_NONE read-only, too. */
-static bool stub_fault_readable(struct stub_vm *vm, unsigned long addr)
+/**
+ * stub_fault_readable() - Whether the CPU may read what it has mapped in a span
+ * @vm: the VM
+ * @start: first byte, an address of the process
+ * @end: first byte after it
+ *
+ * The library calls PROT_NONE read-only, too.
+ *
+ * Context: may sleep; no mmap_lock.
+ * Return: true if it may, and there is something.
+ */
+bool stub_fault_readable(struct stub_vm *vm, unsigned long start, unsigned long end)
 {
 	struct mm_struct *mm = vm->gpusvm.mm;
 	struct vm_area_struct *vma;
-	bool readable;
+	bool readable = false;
 
 	if (!mmget_not_zero(mm))
 		return false;
 	mmap_read_lock(mm);
-	vma = find_vma_intersection(mm, addr, addr + 1);
-	readable = vma && (vma->vm_flags & VM_READ);
+	while ((vma = find_vma_intersection(mm, start, end))) {
+		readable = vma->vm_flags & VM_READ;
+		if (!readable || vma->vm_end >= end)
+			break;
+		start = vma->vm_end;
+	}
 	mmap_read_unlock(mm);
-	mmput(mm);
+	mmput_async(mm);	/* the VM's lock may be held */
 
 	return readable;
+}
+
+/**
+ * stub_fault_verdict() - What becomes of a program whose fault was served
+ * @vm: the VM
+ * @addr: address of the page in the process
+ * @err: how it went: 0 or a negative errno of whatever had to do with it
+ *
+ * Context: may sleep; no locks.
+ * Return: as stub_fault_serve().
+ */
+int stub_fault_verdict(struct stub_vm *vm, unsigned long addr, int err)
+{
+	/* Whatever it looks like, when the hardware has gone in the middle of it. */
+	if (err && READ_ONCE(vm->stub->vram.dead))
+		return -ENODEV;
+
+	switch (err) {
+	case 0:
+	case -EAGAIN:
+	case -EINTR:
+	case -ENODEV:
+	case -ENOMEM:
+		return err;
+	case -EPERM:
+		return stub_fault_readable(vm, addr, addr + PAGE_SIZE) ? -EPERM : -EFAULT;
+	case -EBUSY:
+		return -EAGAIN;
+	default:
+		/* -ENOENT: no VMA; -EIO: nothing behind it. */
+		return -EFAULT;
+	}
 }
 
 /**
@@ -208,26 +269,15 @@ static bool stub_fault_readable(struct stub_vm *vm, unsigned long addr)
  * Context: may sleep; no locks. Takes the lock of the range at the address.
  * Return: 0: the access can be tried again; -EAGAIN: the fault can; -EFAULT: no
  * memory there that the GPU can use; -EPERM: write to read-only memory;
- * -ENOMEM; -EINTR: the access is not wanted any more.
+ * -ENOMEM; -EINTR: the access is not wanted any more; -ENODEV: the device has
+ * gone.
  */
 int stub_fault_serve(struct stub_vm *vm, const struct stub_fault *fault)
 {
-	int err = stub_fault_try(vm, fault);
+	int err = stub_fault_verdict(vm, fault->addr, stub_fault_try(vm, fault));
 
-	switch (err) {
-	case 0:
+	if (!err)
 		atomic64_inc(&vm->gpu_faults);
-		return 0;
-	case -EAGAIN:
-	case -EINTR:
-	case -ENOMEM:
-		return err;
-	case -EPERM:
-		return stub_fault_readable(vm, fault->addr) ? -EPERM : -EFAULT;
-	case -EBUSY:
-		return -EAGAIN;
-	default:
-		/* -ENOENT: no VMA; -EIO: nothing behind it. */
-		return -EFAULT;
-	}
+
+	return err;
 }

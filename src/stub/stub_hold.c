@@ -51,7 +51,8 @@ void stub_hold_close(struct stub_vm *vm)
  * @vm: the VM
  * @args: the arguments, checked; receives the number of faults that wait
  *
- * Return: 0; -EBUSY: it holds something already; -ENOENT: it has been closed.
+ * Return: 0; -EBUSY: it holds something already; -ENOENT: it has been closed;
+ * -ENODEV.
  */
 int stub_hold_control(struct stub_vm *vm, struct drm_svm_stub_hold *args)
 {
@@ -59,7 +60,7 @@ int stub_hold_control(struct stub_vm *vm, struct drm_svm_stub_hold *args)
 
 	spin_lock(&vm->hold.lock);
 	if (vm->hold.closed)
-		err = -ENOENT;
+		err = stub_vm_closed_error(vm);
 	else if (args->hold == DRM_SVM_STUB_HOLD_RELEASE)
 		stub_hold_end(vm);
 	else if (args->hold == DRM_SVM_STUB_HOLD_SET && vm->hold.addr)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Moves memory between RAM and VRAM on request, and looks where it is. Works
- * on pieces: parts of one VMA and of one naturally aligned 2 MiB, so that a
- * huge page stays one.
+ * Moves memory between RAM and VRAM on request, and looks where it is. On the
+ * way to VRAM the library does the work. On the way back it is done in pieces:
+ * parts of one VMA and of one naturally aligned 2 MiB.
  */
 #include <linux/align.h>
 #include <linux/delay.h>
@@ -16,19 +16,21 @@
 #include <uapi/drm/drm_svm_stub.h>
 
 #include "stub_drv.h"
+#include "stub_pagemap.h"
 #include "stub_vm.h"
 
+/* So often a page that is busy is tried. */
+#define STUB_MIGRATE_TRIES 3
+
 #define STUB_PIECE_PAGES (SZ_2M / PAGE_SIZE)
-#define STUB_PIECE_TRIES 3
 
 /*
- * A piece and where its pages are. Memory of files stays where it is, and so
- * does memory that its own process may not read, which nobody can look at.
+ * A piece and where its pages are. Memory that its own process may not read,
+ * which nobody can look at, is in none.
  */
 struct stub_piece {
 	unsigned long start;
 	unsigned long end;
-	bool anonymous;
 	struct drm_svm_residency page[STUB_PIECE_PAGES];
 };
 
@@ -36,7 +38,7 @@ static int stub_piece_look(struct stub_vm *vm, struct stub_piece *piece)
 {
 	memset(piece->page, 0, sizeof(piece->page));
 
-	return drm_svm_residency(vm->gpusvm.mm, vm->stub, piece->start, piece->end,
+	return drm_svm_residency(vm->gpusvm.mm, vm->dpagemap, piece->start, piece->end,
 				 PAGE_SIZE, piece->page);
 }
 
@@ -45,14 +47,21 @@ static unsigned long stub_piece_pages(const struct stub_piece *piece)
 	return PHYS_PFN(piece->end - piece->start);
 }
 
-static unsigned long stub_piece_pages_in_vram(const struct stub_piece *piece)
+/* Of this device, or of another one that it reaches. */
+static bool stub_piece_in_vram(const struct stub_piece *piece, unsigned long i)
 {
-	unsigned long i, count = 0;
+	return piece->page[i].device || piece->page[i].peer;
+}
+
+static bool stub_piece_any_in_vram(const struct stub_piece *piece)
+{
+	unsigned long i;
 
 	for (i = 0; i < stub_piece_pages(piece); i++)
-		count += piece->page[i].device;
+		if (stub_piece_in_vram(piece, i))
+			return true;
 
-	return count;
+	return false;
 }
 
 /* Finds the first piece in [start, end) and has a look at it. 0: none left. */
@@ -74,7 +83,6 @@ static int stub_piece_next(struct stub_vm *vm, struct stub_piece *piece,
 	if (vma) {
 		piece->start = max(start, vma->vm_start);
 		piece->end = min3(ALIGN_DOWN(piece->start, SZ_2M) + SZ_2M, end, vma->vm_end);
-		piece->anonymous = vma_is_anonymous(vma);
 	}
 	mmap_read_unlock(mm);
 	if (!vma)
@@ -85,135 +93,175 @@ static int stub_piece_next(struct stub_vm *vm, struct stub_piece *piece,
 	return err ? err : 1;
 }
 
-/*
- * Moves a run of pages. It moves as a whole or not at all; where it does not,
- * @split looks for the page that is to blame, so that the others move. That
- * nests nine deep for a run of 512.
- */
-static int stub_run_to_vram(struct stub_vm *vm, unsigned long start,
-			    unsigned long npages, bool split)
+/* --- to VRAM --------------------------------------------------------------- */
+
+/* Moves memory to VRAM as far as it goes. What does not move the GPU uses where it is. */
+static void stub_migrate_what_moves(struct stub_vm *vm, unsigned long start,
+				    unsigned long end, u32 timeslice_ms)
 {
-	unsigned long half = npages / 2;
-	int err, ret;
+	struct stub_move move = {
+		.base = {
+			.dpagemap = vm->dpagemap,
+			.mm = vm->gpusvm.mm,
+			.start = start,
+			.end = end,
+			.timeslice_ms = timeslice_ms,
+		},
+		.fault_granule = vm->fault_granule,
+	};
 
-	err = drm_pagemap_populate_mm(vm->dpagemap, start, start + npages * PAGE_SIZE,
-				      vm->gpusvm.mm, 0);
-	if (err != -EBUSY || !half || !split || fatal_signal_pending(current))
-		return err;
-
-	err = stub_run_to_vram(vm, start, half, split);
-	ret = stub_run_to_vram(vm, start + half * PAGE_SIZE, npages - half, split);
-
-	return err ?: ret;
-}
-
-/* Moves what is not in VRAM yet, in runs: an allocation has a page for each. */
-static int stub_piece_to_vram(struct stub_vm *vm, const struct stub_piece *piece,
-			      bool split)
-{
-	unsigned long i, run, npages = stub_piece_pages(piece);
-	int ret, err = 0;
-
-	for (i = 0; i < npages; i += run) {
-		run = 1;
-		if (piece->page[i].device)
-			continue;
-		while (i + run < npages && !piece->page[i + run].device)
-			run++;
-
-		ret = stub_run_to_vram(vm, piece->start + i * PAGE_SIZE, run, split);
-		err = err ?: ret;
-	}
-
-	return err;
+	if (!mmget_not_zero(vm->gpusvm.mm))
+		return;
+	stub_devmem_move(&move);
+	mmput_async(vm->gpusvm.mm);	/* locks are held that its end may take */
 }
 
 /**
- * stub_migrate_piece() - Moves a part of 2 MiB to VRAM, as far as it goes
+ * stub_migrate_for_fault() - Moves memory to VRAM for a GPU fault, as far as it goes
  * @vm: the VM, of a device with VRAM
  * @start: first byte
  * @end: first byte after it
  *
- * Context: may sleep; no mmap_lock.
- * Return: 0 or a negative errno. Some of it may have moved in any case.
+ * Context: may sleep; a range's lock or none, no mmap_lock.
  */
-int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long end)
+void stub_migrate_for_fault(struct stub_vm *vm, unsigned long start, unsigned long end)
 {
-	struct stub_piece *piece;
-	int err;
-
-	piece = kmalloc(sizeof(*piece), GFP_KERNEL);
-	if (!piece)
-		return -ENOMEM;
-
-	if (mmget_not_zero(vm->gpusvm.mm)) {
-		piece->start = start;
-		piece->end = end;
-		err = stub_piece_look(vm, piece);
-		if (!err)
-			err = stub_piece_to_vram(vm, piece, false);
-		mmput_async(vm->gpusvm.mm);	/* a range's lock may be held */
-	} else {
-		err = -EFAULT;
-	}
-	kfree(piece);
-
-	return err;
+	stub_migrate_what_moves(vm, start, end, vm->timeslice_ms);
 }
 
-/*
- * The same until it is all there, or has been tried a few times: a page that
- * somebody looks at in this very moment moves in the next.
+/**
+ * stub_migrate_for_prefetch() - Moves memory to VRAM for a PREFETCH, as far as it goes
+ * @vm: the VM, of a device with VRAM
+ * @start: first byte
+ * @end: first byte after it
+ *
+ * Context: may sleep; the VM's lock, no mmap_lock.
  */
-static int stub_piece_all_to_vram(struct stub_vm *vm, struct stub_piece *piece)
+void stub_migrate_for_prefetch(struct stub_vm *vm, unsigned long start, unsigned long end)
 {
-	int tries, err;
-
-	for (tries = 0; tries < STUB_PIECE_TRIES; tries++) {
-		if (tries)
-			usleep_range(100, 200);
-		if (stub_piece_to_vram(vm, piece, true) == -ENOMEM)
-			return -ENOMEM;
-		err = stub_piece_look(vm, piece);
-		if (err)
-			return err;
-		if (stub_piece_pages_in_vram(piece) == stub_piece_pages(piece))
-			return 0;
-	}
-
-	return -EBUSY;
+	stub_migrate_what_moves(vm, start, end, 0);
 }
 
-static int stub_span_to_vram(struct stub_vm *vm, struct stub_piece *piece,
-			     unsigned long start, unsigned long end)
+/* Pages of the span that the process may not read, so nobody can look at them. */
+static unsigned long stub_count_unreadable(struct stub_vm *vm, unsigned long start,
+					   unsigned long end)
 {
-	unsigned long need = 0, have = stub_vram_num_free(&vm->stub->vram), at;
-	bool any = false, busy = false;
-	int ret;
+	struct mm_struct *mm = vm->gpusvm.mm;
+	struct vm_area_struct *vma;
+	unsigned long at, count = 0;
 
-	/* First look, so that too little VRAM is known before anything moves. */
-	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
-		any = true;
-		need += stub_piece_pages(piece) - stub_piece_pages_in_vram(piece);
-		if (need > have)
-			return -ENOSPC;
+	mmap_read_lock(mm);
+	for (at = start; at < end; at = vma->vm_end) {
+		vma = find_vma_intersection(mm, at, end);
+		if (!vma)
+			break;
+		if (!(vma->vm_flags & VM_READ))
+			count += PHYS_PFN(min(vma->vm_end, end) - max(vma->vm_start, start));
 	}
-	if (ret)
-		return ret;
-	if (!any)
+	mmap_read_unlock(mm);
+
+	return count;
+}
+
+/* What the ioctl has to say of pages with such results. */
+static int stub_migrate_verdict(struct stub_vm *vm, const struct drm_svm_migrate *migrate)
+{
+	unsigned long npages = PHYS_PFN(migrate->end - migrate->start);
+	const unsigned long *result = migrate->result;
+	unsigned long stayed = npages - result[DRM_SVM_MOVED] - result[DRM_SVM_WAS_THERE] -
+			       result[DRM_SVM_STAY_NO_MEMORY_MAP];
+	unsigned long unreadable = 0;
+
+	if (result[DRM_SVM_STAY_NO_DEVICE_MEMORY])
+		return -ENOSPC;
+	if (result[DRM_SVM_STAY_NO_MEMORY_MAP] == npages)
+		return -ENOENT;
+	if (!stayed)
+		return 0;
+
+	/* That is to stay where it is; its pages look as if they were swapped out. */
+	if (result[DRM_SVM_STAY_SWAPPED] || result[DRM_SVM_STAY_NOT_ANONYMOUS])
+		unreadable = stub_count_unreadable(vm, migrate->start, migrate->end);
+	if (unreadable + result[DRM_SVM_STAY_NO_MEMORY_MAP] >= npages)
 		return -ENOENT;
 
-	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
-		ret = piece->anonymous ? stub_piece_all_to_vram(vm, piece) : -EBUSY;
-		if (ret && ret != -EBUSY)
-			return ret;
-		busy |= ret == -EBUSY;
-	}
-	if (ret)
-		return ret;
-
-	return busy ? -EBUSY : 0;
+	return stayed > unreadable ? -EBUSY : 0;
 }
+
+/* Whether some pages may move at the next try: somebody looked at them in that moment. */
+static bool stub_migrate_again(const struct drm_svm_migrate *migrate)
+{
+	return migrate->result[DRM_SVM_STAY_BUSY] || migrate->result[DRM_SVM_STAY_LOCKED];
+}
+
+/* Puts the results of a try to those before: what has moved by then is there now. */
+static void stub_migrate_add_try(struct drm_svm_stub_migrate *args, u8 *report,
+				 const struct drm_svm_migrate *try)
+{
+	u64 moved = args->result[DRM_SVM_STUB_MOVED];
+	u64 there = try->result[DRM_SVM_WAS_THERE];
+	unsigned long i;
+
+	for (i = 0; i < DRM_SVM_STAYS; i++)
+		args->result[i] = try->result[i];
+	moved = min(moved, there);
+	args->result[DRM_SVM_STUB_MOVED] += moved;
+	args->result[DRM_SVM_STUB_WAS_THERE] -= moved;
+
+	for (i = 0; report && i < PHYS_PFN(args->size); i++)
+		if (report[i] != DRM_SVM_STUB_MOVED || try->report[i] != DRM_SVM_STUB_WAS_THERE)
+			report[i] = try->report[i];
+}
+
+/**
+ * stub_migrate_to_vram() - Moves a span to VRAM
+ * @vm: the VM, of a device with VRAM
+ * @args: the arguments, checked; receives the results, which are zero
+ * @report: receives one byte for each page, or NULL; all DRM_SVM_STUB_STAY_NOT_TRIED
+ *
+ * Context: may sleep; a thread of the process whose VM it is.
+ * Return: 0 or an errno as the ioctl says.
+ */
+int stub_migrate_to_vram(struct stub_vm *vm, struct drm_svm_stub_migrate *args, u8 *report)
+{
+	struct stub_move move = {
+		.base = {
+			.dpagemap = vm->dpagemap,
+			.mm = vm->gpusvm.mm,
+			.start = args->start,
+			.end = args->start + args->size,
+			.timeslice_ms = args->timeslice_ms,
+			.workers = args->workers,
+			.fault_in = args->flags & DRM_SVM_STUB_MIGRATE_FAULT_IN,
+		},
+		.fault_granule = vm->fault_granule,
+	};
+	unsigned long npages = PHYS_PFN(args->size);
+	unsigned int tries = 0;
+	int err;
+
+	static_assert(DRM_SVM_STAYS <= DRM_SVM_STUB_STAYS);
+	static_assert(DRM_SVM_STUB_STAY_BUSY == (int)DRM_SVM_STAY_BUSY);
+
+	if (report) {
+		move.base.report = kvmalloc(npages, GFP_KERNEL_ACCOUNT);
+		if (!move.base.report)
+			return -ENOMEM;
+		memcpy(move.base.report, report, npages);
+	}
+
+	do {
+		if (tries)
+			usleep_range(100, 200);
+		err = stub_devmem_move(&move);
+		stub_migrate_add_try(args, report, &move.base);
+	} while (!err && stub_migrate_again(&move.base) && ++tries < STUB_MIGRATE_TRIES);
+	kvfree(move.base.report);
+
+	return err ?: stub_migrate_verdict(vm, &move.base);
+}
+
+/* --- to RAM ---------------------------------------------------------------- */
 
 /* What a read by the CPU does. -ENOMEM; anything else shows in where it is then. */
 static int stub_piece_touch(struct stub_vm *vm, const struct stub_piece *piece)
@@ -225,7 +273,7 @@ static int stub_piece_touch(struct stub_vm *vm, const struct stub_piece *piece)
 	for (i = 0; i < stub_piece_pages(piece) && err != -ENOMEM; i++) {
 		bool unlocked = false;
 
-		if (!piece->page[i].device)
+		if (!stub_piece_in_vram(piece, i))
 			continue;
 		mmap_read_lock(mm);
 		err = fixup_user_fault(mm, piece->start + i * PAGE_SIZE, FAULT_FLAG_REMOTE,
@@ -293,12 +341,12 @@ static int stub_span_to_ram(struct stub_vm *vm, struct stub_piece *piece,
 	/* What the GPU has no range for, page by page. */
 	for (at = start; (ret = stub_piece_next(vm, piece, at, end)) > 0; at = piece->end) {
 		any = true;
-		if (!stub_piece_pages_in_vram(piece))
+		if (!stub_piece_any_in_vram(piece))
 			continue;
 		ret = stub_piece_touch(vm, piece) ?: stub_piece_look(vm, piece);
 		if (ret)
 			return ret;
-		busy |= stub_piece_pages_in_vram(piece) != 0;
+		busy |= stub_piece_any_in_vram(piece);
 	}
 	if (ret)
 		return ret;
@@ -306,37 +354,6 @@ static int stub_span_to_ram(struct stub_vm *vm, struct stub_piece *piece,
 		return -ENOENT;
 
 	return busy ? -EBUSY : 0;
-}
-
-static int stub_migrate(struct stub_vm *vm, unsigned long start, unsigned long end,
-			int (*move)(struct stub_vm *vm, struct stub_piece *piece,
-				    unsigned long start, unsigned long end))
-{
-	struct stub_piece *piece;
-	int err;
-
-	piece = kmalloc(sizeof(*piece), GFP_KERNEL);
-	if (!piece)
-		return -ENOMEM;
-
-	err = move(vm, piece, start, end);
-	kfree(piece);
-
-	return err;
-}
-
-/**
- * stub_migrate_to_vram() - Moves a span to VRAM
- * @vm: the VM, of a device with VRAM
- * @start: first byte, page-aligned
- * @end: first byte after the span, page-aligned
- *
- * Context: may sleep; a thread of the process whose VM it is.
- * Return: 0 or an errno as the ioctl says.
- */
-int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long end)
-{
-	return stub_migrate(vm, start, end, stub_span_to_vram);
 }
 
 /**
@@ -350,41 +367,54 @@ int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long 
  */
 int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long end)
 {
-	return stub_migrate(vm, start, end, stub_span_to_ram);
+	struct stub_piece *piece;
+	int err;
+
+	piece = kmalloc(sizeof(*piece), GFP_KERNEL);
+	if (!piece)
+		return -ENOMEM;
+
+	err = stub_span_to_ram(vm, piece, start, end);
+	kfree(piece);
+
+	/* What does not come from hardware that has gone never will. */
+	return err == -EBUSY && READ_ONCE(vm->stub->vram.dead) ? -ENODEV : err;
 }
+
+/* --- where it is ----------------------------------------------------------- */
 
 /**
  * stub_residency() - Looks where pages are
  * @vm: the VM
- * @start: first byte, page-aligned
- * @end: first byte after the span, page-aligned
- * @block: bytes that make one result
- * @gpu_write: of the GPU's mappings, count those that it may write to
+ * @args: the arguments, checked
  * @out: receives the results
  *
  * Context: may sleep; a thread of the process whose VM it is.
  * Return: 0 or a negative errno.
  */
-int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
-		   unsigned long block, bool gpu_write, struct drm_svm_stub_block *out)
+int stub_residency(struct stub_vm *vm, const struct drm_svm_stub_residency *args,
+		   struct drm_svm_stub_block *out)
 {
-	unsigned long i, at, num = DIV_ROUND_UP(end - start, block);
+	u64 pte = args->flags & DRM_SVM_STUB_RESIDENCY_GPU_WRITE ? STUB_PTE_WRITE : 0;
+	bool peer = args->flags & DRM_SVM_STUB_RESIDENCY_PEER;
+	unsigned long i, at = args->start, end = args->start + args->size;
 	struct drm_svm_residency *look;
 	int err;
 
-	look = kvcalloc(num, sizeof(*look), GFP_KERNEL_ACCOUNT);
+	look = kvcalloc(args->num_blocks, sizeof(*look), GFP_KERNEL_ACCOUNT);
 	if (!look)
 		return -ENOMEM;
 
-	err = drm_svm_residency(vm->gpusvm.mm, vm->stub, start, end, block, look);
-	for (i = 0, at = start; !err && i < num; i++, at += block) {
+	err = drm_svm_residency(vm->gpusvm.mm, vm->dpagemap, at, end, args->block_size, look);
+	for (i = 0; !err && i < args->num_blocks; i++, at += args->block_size) {
 		if (fatal_signal_pending(current))
 			err = -EINTR;
 		out[i].none = look[i].none;
 		out[i].system = look[i].system;
-		out[i].device = look[i].device;
-		out[i].gpu_mapped = stub_pt_count(&vm->pt, at, at + min(block, end - at),
-						  gpu_write ? STUB_PTE_WRITE : 0);
+		out[i].device = peer ? look[i].peer : look[i].device;
+		out[i].gpu_mapped = stub_pt_count(&vm->pt, at,
+						  at + min_t(u64, args->block_size, end - at),
+						  pte);
 	}
 	kvfree(look);
 

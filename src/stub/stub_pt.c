@@ -213,14 +213,15 @@ static void stub_pt_write(struct stub_pt *pt, u64 va, u64 addr, const u64 *each,
  * stub_pt_map() - Writes the entries of a run of pages
  * @pt: the page table
  * @va: first address; stub_pt_prepare() was called for all of the run
- * @addr: DMA address of the first page, or its offset in VRAM
+ * @addr: DMA address of the first page, or its offset in VRAM, or what leads to
+ *	the VRAM of another device
  * @npages: number of pages
- * @flags: STUB_PTE_WRITE, STUB_PTE_VRAM, STUB_PTE_SPARSE
+ * @flags: STUB_PTE_WRITE, STUB_PTE_VRAM, STUB_PTE_PEER, STUB_PTE_SPARSE
  *
  * What an entry led to before must not be given away until stub_pt_flush().
  *
  * Context: in the mirror, the range's lock and its window's; in the bind window,
- * one at a time, as stub_bind_job.c says. May sleep, allocates nothing.
+ * &stub_vm.bind.pt_lock. May sleep, allocates nothing.
  */
 void stub_pt_map(struct stub_pt *pt, u64 va, u64 addr, unsigned long npages,
 		 u64 flags)
@@ -253,8 +254,8 @@ void stub_pt_map_pages(struct stub_pt *pt, u64 va, const u64 *addr,
  * The GPU may still use what it has read before until stub_pt_flush().
  *
  * Context: in the mirror, the window's lock for writing, or for reading along
- * with the range's lock; in the bind window, one at a time. May sleep, allocates
- * nothing.
+ * with the range's lock; in the bind window, &stub_vm.bind.pt_lock, or that of the
+ * userptrs for writing. May sleep, allocates nothing.
  * Return: how many there were.
  */
 unsigned long stub_pt_zap(struct stub_pt *pt, u64 start, u64 end)

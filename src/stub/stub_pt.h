@@ -22,6 +22,8 @@
 #define STUB_PTE_VRAM	BIT_ULL(2)
 /* No memory and no address: reads give zero, writes vanish. */
 #define STUB_PTE_SPARSE	BIT_ULL(3)
+/* The VRAM is another device's: the address is one of STUB_PROTO_PEER. */
+#define STUB_PTE_PEER	BIT_ULL(4)
 #define STUB_PTE_ADDR	GENMASK_ULL(51, 12)
 
 /**

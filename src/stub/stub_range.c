@@ -85,7 +85,7 @@ static void stub_range_add_garbage(struct stub_vm *vm, struct stub_range *range)
 		drm_gpusvm_range_get(&range->base);
 		list_add_tail(&range->garbage_link, &vm->garbage.ranges);
 		vm->garbage.count++;
-		queue_work(vm->stub->garbage_wq, &vm->garbage.work);
+		queue_work(stub_queues.garbage, &vm->garbage.work);
 	}
 	spin_unlock(&vm->garbage.lock);
 }
@@ -246,6 +246,24 @@ void stub_range_remove(struct stub_range *range)
 		stub_range_put_garbage(vm, range);
 }
 
+/*
+ * A huge page in VRAM that was cut keeps all of its memory until it is split. The
+ * range was [start, end), and one page of what is left of it is enough for that.
+ */
+static void stub_range_split_cut(struct stub_vm *vm, struct drm_gpusvm_range *base,
+				 unsigned long start, unsigned long end)
+{
+	if (!vm->dpagemap)
+		return;
+
+	/* Best effort: if it cannot be split now, it is when somebody touches it. */
+	if (drm_gpusvm_range_start(base) != start)
+		drm_svm_split_cut(vm->dpagemap, vm->gpusvm.mm, drm_gpusvm_range_start(base));
+	else if (drm_gpusvm_range_end(base) != end)
+		drm_svm_split_cut(vm->dpagemap, vm->gpusvm.mm,
+				  drm_gpusvm_range_end(base) - PAGE_SIZE);
+}
+
 /**
  * stub_range_put_right() - Deals with a range of which the CPU has unmapped something
  * @range: the range
@@ -258,6 +276,8 @@ void stub_range_remove(struct stub_range *range)
 int stub_range_put_right(struct stub_range *range)
 {
 	struct drm_gpusvm_range *base = &range->base;
+	unsigned long start = drm_gpusvm_range_start(base);
+	unsigned long end = drm_gpusvm_range_end(base);
 	int ret;
 
 	lockdep_assert_held(&base->lock);
@@ -267,6 +287,8 @@ int stub_range_put_right(struct stub_range *range)
 		mmu_interval_read_begin(&base->notifier->notifier);
 		return ret;
 	}
+	if (ret > 0)
+		stub_range_split_cut(to_stub_vm(base->gpusvm), base, start, end);
 	/* Nothing is left, or there is no memory to make two of it. */
 	if (ret <= 0)
 		stub_range_remove(range);
@@ -349,17 +371,17 @@ int stub_range_init(struct stub_vm *vm, struct mm_struct *mm)
 }
 
 /**
- * stub_range_fini() - Ends the mirror of a VM
- * @vm: the VM, which nobody uses any more
+ * stub_range_remove_all() - Ends all ranges of a VM
+ * @vm: the VM, of which no program runs
  *
- * Context: may sleep.
+ * Context: may sleep; no locks.
  */
-void stub_range_fini(struct stub_vm *vm)
+void stub_range_remove_all(struct stub_vm *vm)
 {
 	struct drm_gpusvm_range *base;
 
 	while ((base = drm_svm_range_first(&vm->gpusvm, STUB_VA_START, STUB_VA_END))) {
-		/* If not, the garbage worker was faster. */
+		/* If not, somebody else was faster. */
 		if (drm_svm_range_lock(base)) {
 			stub_range_remove(to_stub_range(base));
 			drm_svm_range_unlock(base);
@@ -367,6 +389,17 @@ void stub_range_fini(struct stub_vm *vm)
 		drm_gpusvm_range_put(base);
 		cond_resched();
 	}
+}
+
+/**
+ * stub_range_fini() - Ends the mirror of a VM
+ * @vm: the VM, which nobody uses any more
+ *
+ * Context: may sleep.
+ */
+void stub_range_fini(struct stub_vm *vm)
+{
+	stub_range_remove_all(vm);
 
 	/* Without ranges nothing queues it any more. */
 	cancel_work_sync(&vm->garbage.work);

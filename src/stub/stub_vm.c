@@ -17,17 +17,50 @@
 
 #include "stub_bind.h"
 #include "stub_drv.h"
+#include "stub_pagemap.h"
+#include "stub_userptr.h"
 #include "stub_vm.h"
+
+/* The device's memory, if it has any, and the counters of what moves there. */
+static int stub_vm_get_vram(struct stub_vm *vm)
+{
+	struct stub_vram *vram = &vm->stub->vram;
+	struct drm_pagemap *dpagemap = NULL;
+
+	vm->stats = stub_stats_get(&vram->stats, current->mm);
+	if (!vm->stats)
+		return -ENOMEM;
+	vm->pages_to_vram = atomic64_read(&vm->stats->pages_to_vram);
+	vm->pages_to_ram = atomic64_read(&vm->stats->pages_to_ram);
+
+	if (vram->num_pages)
+		dpagemap = stub_pagemap_get(vram);
+	if (IS_ERR(dpagemap)) {
+		stub_stats_put(vm->stats);
+		return PTR_ERR(dpagemap);
+	}
+	vm->dpagemap = dpagemap;
+
+	return 0;
+}
+
+static void stub_vm_put_vram(struct stub_vm *vm)
+{
+	drm_pagemap_put(vm->dpagemap);
+	stub_stats_put(vm->stats);
+}
 
 /**
  * stub_vm_create() - Makes a VM of the caller's address space
  * @stub: the device
- * @migrate_on_fault: GPU faults move memory to VRAM
+ * @args: the arguments, checked
  *
- * Context: may sleep.
+ * Context: may sleep; between drm_dev_enter() and drm_dev_exit(), so that
+ * stub_vm_stop_all() finds it.
  * Return: the VM with one reference, or an ERR_PTR().
  */
-struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault)
+struct stub_vm *stub_vm_create(struct stub_device *stub,
+			       const struct drm_svm_stub_vm_create *args)
 {
 	struct stub_vm *vm;
 	int err;
@@ -40,7 +73,10 @@ struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault)
 	refcount_set(&vm->programs, 1);
 	init_waitqueue_head(&vm->wait);
 	vm->stub = stub;
-	vm->migrate_on_fault = migrate_on_fault;
+	vm->migrate_on_fault = args->flags & DRM_SVM_STUB_VM_MIGRATE_ON_FAULT;
+	vm->bind.no_faults = args->flags & DRM_SVM_STUB_VM_NO_BIND_FAULTS;
+	vm->timeslice_ms = args->timeslice_ms;
+	vm->fault_granule = args->fault_granule;
 	mutex_init(&vm->lock);
 	stub_hold_init(vm);
 
@@ -48,25 +84,13 @@ struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault)
 	if (err)
 		goto err_free;
 
-	vm->stats = stub_stats_get(&stub->vram.stats, current->mm);
-	if (!vm->stats) {
-		err = -ENOMEM;
+	err = stub_vm_get_vram(vm);
+	if (err)
 		goto err_pt;
-	}
-	vm->pages_to_vram = atomic64_read(&vm->stats->pages_to_vram);
-	vm->pages_to_ram = atomic64_read(&vm->stats->pages_to_ram);
-
-	if (stub->vram.num_pages) {
-		vm->dpagemap = stub_vram_get(&stub->vram);
-		if (IS_ERR(vm->dpagemap)) {
-			err = PTR_ERR(vm->dpagemap);
-			goto err_stats;
-		}
-	}
 
 	err = stub_range_init(vm, current->mm);
 	if (err)
-		goto err_dpagemap;
+		goto err_vram;
 
 	err = stub_bind_init(vm);
 	if (err)
@@ -76,17 +100,15 @@ struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault)
 
 	spin_lock(&stub->vms.lock);
 	list_add_tail(&vm->link, &stub->vms.list);
+	drm_svm_hmmptr_set_inject(&vm->userptr.set, stub->vms.inject);
 	spin_unlock(&stub->vms.lock);
 
 	return vm;
 
 err_range:
 	stub_range_fini(vm);
-err_dpagemap:
-	if (vm->dpagemap)
-		drm_pagemap_put(vm->dpagemap);
-err_stats:
-	stub_stats_put(vm->stats);
+err_vram:
+	stub_vm_put_vram(vm);
 err_pt:
 	stub_pt_fini(&vm->pt);
 err_free:
@@ -116,9 +138,7 @@ void stub_vm_free(struct stub_vm *vm)
 {
 	struct drm_device *drm = &vm->stub->drm;
 
-	if (vm->dpagemap)
-		drm_pagemap_put(vm->dpagemap);
-	stub_stats_put(vm->stats);
+	stub_vm_put_vram(vm);
 	stub_pt_fini(&vm->pt);
 	mem_cgroup_put(vm->memcg);
 	mutex_destroy(&vm->lock);
@@ -160,13 +180,27 @@ void stub_vm_end_program(struct stub_vm *vm)
 
 /**
  * stub_vm_close() - No more programs, and no more to be mapped for them
- * @vm: the VM; once
+ * @vm: the VM; may have been closed before
  */
 void stub_vm_close(struct stub_vm *vm)
 {
+	if (test_and_set_bit(0, &vm->closed))
+		return;
+
 	stub_bind_jobs_close(vm);
 	stub_hold_close(vm);
 	stub_vm_end_program(vm);
+}
+
+/**
+ * stub_vm_closed_error() - What is wrong with a VM that has been closed
+ * @vm: the VM
+ *
+ * Return: -ENODEV: its device has gone; -ENOENT: it is being destroyed.
+ */
+int stub_vm_closed_error(struct stub_vm *vm)
+{
+	return drm_dev_is_unplugged(&vm->stub->drm) ? -ENODEV : -ENOENT;
 }
 
 /**
@@ -214,6 +248,7 @@ int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 	out->prefetched = vm->bind.prefetched;
 	mutex_unlock(&vm->lock);
 
+	stub_userptr_read_stats(vm, out);
 	out->gpu_faults = atomic64_read(&vm->gpu_faults);
 	out->invalidations = atomic64_read(&vm->invalidations);
 	for (i = 0; i < ARRAY_SIZE(out->events); i++)
@@ -224,7 +259,6 @@ int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
 	return 0;
 }
 
-#ifdef CONFIG_DEBUG_FS
 /* The VM after @vm in the device's list, or the first, with a reference; puts @vm. */
 static struct stub_vm *stub_vm_next(struct stub_device *stub, struct stub_vm *vm)
 {
@@ -243,6 +277,52 @@ static struct stub_vm *stub_vm_next(struct stub_device *stub, struct stub_vm *vm
 		stub_vm_put(vm);
 
 	return next;
+}
+
+/**
+ * stub_vm_stop_all() - Ends what the GPU does, in all VMs
+ * @stub: the device, unplugged: so there are no more VMs to come
+ *
+ * Their programs have ended then, and no memory of a process is mapped for the device
+ * any more. The VMs stay as long as their files.
+ *
+ * Context: may sleep.
+ */
+void stub_vm_stop_all(struct stub_device *stub)
+{
+	struct stub_vm *vm = NULL;
+
+	while ((vm = stub_vm_next(stub, vm))) {
+		stub_vm_close(vm);
+		wait_event(vm->wait, !refcount_read(&vm->programs));
+		/* A VM_BIND that has not seen that the VM is closed has left its job by then. */
+		mutex_lock(&vm->lock);
+		mutex_unlock(&vm->lock);
+		flush_work(&vm->bind.work);
+		stub_userptr_release_all(vm);
+		stub_range_remove_all(vm);
+	}
+}
+
+#ifdef CONFIG_DEBUG_FS
+/**
+ * stub_vm_inject_all() - Has invalidations injected, for tests
+ * @stub: the device
+ * @every: into each of so many mappings of userptrs one, in all VMs, made since or not;
+ *	0: none
+ *
+ * Context: may sleep; no locks.
+ */
+void stub_vm_inject_all(struct stub_device *stub, u32 every)
+{
+	struct stub_vm *vm = NULL;
+
+	spin_lock(&stub->vms.lock);
+	stub->vms.inject = every;
+	spin_unlock(&stub->vms.lock);
+
+	while ((vm = stub_vm_next(stub, vm)))
+		drm_svm_hmmptr_set_inject(&vm->userptr.set, every);
 }
 
 /**
@@ -265,5 +345,28 @@ void stub_vm_show_all(struct stub_device *stub, struct seq_file *m)
 		mutex_unlock(&vm->lock);
 		drm_svm_debugfs_gpusvm_info(m, &vm->gpusvm);
 	}
+}
+
+/**
+ * stub_vm_show_residency() - Prints where memory is, for a person to read
+ * @stub: the device
+ * @m: where to
+ *
+ * Context: may sleep; no locks.
+ * Return: 0 or -EINTR.
+ */
+int stub_vm_show_residency(struct stub_device *stub, struct seq_file *m)
+{
+	struct stub_vm *vm = NULL;
+
+	while ((vm = stub_vm_next(stub, vm))) {
+		/* Of a process that has gone there is nothing to see. */
+		if (drm_svm_debugfs_residency(m, vm->gpusvm.mm) == -EINTR) {
+			stub_vm_put(vm);
+			return -EINTR;
+		}
+	}
+
+	return 0;
 }
 #endif

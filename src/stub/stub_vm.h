@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * A VM: the address space of a process as the GPU sees it, and above that the
- * bind window, where buffer objects are put.
+ * bind window, where buffer objects are put, and memory of the process under other
+ * addresses.
  */
 #ifndef STUB_VM_H
 #define STUB_VM_H
@@ -14,6 +15,8 @@
 
 #include <drm/drm_gpusvm.h>
 #include <drm/drm_gpuvm.h>
+#include <drm/drm_pagemap.h>
+#include <drm/drm_svm_hmmptr.h>
 #include <uapi/drm/drm_svm_stub.h>
 
 #include "stub_pt.h"
@@ -44,7 +47,10 @@ struct stub_range {
  *	changes, and when a program is cancelled
  * @stub: the device, referenced; immutable
  * @link: entry in &stub_device.vms
+ * @closed: set once it has been closed
  * @migrate_on_fault: GPU faults move memory to VRAM; immutable
+ * @timeslice_ms: for so long CPU faults leave it there; immutable
+ * @fault_granule: bytes that these bring back, or 0: the default; immutable
  * @memcg: is charged for what faults allocate, referenced; immutable
  * @gpusvm: the library's side of the mirror
  * @gpuvm: the library's side of the bind window
@@ -67,8 +73,11 @@ struct stub_range {
  * @bind.lock: guards @bind.jobs
  * @bind.jobs: &struct stub_bind_job that are still to change @pt, in order
  * @bind.work: lets them, one at a time
+ * @bind.pt_lock: of who writes entries of the bind window in @pt, or zaps some but
+ *	those of a userptr in an invalidation
+ * @bind.no_faults: the GPU cannot fault there; immutable
  * @bind.closed: nothing is to be mapped any more; set once
- * @bind.cleared: and nothing is; of who changes @pt
+ * @bind.cleared: and nothing is; under @bind.pt_lock
  * @bind.last: fence of the last job that has been in @bind.jobs, referenced, or
  *	NULL; under @lock
  * @bind.context: fence context; immutable
@@ -76,6 +85,12 @@ struct stub_range {
  * @bind.mappings: mappings that @gpuvm has; under @lock
  * @bind.binds: VM_BINDs so far; under @lock
  * @bind.prefetched: mappings they have prefetched; under @lock
+ * @userptr: memory of the process in the bind window
+ * @userptr.set: the library's side
+ * @userptr.lock: guards @userptr.list and @userptr.count
+ * @userptr.list: &struct stub_userptr
+ * @userptr.count: how many
+ * @userptr.revalidations: times that something had to be put right for programs
  * @stats: of the process; immutable
  * @pages_to_vram: value in @stats when the VM was made; immutable
  * @pages_to_ram: likewise
@@ -90,7 +105,10 @@ struct stub_vm {
 	wait_queue_head_t wait;
 	struct stub_device *stub;
 	struct list_head link;
+	unsigned long closed;
 	bool migrate_on_fault;
+	u32 timeslice_ms;
+	u32 fault_granule;
 	struct mem_cgroup *memcg;
 	struct drm_gpusvm gpusvm;
 	struct drm_gpuvm gpuvm;
@@ -114,6 +132,8 @@ struct stub_vm {
 		spinlock_t lock;
 		struct list_head jobs;
 		struct work_struct work;
+		struct mutex pt_lock;
+		bool no_faults;
 		bool closed;
 		bool cleared;
 		struct dma_fence *last;
@@ -123,6 +143,13 @@ struct stub_vm {
 		u64 binds;
 		u64 prefetched;
 	} bind;
+	struct {
+		struct drm_svm_hmmptr_set set;
+		spinlock_t lock;
+		struct list_head list;
+		unsigned long count;
+		atomic64_t revalidations;
+	} userptr;
 	struct stub_stats *stats;
 	u64 pages_to_vram;
 	u64 pages_to_ram;
@@ -134,7 +161,7 @@ struct stub_vm {
 
 /**
  * struct stub_fault - A GPU page fault
- * @addr: address, in the mirror
+ * @addr: address, in the mirror or in the bind window
  * @write: whether the access is a write
  * @migrate: whether the memory may be moved to VRAM first; to be false when
  *	the same fault is tried again, so that it comes to an end
@@ -146,6 +173,12 @@ struct stub_fault {
 	bool migrate;
 	const bool *cancel;
 };
+
+/* Whose device pages the GPU can use: those of the clique. */
+static inline void *stub_vm_owner(const struct stub_vm *vm)
+{
+	return vm->dpagemap ? vm->dpagemap->pagemap->owner : NULL;
+}
 
 static inline struct stub_vm *to_stub_vm(struct drm_gpusvm *gpusvm)
 {
@@ -166,19 +199,25 @@ static inline struct drm_gpusvm_range_flags stub_range_flags(const struct stub_r
 }
 
 /* stub_vm.c */
-struct stub_vm *stub_vm_create(struct stub_device *stub, bool migrate_on_fault);
+struct stub_vm *stub_vm_create(struct stub_device *stub,
+			       const struct drm_svm_stub_vm_create *args);
 void stub_vm_put(struct stub_vm *vm);
 void stub_vm_free(struct stub_vm *vm);
 void stub_vm_close(struct stub_vm *vm);
+int stub_vm_closed_error(struct stub_vm *vm);
 void stub_vm_wait_idle(struct stub_vm *vm);
+void stub_vm_stop_all(struct stub_device *stub);
 bool stub_vm_begin_program(struct stub_vm *vm);
 void stub_vm_end_program(struct stub_vm *vm);
 int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
+void stub_vm_inject_all(struct stub_device *stub, u32 every);
 void stub_vm_show_all(struct stub_device *stub, struct seq_file *m);
+int stub_vm_show_residency(struct stub_device *stub, struct seq_file *m);
 
 /* stub_range.c */
 int stub_range_init(struct stub_vm *vm, struct mm_struct *mm);
 void stub_range_fini(struct stub_vm *vm);
+void stub_range_remove_all(struct stub_vm *vm);
 void stub_range_zap(struct stub_range *range);
 void stub_range_remove(struct stub_range *range);
 int stub_range_put_right(struct stub_range *range);
@@ -192,15 +231,18 @@ void stub_hold_wait(struct stub_vm *vm, const struct stub_fault *fault);
 
 /* stub_fault.c */
 int stub_fault_serve(struct stub_vm *vm, const struct stub_fault *fault);
+bool stub_fault_readable(struct stub_vm *vm, unsigned long start, unsigned long end);
+int stub_fault_verdict(struct stub_vm *vm, unsigned long addr, int err);
 
 /* stub_engine.c */
 int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args);
 
 /* stub_migrate.c */
-int stub_migrate_piece(struct stub_vm *vm, unsigned long start, unsigned long end);
-int stub_migrate_to_vram(struct stub_vm *vm, unsigned long start, unsigned long end);
+void stub_migrate_for_fault(struct stub_vm *vm, unsigned long start, unsigned long end);
+void stub_migrate_for_prefetch(struct stub_vm *vm, unsigned long start, unsigned long end);
+int stub_migrate_to_vram(struct stub_vm *vm, struct drm_svm_stub_migrate *args, u8 *report);
 int stub_migrate_to_ram(struct stub_vm *vm, unsigned long start, unsigned long end);
-int stub_residency(struct stub_vm *vm, unsigned long start, unsigned long end,
-		   unsigned long block, bool gpu_write, struct drm_svm_stub_block *out);
+int stub_residency(struct stub_vm *vm, const struct drm_svm_stub_residency *args,
+		   struct drm_svm_stub_block *out);
 
 #endif /* STUB_VM_H */

@@ -1,47 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The device's memory as a provider of pages. An allocation is any pages, best
+ * The device's memory and who has what of it. An allocation is any pages, best
  * in one naturally aligned piece, which lets a huge page stay one; so memory
  * that is free can always be had, however scattered it is.
+ *
+ * Pages come back one by one, from wherever the kernel frees the last reference
+ * to one: hence the interrupts that are off under the lock.
  */
 #include <linux/bitmap.h>
 #include <linux/device.h>
-#include <linux/ioport.h>
 #include <linux/log2.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/topology.h>
 #include <linux/vmalloc.h>
+#include <linux/xarray.h>
 
+#include <drm/drm_managed.h>
 #include <drm/drm_svm.h>
 
 #include "stub_drv.h"
+#include "stub_pagemap.h"
 
-/**
- * struct stub_devmem - VRAM that memory of a process has migrated to
- * @base: the library's side, which owns it
- * @vram: where it is; immutable
- * @stats: whose memory lives in it; immutable, may be NULL
- * @block: its pages
- * @offset: where each of them is
- */
-struct stub_devmem {
-	struct drm_pagemap_devmem base;
-	struct stub_vram *vram;
-	struct stub_stats *stats;
-	struct stub_vram_block block;
-	u64 offset[];
-};
-
-static struct stub_devmem *to_stub_devmem(struct drm_pagemap_devmem *base)
-{
-	return container_of(base, struct stub_devmem, base);
-}
-
-static struct device *stub_vram_dev(struct stub_vram *vram)
-{
-	return container_of(vram, struct stub_device, vram)->drm.dev;
-}
+/* All VRAM of the driver by its id. */
+static DEFINE_XARRAY_ALLOC(stub_vrams);
 
 /* --- pages ----------------------------------------------------------------- */
 
@@ -74,226 +55,96 @@ static void stub_vram_take_piece(struct stub_vram *vram, u64 *offset, unsigned i
 /**
  * stub_vram_take() - Takes pages
  * @vram: the device's memory
- * @block: says how many, and has room to say where they are
- * @owner: for pages to migrate to, what they will belong to; or NULL
+ * @block: says how many and for what, and has room to say where they are
  *
  * What was in them is still there.
  *
- * Context: may sleep.
+ * Context: any.
  * Return: 0 or -ENOSPC.
  */
-int stub_vram_take(struct stub_vram *vram, struct stub_vram_block *block,
-		   struct stub_devmem *owner)
+int stub_vram_take(struct stub_vram *vram, struct stub_vram_block *block)
 {
-	unsigned long i, num;
+	unsigned long i, num, flags;
 
-	spin_lock(&vram->lock);
+	spin_lock_irqsave(&vram->lock, flags);
 	if (vram->num_pages - vram->num_used < block->num_pages) {
-		spin_unlock(&vram->lock);
+		spin_unlock_irqrestore(&vram->lock, flags);
 		return -ENOSPC;
 	}
-	vram->num_used += block->num_pages;
-	spin_unlock(&vram->lock);
+	WRITE_ONCE(vram->num_used, vram->num_used + block->num_pages);
+	spin_unlock_irqrestore(&vram->lock, flags);
 
 	for (i = 0; i < block->num_pages; i += num) {
 		num = min(block->num_pages - i, STUB_VRAM_PIECE);
-		spin_lock(&vram->lock);
-		stub_vram_take_piece(vram, &block->offset[i], num, owner);
-		spin_unlock(&vram->lock);
+		spin_lock_irqsave(&vram->lock, flags);
+		stub_vram_take_piece(vram, &block->offset[i], num, block->owner);
+		spin_unlock_irqrestore(&vram->lock, flags);
 	}
 
-	spin_lock(&vram->lock);
+	spin_lock_irqsave(&vram->lock, flags);
+	block->age = ++vram->age;
 	list_add_tail(&block->link, &vram->blocks);
-	spin_unlock(&vram->lock);
+	spin_unlock_irqrestore(&vram->lock, flags);
 
 	return 0;
 }
 
+static void stub_vram_give_locked(struct stub_vram *vram, unsigned long index,
+				  const struct stub_devmem *owner)
+{
+	lockdep_assert_held(&vram->lock);
+
+	/* It has come back before, and may be somebody else's by now. */
+	if (!test_bit(index, vram->used) || vram->owner[index] != owner)
+		return;
+
+	WRITE_ONCE(vram->owner[index], NULL);
+	__clear_bit(index, vram->used);
+	WRITE_ONCE(vram->num_used, vram->num_used - 1);
+}
+
 /**
- * stub_vram_release() - Gives pages back
+ * stub_vram_give() - Gives some pages of a block back
+ * @vram: the device's memory
+ * @offset: where the first of them is
+ * @npages: how many that follow each other
+ * @owner: what they were taken for, not NULL
+ *
+ * Context: any.
+ */
+void stub_vram_give(struct stub_vram *vram, u64 offset, unsigned long npages,
+		    const struct stub_devmem *owner)
+{
+	unsigned long index = PHYS_PFN(offset), last = index + npages, flags;
+
+	spin_lock_irqsave(&vram->lock, flags);
+	WARN_ON_ONCE(vram->owner[index] != owner);
+	for (; index < last; index++)
+		stub_vram_give_locked(vram, index, owner);
+	spin_unlock_irqrestore(&vram->lock, flags);
+}
+
+/**
+ * stub_vram_release() - Gives back what is left of a block
  * @vram: the device's memory
  * @block: the pages
+ *
+ * Context: any.
  */
 void stub_vram_release(struct stub_vram *vram, struct stub_vram_block *block)
 {
-	unsigned long i, num;
+	unsigned long i, flags;
 
-	spin_lock(&vram->lock);
-	list_del(&block->link);
-	for (i = 0, num = 0; i < block->num_pages; i++) {
-		unsigned long index = PHYS_PFN(block->offset[i]);
-
-		WRITE_ONCE(vram->owner[index], NULL);
-		__clear_bit(index, vram->used);
-		if (++num < STUB_VRAM_PIECE)
+	spin_lock_irqsave(&vram->lock, flags);
+	list_del_init(&block->link);
+	for (i = 0; i < block->num_pages; i++) {
+		stub_vram_give_locked(vram, PHYS_PFN(block->offset[i]), block->owner);
+		if ((i + 1) % STUB_VRAM_PIECE)
 			continue;
-		vram->num_used -= num;
-		num = 0;
-		spin_unlock(&vram->lock);
-		spin_lock(&vram->lock);
+		spin_unlock_irqrestore(&vram->lock, flags);
+		spin_lock_irqsave(&vram->lock, flags);
 	}
-	vram->num_used -= num;
-	spin_unlock(&vram->lock);
-}
-
-/* --- what migration takes -------------------------------------------------- */
-
-static struct stub_devmem *stub_devmem_create(struct stub_vram *vram, struct mm_struct *mm,
-					      unsigned long size)
-{
-	unsigned long num_pages = size >> PAGE_SHIFT;
-	struct stub_devmem *devmem;
-	int err;
-
-	devmem = kvzalloc(struct_size(devmem, offset, num_pages), GFP_KERNEL);
-	if (!devmem)
-		return ERR_PTR(-ENOMEM);
-	devmem->vram = vram;
-	devmem->block.num_pages = num_pages;
-	devmem->block.offset = devmem->offset;
-
-	err = stub_vram_take(vram, &devmem->block, devmem);
-	if (err) {
-		kvfree(devmem);
-		return ERR_PTR(err);
-	}
-
-	devmem->stats = stub_stats_find(&vram->stats, mm);
-
-	return devmem;
-}
-
-static void stub_devmem_release(struct drm_pagemap_devmem *base)
-{
-	struct stub_devmem *devmem = to_stub_devmem(base);
-
-	stub_vram_release(devmem->vram, &devmem->block);
-	stub_stats_put(devmem->stats);
-	kvfree(devmem);
-}
-
-static int stub_devmem_populate_pfn(struct drm_pagemap_devmem *base,
-				    unsigned long npages, unsigned long *pfn)
-{
-	struct stub_devmem *devmem = to_stub_devmem(base);
-	unsigned long i;
-
-	for (i = 0; i < npages; i++)
-		pfn[i] = PHYS_PFN(devmem->vram->pagemap.range.start + devmem->offset[i]);
-
-	return 0;
-}
-
-static const struct drm_pagemap_devmem_ops stub_devmem_ops = {
-	.devmem_release = stub_devmem_release,
-	.populate_devmem_pfn = stub_devmem_populate_pfn,
-	.copy_to_devmem = stub_copy_to_vram,
-	.copy_to_ram = stub_copy_to_ram,
-};
-
-/**
- * stub_vram_count() - Notes that pages have been copied
- * @vram: the device's memory
- * @page: the first page, in use
- * @npages: number of pages that were taken together
- * @to_ram: the direction
- */
-void stub_vram_count(struct stub_vram *vram, struct page *page,
-		     unsigned long npages, bool to_ram)
-{
-	unsigned long index = PHYS_PFN(stub_vram_offset(vram, page));
-	struct stub_devmem *devmem = READ_ONCE(vram->owner[index]);
-
-	if (!WARN_ON_ONCE(!devmem) && devmem->stats)
-		atomic64_add(npages, to_ram ? &devmem->stats->pages_to_ram :
-			     &devmem->stats->pages_to_vram);
-}
-
-/* --- the provider ---------------------------------------------------------- */
-
-static struct drm_pagemap_addr
-stub_vram_device_map(struct drm_pagemap *dpagemap, struct device *dev,
-		     struct page *page, unsigned int order,
-		     enum dma_data_direction dir)
-{
-	struct stub_vram *vram = to_stub_vram(dpagemap);
-	dma_addr_t addr = DMA_MAPPING_ERROR;
-
-	/* No other device can reach this memory. */
-	if (dev == stub_vram_dev(vram))
-		addr = stub_vram_offset(vram, page);
-
-	return drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_DRIVER, order, dir);
-}
-
-static int stub_vram_populate_mm(struct drm_pagemap *dpagemap,
-				 unsigned long start, unsigned long end,
-				 struct mm_struct *mm, unsigned long timeslice_ms)
-{
-	const struct drm_pagemap_migrate_details details = {
-		.timeslice_ms = timeslice_ms,
-	};
-	struct stub_vram *vram = to_stub_vram(dpagemap);
-	struct stub_devmem *devmem;
-
-	devmem = stub_devmem_create(vram, mm, end - start);
-	if (IS_ERR(devmem))
-		return PTR_ERR(devmem);
-
-	drm_pagemap_devmem_init(&devmem->base, stub_vram_dev(vram), mm, &stub_devmem_ops,
-				dpagemap, end - start, NULL);
-
-	/* From here on the library owns it, whatever comes of this. */
-	return drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end, &details);
-}
-
-static void stub_vram_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim)
-{
-	complete(&to_stub_vram(dpagemap)->dead);
-}
-
-static const struct drm_pagemap_ops stub_vram_ops = {
-	.device_map = stub_vram_device_map,
-	.populate_mm = stub_vram_populate_mm,
-	.destroy = stub_vram_destroy,
-};
-
-/**
- * stub_vram_get() - Takes a reference to the provider
- * @vram: the device's memory, of a size that is not zero
- *
- * Makes it if there is none. For as long as there are references the module
- * cannot be unloaded.
- *
- * Context: may sleep.
- * Return: the provider, for drm_pagemap_put(), or an ERR_PTR().
- */
-struct drm_pagemap *stub_vram_get(struct stub_vram *vram)
-{
-	struct stub_device *stub = container_of(vram, struct stub_device, vram);
-	struct drm_pagemap *dpagemap = &vram->dpagemap;
-	int err;
-
-	mutex_lock(&vram->get_lock);
-	if (vram->initialised && drm_pagemap_get_unless_zero(dpagemap)) {
-		mutex_unlock(&vram->get_lock);
-		return dpagemap;
-	}
-
-	/* Whoever dropped the last reference may not have come to the end yet. */
-	wait_for_completion(&vram->dead);
-	if (vram->initialised)
-		err = drm_pagemap_reinit(dpagemap);
-	else
-		err = drm_pagemap_init(dpagemap, &vram->pagemap, &stub->drm,
-				       &stub_vram_ops);
-	if (err)
-		complete(&vram->dead);
-	else
-		vram->initialised = true;
-	mutex_unlock(&vram->get_lock);
-
-	return err ? ERR_PTR(err) : dpagemap;
+	spin_unlock_irqrestore(&vram->lock, flags);
 }
 
 /**
@@ -308,12 +159,28 @@ struct drm_pagemap *stub_vram_get(struct stub_vram *vram)
  */
 unsigned long stub_vram_num_free(struct stub_vram *vram)
 {
-	struct stub_device *stub = container_of(vram, struct stub_device, vram);
-
-	flush_workqueue(stub->release_wq);
+	flush_workqueue(stub_queues.release);
 	drm_svm_flush();
 
 	return vram->num_pages - READ_ONCE(vram->num_used);
+}
+
+/* --- for a person to read -------------------------------------------------- */
+
+/* How many pieces free memory is in, and pages in the largest. A look, without the lock. */
+static unsigned long stub_vram_fragments(const struct stub_vram *vram, unsigned long *largest)
+{
+	unsigned long start, end, count = 0;
+
+	*largest = 0;
+	for (start = 0; ; start = end) {
+		start = find_next_zero_bit(vram->used, vram->num_pages, start);
+		if (start >= vram->num_pages)
+			return count;
+		end = find_next_bit(vram->used, vram->num_pages, start);
+		*largest = max(*largest, end - start);
+		count++;
+	}
 }
 
 /**
@@ -323,10 +190,10 @@ unsigned long stub_vram_num_free(struct stub_vram *vram)
  */
 void stub_vram_show(struct stub_vram *vram, struct seq_file *m)
 {
-	unsigned long blocks = 0, used, in_pieces = 0;
+	unsigned long blocks = 0, in_pieces = 0, used, fragments, largest, flags;
 	struct stub_vram_block *block;
 
-	spin_lock(&vram->lock);
+	spin_lock_irqsave(&vram->lock, flags);
 	used = vram->num_used;
 	list_for_each_entry(block, &vram->blocks, link) {
 		u64 last = block->offset[block->num_pages - 1];
@@ -334,90 +201,123 @@ void stub_vram_show(struct stub_vram *vram, struct seq_file *m)
 		blocks++;
 		in_pieces += last - block->offset[0] != PFN_PHYS(block->num_pages - 1);
 	}
-	spin_unlock(&vram->lock);
+	spin_unlock_irqrestore(&vram->lock, flags);
+	fragments = stub_vram_fragments(vram, &largest);
 
 	seq_printf(m, "size        %12lu KiB\n", vram->num_pages << (PAGE_SHIFT - 10));
 	seq_printf(m, "used        %12lu KiB\n", used << (PAGE_SHIFT - 10));
 	seq_printf(m, "allocations %12lu\n", blocks);
 	seq_printf(m, "  in pieces %12lu\n", in_pieces);
+	seq_printf(m, "fragments   %12lu\n", fragments);
+	seq_printf(m, "  largest   %12lu KiB\n", largest << (PAGE_SHIFT - 10));
 }
 
-/* --- making it ------------------------------------------------------------- */
+/* --- making it, and its end ------------------------------------------------ */
 
-static void stub_vram_free(struct stub_vram *vram)
+/**
+ * stub_vram_peer() - The VRAM that an address of another device's leads to
+ * @addr: the address, of STUB_PROTO_PEER. Whoever has it keeps the page behind
+ *	it, and with that the VRAM.
+ *
+ * Context: any.
+ * Return: the VRAM.
+ */
+struct stub_vram *stub_vram_peer(u64 addr)
+{
+	return xa_load(&stub_vrams, addr >> STUB_PEER_SHIFT);
+}
+
+/**
+ * stub_vram_kill() - Makes the data unreachable
+ * @vram: the device's memory, which may have gone
+ *
+ * Copies and programs that come to it fail from here on.
+ *
+ * Context: any.
+ */
+void stub_vram_kill(struct stub_vram *vram)
+{
+	WRITE_ONCE(vram->dead, true);
+}
+
+/**
+ * stub_vram_stop() - Ends the use of the memory
+ * @vram: the device's memory. Nobody takes pages any more.
+ *
+ * If none is taken there is no way to the data, which need not wait for the last
+ * open file then.
+ *
+ * Context: may sleep.
+ */
+void stub_vram_stop(struct stub_vram *vram)
+{
+	stub_vram_kill(vram);
+	if (vram->num_pages && !READ_ONCE(vram->num_used)) {
+		vfree(vram->mem);
+		vram->mem = NULL;
+	}
+}
+
+static void stub_vram_free_data(struct stub_vram *vram)
 {
 	kvfree(vram->owner);
 	bitmap_free(vram->used);
 	vfree(vram->mem);
 }
 
+static void stub_vram_free(struct stub_vram *vram)
+{
+	xa_erase(&stub_vrams, vram->id);
+	stub_vram_free_data(vram);
+	vram->num_pages = 0;
+}
+
 static int stub_vram_alloc(struct stub_vram *vram, u64 size)
 {
 	unsigned long num_pages = PHYS_PFN(size);
+	int err = -ENOMEM;
+
+	if (size > BIT_ULL(STUB_PEER_SHIFT))
+		return -EFBIG;
 
 	/* Better none than other people's: do not call the OOM killer for it. */
 	vram->mem = __vmalloc(size, GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
-	if (!vram->mem)
-		return -ENOMEM;
-
 	vram->used = bitmap_zalloc(num_pages, GFP_KERNEL | __GFP_NOWARN);
 	vram->owner = kvcalloc(num_pages, sizeof(*vram->owner), GFP_KERNEL | __GFP_NOWARN);
-	if (!vram->used || !vram->owner) {
-		stub_vram_free(vram);
-		return -ENOMEM;
+	if (vram->mem && vram->used && vram->owner)
+		err = xa_alloc(&stub_vrams, &vram->id, vram, XA_LIMIT(0, STUB_MAX_VRAMS - 1),
+			       GFP_KERNEL);
+	if (err) {
+		stub_vram_free_data(vram);
+		return err;
 	}
+	vram->num_pages = num_pages;
 
 	return 0;
 }
 
-static int stub_vram_map(struct stub_device *stub, u64 size)
-{
-	struct stub_vram *vram = &stub->vram;
-	struct dev_pagemap *pagemap = &vram->pagemap;
-	struct resource *res;
-	void *ret;
-
-	/* Addresses that nothing answers at: all that is wanted is struct pages. */
-	res = request_free_mem_region(&iomem_resource, size, "drm_svm_stub");
-	if (IS_ERR(res))
-		return PTR_ERR(res);
-
-	pagemap->type = MEMORY_DEVICE_PRIVATE;
-	pagemap->range.start = res->start;
-	pagemap->range.end = res->end;
-	pagemap->nr_range = 1;
-	pagemap->ops = drm_pagemap_pagemap_ops_get();
-	pagemap->owner = stub;
-	ret = memremap_pages(pagemap, numa_node_id());
-	if (IS_ERR(ret)) {
-		release_mem_region(res->start, resource_size(res));
-		return PTR_ERR(ret);
-	}
-
-	return 0;
-}
-
-static void stub_vram_fini(void *data)
+/* With the last reference to the DRM device, which each taken page has a part in. */
+static void stub_vram_fini(struct drm_device *drm, void *data)
 {
 	struct stub_vram *vram = data;
 
 	WARN_ON(vram->num_used);
 	WARN_ON(!list_empty(&vram->stats.list));
 
-	memunmap_pages(&vram->pagemap);
-	release_mem_region(vram->pagemap.range.start, range_len(&vram->pagemap.range));
-	stub_vram_free(vram);
+	if (vram->num_pages)
+		stub_vram_free(vram);
 }
 
 /**
  * stub_vram_init() - Makes the device's memory
- * @stub: the device; the memory goes with its devres
+ * @stub: the device; the memory goes with it
  * @size: bytes, may be zero
  *
  * Without the memory, or without a kernel that can migrate to it, the device
  * works on RAM alone and says so in the log.
  *
- * Return: 0 or -ENOMEM.
+ * Context: may sleep.
+ * Return: 0; -ENOMEM; -EINTR: a signal came.
  */
 int stub_vram_init(struct stub_device *stub, u64 size)
 {
@@ -425,9 +325,6 @@ int stub_vram_init(struct stub_device *stub, u64 size)
 	struct device *dev = stub->drm.dev;
 	int err;
 
-	mutex_init(&vram->get_lock);
-	init_completion(&vram->dead);
-	complete(&vram->dead);
 	spin_lock_init(&vram->lock);
 	INIT_LIST_HEAD(&vram->blocks);
 	stub_stats_init(&vram->stats);
@@ -444,16 +341,16 @@ int stub_vram_init(struct stub_device *stub, u64 size)
 
 	err = stub_vram_alloc(vram, size);
 	if (!err) {
-		err = stub_vram_map(stub, size);
+		err = drmm_add_action_or_reset(&stub->drm, stub_vram_fini, vram);
+		if (err)
+			return err;
+		err = stub_pagemap_init(stub);
 		if (err)
 			stub_vram_free(vram);
 	}
-	if (err) {
+	if (err)
 		dev_info(dev, "no %llu MiB of VRAM (%pe): working on system memory\n",
 			 size >> 20, ERR_PTR(err));
-		return 0;
-	}
-	vram->num_pages = PHYS_PFN(size);
 
-	return devm_add_action_or_reset(dev, stub_vram_fini, vram);
+	return err == -EINTR ? err : 0;
 }

@@ -10,11 +10,15 @@
  *
  * A VM is the memory of the process that made it, at the addresses that it has
  * there: the mirror. Above that lies the bind window, where VM_BIND puts buffer
- * objects. Programs can use both at once.
+ * objects, and memory of the process under other addresses. Programs can use both
+ * at once.
  *
  * A VM's file may come into other hands (fork(), SCM_RIGHTS), the VM does not:
  * EXEC, MIGRATE, RESIDENCY and VM_BIND of another process are -EACCES. Buffer
  * objects are the file's.
+ *
+ * A device that is taken away (unbound from its driver, or unplugged) brings all
+ * memory back that was in its VRAM; every ioctl is -ENODEV from then on.
  *
  * -EINTR: the caller is being killed; or, at the first use of a VM's memory, a
  * signal came.
@@ -29,7 +33,7 @@ extern "C" {
 #endif
 
 /* Raised when something is added; nothing is ever changed or taken away. */
-#define DRM_SVM_STUB_UAPI_VERSION 4
+#define DRM_SVM_STUB_UAPI_VERSION 6
 
 #define DRM_SVM_STUB_INFO 0x00
 #define DRM_SVM_STUB_VM_CREATE 0x01
@@ -44,6 +48,8 @@ extern "C" {
 #define DRM_SVM_STUB_VM_BIND 0x09
 /* Since version 4. */
 #define DRM_SVM_STUB_HOLD 0x0a
+/* Since version 5. */
+#define DRM_SVM_STUB_DEVICE_STATS 0x0b
 
 #define DRM_IOCTL_SVM_STUB_INFO \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_INFO, struct drm_svm_stub_info)
@@ -54,7 +60,7 @@ extern "C" {
 #define DRM_IOCTL_SVM_STUB_EXEC \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_EXEC, struct drm_svm_stub_exec)
 #define DRM_IOCTL_SVM_STUB_MIGRATE \
-	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_MIGRATE, struct drm_svm_stub_migrate)
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_MIGRATE, struct drm_svm_stub_migrate)
 #define DRM_IOCTL_SVM_STUB_RESIDENCY \
 	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_RESIDENCY, struct drm_svm_stub_residency)
 #define DRM_IOCTL_SVM_STUB_VM_STATS \
@@ -67,9 +73,18 @@ extern "C" {
 	DRM_IOW(DRM_COMMAND_BASE + DRM_SVM_STUB_VM_BIND, struct drm_svm_stub_vm_bind)
 #define DRM_IOCTL_SVM_STUB_HOLD \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_HOLD, struct drm_svm_stub_hold)
+#define DRM_IOCTL_SVM_STUB_DEVICE_STATS \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_SVM_STUB_DEVICE_STATS, struct drm_svm_stub_device_stats)
 
 /* The device can move memory to its VRAM. */
 #define DRM_SVM_STUB_CAP_MIGRATE (1 << 0)
+/*
+ * It reaches the VRAM of the other stub devices with this, and memory goes from
+ * one to the other without a stop in RAM; since version 5.
+ */
+#define DRM_SVM_STUB_CAP_PEER (1 << 1)
+/* A huge page moves as one; since version 5. */
+#define DRM_SVM_STUB_CAP_HUGE (1 << 2)
 
 /**
  * struct drm_svm_stub_info - What the device is
@@ -83,6 +98,8 @@ extern "C" {
  * @va_end: out, first address behind it
  * @bind_start: out, lowest address of the bind window, since version 2
  * @bind_end: out, first address behind it, since version 2
+ * @index: out, number of the device among those of the driver, since version 5
+ * @pad: out, zero
  */
 struct drm_svm_stub_info {
 	__u32 flags;
@@ -95,22 +112,37 @@ struct drm_svm_stub_info {
 	__u64 va_end;
 	__u64 bind_start;
 	__u64 bind_end;
+	__u32 index;
+	__u32 pad;
 };
 
 /* GPU faults move the memory to VRAM where that is possible. */
 #define DRM_SVM_STUB_VM_MIGRATE_ON_FAULT (1 << 0)
+/*
+ * The GPU cannot fault in the bind window. What the CPU has taken from a mapping of
+ * DRM_SVM_STUB_BIND_USERPTR is put right before a program begins, and a program
+ * that meets such a place is stopped until it is; since version 6.
+ */
+#define DRM_SVM_STUB_VM_NO_BIND_FAULTS (1 << 1)
 
 /**
  * struct drm_svm_stub_vm_create - Mirrors the caller's address space
  * @flags: in, DRM_SVM_STUB_VM_*
  * @vm_id: out, not zero
+ * @timeslice_ms: in, for so long CPUs leave alone what a GPU fault has moved to
+ *	VRAM, up to 1000; since version 5, as what follows
+ * @fault_granule: in, bytes that a CPU fault brings back to RAM, a power of two
+ *	from a page to 2 MiB; zero: the default, 64 KiB or a huge page
  *
- * -EINVAL: unknown flag; -EOPNOTSUPP: DRM_SVM_STUB_VM_MIGRATE_ON_FAULT on a
- * device without DRM_SVM_STUB_CAP_MIGRATE; -ENOMEM.
+ * -EINVAL: unknown flag, or a field out of bounds; -EOPNOTSUPP:
+ * DRM_SVM_STUB_VM_MIGRATE_ON_FAULT on a device without DRM_SVM_STUB_CAP_MIGRATE;
+ * -ENOMEM.
  */
 struct drm_svm_stub_vm_create {
 	__u32 flags;
 	__u32 vm_id;
+	__u32 timeslice_ms;
+	__u32 fault_granule;
 };
 
 /**
@@ -152,7 +184,8 @@ struct drm_svm_stub_vm_destroy {
  * @src1: in, address of the second operand; zero if the op has none
  * @size: in, bytes of each operand
  * @result: out, if all went well: 64-bit sum, for DRM_SVM_STUB_OP_CHECKSUM
- * @faults: out, if all went well: GPU page faults that were served
+ * @faults: out, if all went well: GPU page faults that were served; a stop of
+ *	DRM_SVM_STUB_VM_NO_BIND_FAULTS is none
  * @pad: in, must be zero
  *
  * Addresses are plain pointers of the process, or lie in the bind window. They
@@ -165,9 +198,10 @@ struct drm_svm_stub_vm_destroy {
  * the op does not have; overlap; -ERANGE: an operand lies neither in the mirror
  * as a whole nor in the bind window; -ENOENT: no such VM; -EACCES: another
  * process's. What the GPU could not do: -EFAULT: no memory at an address, or no
- * memory that it can use there; -EPERM: write to read-only memory; -EBUSY: a
- * page was taken away again and again; -ENOMEM. The program has run up to the word that failed then.
- * -EINTR. A file has room for 16 programs at once; more wait.
+ * memory that it can use there, which includes VRAM of another device that has gone;
+ * -EPERM: write to read-only memory; -EBUSY: a page was taken away again and again;
+ * -ENOMEM. The program has run up to the word that failed then. -EINTR. A file has
+ * room for 16 programs at once; more wait.
  */
 struct drm_svm_stub_exec {
 	__u32 vm_id;
@@ -185,6 +219,30 @@ struct drm_svm_stub_exec {
 
 /* To RAM rather than to VRAM. */
 #define DRM_SVM_STUB_MIGRATE_TO_RAM (1 << 0)
+/*
+ * Bring what is swapped out, or in VRAM that this device cannot read, to RAM
+ * first; since version 5.
+ */
+#define DRM_SVM_STUB_MIGRATE_FAULT_IN (1 << 1)
+
+/* What has become of a page; since version 5. Of drm/drm_svm_pagemap.h, in its order. */
+#define DRM_SVM_STUB_MOVED 0
+#define DRM_SVM_STUB_WAS_THERE 1
+#define DRM_SVM_STUB_STAY_NOT_TRIED 2
+#define DRM_SVM_STUB_STAY_NO_MEMORY_MAP 3
+#define DRM_SVM_STUB_STAY_NOT_ANONYMOUS 4
+#define DRM_SVM_STUB_STAY_SWAPPED 5
+#define DRM_SVM_STUB_STAY_SWAP_CACHE 6
+#define DRM_SVM_STUB_STAY_PINNED 7
+#define DRM_SVM_STUB_STAY_LOCKED 8
+#define DRM_SVM_STUB_STAY_WRITEBACK 9
+#define DRM_SVM_STUB_STAY_LARGE_FOLIO 10
+#define DRM_SVM_STUB_STAY_FOREIGN 11
+#define DRM_SVM_STUB_STAY_NO_DEVICE_MEMORY 12
+#define DRM_SVM_STUB_STAY_NO_DMA 13
+#define DRM_SVM_STUB_STAY_BUSY 14
+/* Room for more. */
+#define DRM_SVM_STUB_STAYS 16
 
 /**
  * struct drm_svm_stub_migrate - Moves memory now, before it is needed
@@ -192,23 +250,37 @@ struct drm_svm_stub_exec {
  * @flags: in, DRM_SVM_STUB_MIGRATE_*
  * @start: in, address, a multiple of the page size
  * @size: in, bytes, a multiple of the page size
+ * @timeslice_ms: in, to VRAM: for so long CPUs leave it there, up to 1000; since
+ *	version 5, as what follows
+ * @workers: in, to VRAM: threads that may share the work, up to 8; zero is one
+ * @report: in, to VRAM: pointer to one byte for each page, which receives
+ *	DRM_SVM_STUB_MOVED and so on; zero: none. At most 2^20 pages then.
+ * @result: out, to VRAM: number of pages for each of these
  *
  * Holes in the span are passed over, and so is memory that the process itself
  * may not read: it stays where it is. To RAM, as with an access by the CPU,
  * memory beside the span may come along if it went to VRAM together with it.
  *
- * -EINVAL: unknown flag, not aligned, size zero; -ERANGE: overflows or is
- * beyond the mirror; -ENOENT: no such VM, or no memory at all in
- * the span; -EACCES: another process's; -EOPNOTSUPP: device without DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to
- * VRAM, and there is less free VRAM than the span has memory that is not there
- * yet; -EBUSY: some page could not be moved; -ENOMEM; -EINTR. What could be
- * moved was, with the last three.
+ * To VRAM that is full: memory that has been there for longer than the call, of
+ * whichever process, goes back to RAM to make room.
+ *
+ * -EINVAL: unknown flag, not aligned, size zero, a field out of bounds, or one that
+ * is not zero and for VRAM only; -ERANGE: overflows or is beyond the mirror;
+ * -ENOENT: no such VM, or no memory at all in the span; -EACCES: another process's;
+ * -EOPNOTSUPP: device without DRM_SVM_STUB_CAP_MIGRATE; -ENOSPC: to VRAM, which was
+ * full, and no room could be made; -EBUSY: some page could not be moved; -ENOMEM;
+ * -EINTR; -EFAULT: @report cannot be written to. With -ENOSPC and what follows, what
+ * could be moved was; @result and @report say so.
  */
 struct drm_svm_stub_migrate {
 	__u32 vm_id;
 	__u32 flags;
 	__u64 start;
 	__u64 size;
+	__u32 timeslice_ms;
+	__u32 workers;
+	__u64 report;
+	__u64 result[DRM_SVM_STUB_STAYS];
 };
 
 /**
@@ -228,6 +300,11 @@ struct drm_svm_stub_block {
 
 /* Counts what the GPU may write to; since version 3. */
 #define DRM_SVM_STUB_RESIDENCY_GPU_WRITE (1 << 0)
+/*
+ * @device is pages in VRAM of the other devices that this one reaches, and no
+ * more of its own; since version 5.
+ */
+#define DRM_SVM_STUB_RESIDENCY_PEER (1 << 1)
 
 /**
  * struct drm_svm_stub_residency - Where a span's pages are
@@ -279,9 +356,9 @@ struct drm_svm_stub_residency {
  * @gpu_faults: out, GPU page faults served
  * @ranges: out, ranges that exist now
  * @invalidations: out, events that took pages from the GPU's page table
- * @pages_to_vram: out, pages of its address space copied or cleared into VRAM
- *	since the VM was made
- * @pages_to_ram: out, likewise, pages copied from VRAM back to RAM
+ * @pages_to_vram: out, pages of its address space copied or cleared into VRAM of
+ *	its device since the VM was made
+ * @pages_to_ram: out, likewise, pages copied from there back to RAM
  * @mappings: out, mappings in the bind window, those included that a VM_BIND is
  *	still to write; since version 2, as what follows
  * @binds: out, VM_BINDs that have taken effect, or will
@@ -298,6 +375,19 @@ struct drm_svm_stub_residency {
  * @collections: out, times that pages of a range were collected and mapped for
  *	the device
  * @collection_retries: out, times that one of these had to begin again
+ * @userptrs: out, MAPs with DRM_SVM_STUB_BIND_USERPTR of which something is left,
+ *	those included that a VM_BIND is still to take away; since version 6, as what
+ *	follows. Memory under them is known in pieces of up to 2 MiB
+ * @userptr_invalidations: out, events that took pieces from them
+ * @userptr_pieces_invalidated: out, pieces that these took
+ * @userptr_collections: out, times that pages of a piece were collected
+ * @userptr_retries: out, times that one of these had to begin again
+ * @userptr_failures: out, times that one failed
+ * @userptr_pages_mapped: out, pages that were mapped for the device
+ * @userptr_revalidations: out, times that pieces were put right for programs of a
+ *	VM with DRM_SVM_STUB_VM_NO_BIND_FAULTS
+ * @userptr_lost: out, pieces that these gave up, because there was no memory any more
+ * @userptr_injected: out, events that debugfs had injected
  *
  * Waits until ranges that have lost memory are removed, or cut to what is left
  * of them; but not while a fault is held (DRM_IOCTL_SVM_STUB_HOLD).
@@ -321,6 +411,16 @@ struct drm_svm_stub_vm_stats {
 	__u64 ranges_trimmed;
 	__u64 collections;
 	__u64 collection_retries;
+	__u64 userptrs;
+	__u64 userptr_invalidations;
+	__u64 userptr_pieces_invalidated;
+	__u64 userptr_collections;
+	__u64 userptr_retries;
+	__u64 userptr_failures;
+	__u64 userptr_pages_mapped;
+	__u64 userptr_revalidations;
+	__u64 userptr_lost;
+	__u64 userptr_injected;
 };
 
 /* In VRAM, for the GPU alone; else in RAM, where the CPU can map it. */
@@ -360,13 +460,14 @@ struct drm_svm_stub_bo_mmap_offset {
 	__u64 offset;
 };
 
-/* Shows a part of a buffer object at @addr, instead of what was there. */
+/* Shows a part of a buffer object, or other memory, at @addr, instead of what was there. */
 #define DRM_SVM_STUB_BIND_MAP 0
 /* Takes away what is there, if anything. */
 #define DRM_SVM_STUB_BIND_UNMAP 1
 /*
- * Wants what is there to be where the GPU uses it best. On this device it
- * always is, so this sees that there is something, and counts it.
+ * Wants what is there to be where the GPU uses it best. A buffer object always is, so
+ * this sees that there is something, and counts it. With
+ * DRM_SVM_STUB_BIND_MAY_MIGRATE it is VRAM: what can be moved there at once, is.
  */
 #define DRM_SVM_STUB_BIND_PREFETCH 2
 
@@ -380,19 +481,39 @@ struct drm_svm_stub_bo_mmap_offset {
 #define DRM_SVM_STUB_BIND_COALESCE (1 << 3)
 /* Programs may not write to it: -EPERM. */
 #define DRM_SVM_STUB_BIND_READONLY (1 << 4)
+/*
+ * No object, but the caller's own memory from @bo_offset on, an address of the mirror:
+ * a userptr; since version 6. It is not pinned: the process may do with it what it
+ * likes, and programs find what is there then.
+ */
+#define DRM_SVM_STUB_BIND_USERPTR (1 << 5)
+/*
+ * With _USERPTR: what is in VRAM stays there, page by page, while programs use it. Without
+ * this it comes to RAM. Since version 6.
+ */
+#define DRM_SVM_STUB_BIND_MAY_MIGRATE (1 << 6)
 
 /**
  * struct drm_svm_stub_bind_op - One thing that VM_BIND is to do
  * @op: DRM_SVM_STUB_BIND_MAP, _UNMAP or _PREFETCH
  * @flags: for MAP, else zero: DRM_SVM_STUB_BIND_NOREPLACE and so on
- * @handle: for MAP: the object; zero with _SPARSE, and for the others
+ * @handle: for MAP: the object; zero with _SPARSE or _USERPTR, and for the others
  * @pad: must be zero
  * @addr: address in the bind window
  * @range: bytes from there on
- * @bo_offset: for MAP of an object: its first byte to be shown; else zero
+ * @bo_offset: for MAP of an object: its first byte to be shown; with _USERPTR: the
+ *	address of the first byte; else zero
  * @repeat_range: with _REPEAT: bytes from @bo_offset on; else zero
  *
- * All but @op, @flags and @handle are multiples of the page size.
+ * All but @op, @flags and @handle are multiples of the page size. _USERPTR goes with
+ * _READONLY, _NOREPLACE and _MAY_MIGRATE, and with no other flag.
+ *
+ * MAP with _USERPTR collects the memory, for writing without _READONLY: so all of it has
+ * to be there, and to allow that. When the CPU takes something away from it later
+ * (munmap(), fork() and a write, reclaim), the GPU does not find that any more, until it
+ * has faulted for it: a read of a page that processes share leaves it shared. In a VM with
+ * DRM_SVM_STUB_VM_NO_BIND_FAULTS see there. What is in the span then counts, also if it
+ * was mapped after the MAP; where nothing is, programs get -EFAULT, and nowhere else.
  */
 struct drm_svm_stub_bind_op {
 	__u32 op;
@@ -434,14 +555,17 @@ struct drm_svm_stub_bind_op {
  * the same way as before it finds that all the time.
  *
  * -EINVAL: unknown flag, not aligned, range zero, not in the bind window, not in
- * the object, a field that is to be zero; -E2BIG: more than 4096 ops, or 64
+ * the object or the mirror, a field that is to be zero, flags that exclude each other; -E2BIG: more than 4096 ops, or 64
  * syncobjs of a kind; several ops that together MAP more than 1 TiB, or come to
  * more than 131072 changes, PREFETCH of each mapping counted; -ENOENT: no such VM, object or syncobj; a syncobj of
  * @in_syncs has no fence; PREFETCH of nothing; -EEXIST: MAP with _NOREPLACE of
  * what is not empty; -EACCES: another process's VM; -EFAULT; -ENOMEM, also if
  * the page table would become larger than it may: a little more than 4 KiB for
- * each 2 MiB of addresses; -EINTR: also if a signal came while the call waited.
- * Nothing has changed then.
+ * each 2 MiB of addresses; -EINTR: also if a signal came while the call waited;
+ * -EFAULT: also _USERPTR where no memory is, or none that DMA reaches; -EPERM: _USERPTR
+ * without _READONLY of memory that the process may not write; -EBUSY: _USERPTR of memory
+ * that was taken away again and again, for a second; -EOPNOTSUPP: _MAY_MIGRATE on a device
+ * without DRM_SVM_STUB_CAP_MIGRATE. Nothing has changed then, but where memory is.
  */
 struct drm_svm_stub_vm_bind {
 	__u32 vm_id;
@@ -485,6 +609,65 @@ struct drm_svm_stub_hold {
 	__u64 addr;
 	__u32 waiting;
 	__u32 pad;
+};
+
+/* Why memory moved. */
+#define DRM_SVM_STUB_WAY_TO_DEVICE 0
+#define DRM_SVM_STUB_WAY_CPU_FAULT 1
+#define DRM_SVM_STUB_WAY_EVICT 2
+#define DRM_SVM_STUB_WAYS 3
+
+/* In batches of less than 64 KiB, of less than 2 MiB, and of 2 MiB. */
+#define DRM_SVM_STUB_SIZES 3
+
+/**
+ * struct drm_svm_stub_phases - Batches of one way and one size
+ * @batches: how many
+ * @bytes: that have moved in them
+ * @setup_ns: time in which the kernel collected and unmapped, in nanoseconds
+ * @map_ns: time for destinations and DMA mappings
+ * @copy_ns: time from the beginning of a copy to the end of the wait for it
+ * @finalize_ns: time in which the kernel mapped the new pages
+ */
+struct drm_svm_stub_phases {
+	__u64 batches;
+	__u64 bytes;
+	__u64 setup_ns;
+	__u64 map_ns;
+	__u64 copy_ns;
+	__u64 finalize_ns;
+};
+
+/**
+ * struct drm_svm_stub_device_stats - What has happened to a device's VRAM
+ * @flags: in, must be zero
+ * @pad: in, must be zero
+ * @phase: out, by way and size
+ * @huge_moved: out, huge pages that moved as one
+ * @huge_split: out, or came back page by page, for want of a huge page of RAM
+ * @from_device: out, pages that came from another device without a stop in RAM
+ * @stayed: out, pages that could not move to it
+ * @timeslice_waits: out, CPU faults that waited for the end of a timeslice
+ * @fault_races: out, CPU faults that met another one of the same page
+ * @fault_oom: out, CPU faults without memory
+ * @fault_lost: out, CPU faults whose data was lost
+ *
+ * Since the device's memory was last brought to life, which it is for as long as
+ * it has a VM or a page in use; zero otherwise. -EINVAL; -EOPNOTSUPP: a device
+ * without DRM_SVM_STUB_CAP_MIGRATE.
+ */
+struct drm_svm_stub_device_stats {
+	__u32 flags;
+	__u32 pad;
+	struct drm_svm_stub_phases phase[DRM_SVM_STUB_WAYS][DRM_SVM_STUB_SIZES];
+	__u64 huge_moved;
+	__u64 huge_split;
+	__u64 from_device;
+	__u64 stayed;
+	__u64 timeslice_waits;
+	__u64 fault_races;
+	__u64 fault_oom;
+	__u64 fault_lost;
 };
 
 #if defined(__cplusplus)
