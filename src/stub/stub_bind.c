@@ -17,7 +17,7 @@
  *
  * From the commit on the space holds what is to be mapped, and no longer what
  * was. The transaction holds both until it is finished, after the job: objects
- * that come, and objects that go.
+ * that come, and objects that go. A mapping of memory of the process holds that by itself.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -29,6 +29,7 @@
 
 #include "stub_bind.h"
 #include "stub_drv.h"
+#include "stub_userptr.h"
 #include "stub_vm.h"
 
 static struct stub_bind_job *to_stub_bind_job(struct drm_svm_bind *bind)
@@ -41,12 +42,24 @@ static struct stub_bind_job *to_stub_bind_job(struct drm_svm_bind *bind)
 static struct drm_gpuva *stub_bind_va_alloc(struct drm_svm_bind *bind,
 					    struct drm_svm_bind_op *op)
 {
-	return kzalloc(sizeof(struct drm_gpuva), GFP_KERNEL_ACCOUNT);
+	struct stub_va *va = kzalloc(sizeof(*va), GFP_KERNEL_ACCOUNT);
+
+	return va ? &va->base : NULL;
+}
+
+static void stub_bind_free_va(struct stub_va *va)
+{
+	if (va->userptr) {
+		/* Still there if its job found that the VM was closed. */
+		stub_userptr_hide(va);
+		stub_userptr_put(va->userptr);
+	}
+	kfree(va);
 }
 
 static void stub_bind_va_free(struct drm_svm_bind *bind, struct drm_gpuva *va)
 {
-	kfree(va);
+	stub_bind_free_va(to_stub_va(va));
 }
 
 static bool stub_bind_can_merge(struct drm_svm_bind *bind, const struct drm_gpuva *va,
@@ -57,14 +70,54 @@ static bool stub_bind_can_merge(struct drm_svm_bind *bind, const struct drm_gpuv
 	return true;
 }
 
+static int stub_bind_prepare_map(struct stub_vm *vm, struct drm_svm_bind_op *op)
+{
+	struct stub_va *va = to_stub_va(op->va);
+	struct stub_userptr *userptr;
+	int err;
+
+	err = stub_pt_prepare(&vm->pt, op->addr, op->addr + op->range);
+	if (err || !(op->base.map.flags & STUB_BIND_USERPTR))
+		return err;
+
+	userptr = stub_userptr_create(vm, &op->base.map);
+	if (IS_ERR(userptr))
+		return PTR_ERR(userptr);
+	va->userptr = userptr;
+
+	return 0;
+}
+
+/* What is left of a mapping shows the same memory. */
+static void stub_bind_prepare_remap(struct drm_svm_bind_op *op)
+{
+	struct stub_userptr *userptr = to_stub_va(op->base.remap.unmap->va)->userptr;
+
+	if (op->prev && userptr)
+		to_stub_va(op->prev)->userptr = stub_userptr_get(userptr);
+	if (op->next && userptr)
+		to_stub_va(op->next)->userptr = stub_userptr_get(userptr);
+}
+
 static int stub_bind_prepare(struct drm_svm_bind *bind, struct drm_svm_bind_op *op)
 {
 	struct stub_vm *vm = to_stub_bind_job(bind)->vm;
+	struct stub_va *va;
 
-	if (op->base.op != DRM_GPUVA_OP_MAP)
+	switch (op->base.op) {
+	case DRM_GPUVA_OP_MAP:
+		return stub_bind_prepare_map(vm, op);
+	case DRM_GPUVA_OP_REMAP:
+		stub_bind_prepare_remap(op);
 		return 0;
-
-	return stub_pt_prepare(&vm->pt, op->addr, op->addr + op->range);
+	case DRM_GPUVA_OP_PREFETCH:
+		va = to_stub_va(op->base.prefetch.va);
+		if (va->userptr)
+			stub_userptr_prefetch(va, op->addr, op->range);
+		return 0;
+	default:
+		return 0;
+	}
 }
 
 static void stub_bind_commit(struct drm_svm_bind *bind, struct drm_svm_bind_op *op)
@@ -76,12 +129,28 @@ static void stub_bind_commit(struct drm_svm_bind *bind, struct drm_svm_bind_op *
 	vm->bind.prefetched += op->base.op == DRM_GPUVA_OP_PREFETCH;
 }
 
+/* The job is over: what it has taken away nobody uses any more. */
+static void stub_bind_finish(struct drm_svm_bind *bind, struct drm_svm_bind_op *op)
+{
+	struct stub_va *va;
+
+	if (op->base.op == DRM_GPUVA_OP_UNMAP)
+		va = to_stub_va(op->base.unmap.va);
+	else if (op->base.op == DRM_GPUVA_OP_REMAP)
+		va = to_stub_va(op->base.remap.unmap->va);
+	else
+		return;
+	if (va->userptr)
+		stub_userptr_forget(va, op->addr, op->range);
+}
+
 static const struct drm_svm_bind_ops stub_bind_ops = {
 	.va_alloc = stub_bind_va_alloc,
 	.va_free = stub_bind_va_free,
 	.can_merge = stub_bind_can_merge,
 	.prepare = stub_bind_prepare,
 	.commit = stub_bind_commit,
+	.finish = stub_bind_finish,
 };
 
 static int stub_bind_queue_map(struct stub_bind_job *job, struct drm_file *file,
@@ -104,6 +173,14 @@ static int stub_bind_queue_map(struct stub_bind_job *job, struct drm_file *file,
 		req.map.flags |= STUB_BIND_READONLY;
 	if (op->flags & DRM_SVM_STUB_BIND_SPARSE) {
 		req.map.flags |= DRM_GPUVA_SPARSE;
+		return drm_svm_bind_map(&job->bind, &req, how, NULL);
+	}
+	if (op->flags & DRM_SVM_STUB_BIND_USERPTR) {
+		if (op->flags & DRM_SVM_STUB_BIND_MAY_MIGRATE && !job->vm->dpagemap)
+			return -EOPNOTSUPP;
+		req.map.flags |= STUB_BIND_USERPTR;
+		if (op->flags & DRM_SVM_STUB_BIND_MAY_MIGRATE)
+			req.map.flags |= STUB_BIND_MAY_MIGRATE;
 		return drm_svm_bind_map(&job->bind, &req, how, NULL);
 	}
 	if (op->flags & DRM_SVM_STUB_BIND_REPEAT) {
@@ -228,7 +305,7 @@ static int stub_bind_lock(struct stub_vm *vm, bool idle)
 			return -EINTR;
 		if (READ_ONCE(vm->bind.closed)) {
 			mutex_unlock(&vm->lock);
-			return -ENOENT;
+			return stub_vm_closed_error(vm);
 		}
 		last = vm->bind.last;
 		if (!idle || !last || dma_fence_is_signaled(last))
@@ -298,7 +375,7 @@ static int stub_bind_sync(struct stub_bind_job *job, struct drm_file *file,
  * @out: syncobjs to signal
  *
  * Context: may sleep; a thread of the process whose VM it is.
- * Return: 0; -ENOENT, also if the VM has been closed; -ERESTARTSYS: a signal
+ * Return: 0; -ENOENT, also if the VM has been closed; -ENODEV; -ERESTARTSYS: a signal
  * came while it waited; or another errno as the ioctl says.
  */
 int stub_bind(struct stub_vm *vm, struct drm_file *file,
@@ -352,6 +429,7 @@ int stub_bind_init(struct stub_vm *vm)
 		return -ENOMEM;
 
 	stub_bind_jobs_init(vm);
+	stub_userptr_init(vm);
 
 	/* Immediate mode: no dma_resv is needed for what needs no validation. */
 	drm_gpuvm_init(&vm->gpuvm, "drm_svm_stub", DRM_GPUVM_IMMEDIATE_MODE, drm, resv,
@@ -384,11 +462,12 @@ void stub_bind_fini(struct stub_vm *vm)
 			continue;
 		drm_gpuva_unlink_defer(va);
 		drm_gpuva_remove(va);
-		kfree(va);
+		stub_bind_free_va(to_stub_va(va));
 		cond_resched();
 	}
 	mutex_unlock(&vm->lock);
 
+	stub_userptr_fini(vm);
 	drm_gpuvm_bo_deferred_cleanup(gpuvm);
 	drm_gpuvm_put(gpuvm);
 }

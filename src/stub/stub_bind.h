@@ -25,8 +25,12 @@ struct stub_vm;
 #define STUB_BIND_MAX_STEPS (1u << 17)
 #define STUB_BIND_MAX_SIZE (1ull << 40)
 
-/* The driver's own flag of a mapping: programs may not write to it. */
+/* The driver's own flags of a mapping: programs may not write to it. */
 #define STUB_BIND_READONLY DRM_GPUVA_USERBITS
+/* It shows memory of the process, from the address on that is its offset. */
+#define STUB_BIND_USERPTR (DRM_GPUVA_USERBITS << 1)
+/* And that may live in VRAM. */
+#define STUB_BIND_MAY_MIGRATE (DRM_GPUVA_USERBITS << 2)
 
 /**
  * struct stub_bind_job - A VM_BIND

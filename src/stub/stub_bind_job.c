@@ -3,9 +3,9 @@
  * The part of VM_BIND that may come later: jobs wait for their in-fences, change
  * the GPU's page table, signal, and leave the rest to be freed.
  *
- * A VM's jobs run one at a time and in order, by the VM's work; so they need no
- * lock for their part of the page table. No worker sleeps for a fence: what a
- * job waits for queues the work again.
+ * A VM's jobs run one at a time and in order, by the VM's work. They share their part of
+ * the page table with faults on memory of the process, by a lock under which nobody
+ * allocates. No worker sleeps for a fence: what a job waits for queues the work again.
  *
  * Where a signalled fence keeps its ops, which is before 7.3, a syncobj that has
  * one must not outlive the module.
@@ -27,6 +27,7 @@
 #include "stub_bind.h"
 #include "stub_bo.h"
 #include "stub_drv.h"
+#include "stub_userptr.h"
 #include "stub_vm.h"
 
 /**
@@ -71,17 +72,32 @@ static u64 stub_bind_bo_offset(const struct drm_gpuva_op_map *map, u64 va, u64 *
 	return map->gem.repeat_offset + phase;
 }
 
+/* What has been taken away since the memory was collected comes with a fault. */
+static void stub_bind_map_userptr(const struct drm_svm_bind_op *op)
+{
+	const struct drm_gpuva_op_map *map = &op->base.map;
+	struct stub_va *va = to_stub_va(op->va);
+
+	stub_userptr_show(va);
+	stub_userptr_write_ptes(va->userptr, map->gem.offset, map->gem.offset + map->va.range);
+}
+
 /*
  * What was asked for. A mapping that has merged is larger, by what is in the
  * page table already.
  */
-static void stub_bind_map(struct stub_pt *pt, const struct drm_svm_bind_op *op)
+static void stub_bind_map(struct stub_vm *vm, const struct drm_svm_bind_op *op)
 {
 	const struct drm_gpuva_op_map *map = &op->base.map;
+	struct stub_pt *pt = &vm->pt;
 	u64 flags = map->flags & STUB_BIND_READONLY ? 0 : STUB_PTE_WRITE;
 	u64 va = op->addr, end = op->addr + op->range, size, offset;
 	struct stub_bo *bo;
 
+	if (map->flags & STUB_BIND_USERPTR) {
+		stub_bind_map_userptr(op);
+		return;
+	}
 	if (!map->gem.obj) {
 		stub_pt_map(pt, va, 0, PHYS_PFN(op->range), flags | STUB_PTE_SPARSE);
 		return;
@@ -109,26 +125,50 @@ static unsigned long stub_bind_zap(struct stub_pt *pt, const struct drm_svm_bind
 	return stub_pt_zap(pt, max(start, op->addr), end);
 }
 
-static unsigned long stub_bind_remap(struct stub_pt *pt, const struct drm_svm_bind_op *op)
+/*
+ * Before something else is written there, whose entries are not for an invalidation of
+ * this one to zap.
+ */
+static void stub_bind_hide(struct stub_vm *vm, struct stub_va *gone)
+{
+	if (!gone->userptr)
+		return;
+	stub_pt_flush(&vm->pt);
+	stub_userptr_hide(gone);
+}
+
+static unsigned long stub_bind_remap(struct stub_vm *vm, const struct drm_svm_bind_op *op)
 {
 	const struct drm_gpuva_op_remap *remap = &op->base.remap;
+	struct stub_va *gone = to_stub_va(remap->unmap->va);
+	unsigned long zapped;
 	u64 start, size;
 
 	if (remap->unmap->keep)
 		return 0;
+	/* The entries of what is left stay. */
+	if (op->prev && gone->userptr)
+		stub_userptr_show(to_stub_va(op->prev));
+	if (op->next && gone->userptr)
+		stub_userptr_show(to_stub_va(op->next));
 	drm_gpuva_op_remap_to_unmap_range(remap, &start, &size);
+	zapped = stub_bind_zap(&vm->pt, op, start, size);
+	stub_bind_hide(vm, gone);
 
-	return stub_bind_zap(pt, op, start, size);
+	return zapped;
 }
 
-static unsigned long stub_bind_unmap(struct stub_pt *pt, const struct drm_svm_bind_op *op)
+static unsigned long stub_bind_unmap(struct stub_vm *vm, const struct drm_svm_bind_op *op)
 {
 	const struct drm_gpuva_op_unmap *unmap = &op->base.unmap;
+	unsigned long zapped;
 
 	if (unmap->keep)
 		return 0;
+	zapped = stub_bind_zap(&vm->pt, op, unmap->va->va.addr, unmap->va->va.range);
+	stub_bind_hide(vm, to_stub_va(unmap->va));
 
-	return stub_bind_zap(pt, op, unmap->va->va.addr, unmap->va->va.range);
+	return zapped;
 }
 
 /*
@@ -138,13 +178,32 @@ static unsigned long stub_bind_unmap(struct stub_pt *pt, const struct drm_svm_bi
  */
 static int stub_bind_cancel(struct stub_vm *vm)
 {
+	mutex_lock(&vm->bind.pt_lock);
 	if (!vm->bind.cleared) {
 		stub_pt_zap(&vm->pt, STUB_BIND_START, STUB_BIND_END);
 		stub_pt_flush(&vm->pt);
 		vm->bind.cleared = true;
 	}
+	mutex_unlock(&vm->bind.pt_lock);
 
 	return -ECANCELED;
+}
+
+/* Does one step. Returns how many entries it has zapped. */
+static unsigned long stub_bind_step(struct stub_vm *vm, const struct drm_svm_bind_op *op)
+{
+	switch (op->base.op) {
+	case DRM_GPUVA_OP_MAP:
+		stub_bind_map(vm, op);
+		return 0;
+	case DRM_GPUVA_OP_REMAP:
+		return stub_bind_remap(vm, op);
+	case DRM_GPUVA_OP_UNMAP:
+		return stub_bind_unmap(vm, op);
+	default:
+		/* DRM_GPUVA_OP_PREFETCH: what could be moved was, before the commit. */
+		return 0;
+	}
 }
 
 /* Does to the page table what the commit has done to the space. 0 or -ECANCELED. */
@@ -162,20 +221,10 @@ static int stub_bind_write(struct stub_bind_job *job)
 		if (READ_ONCE(vm->bind.closed))
 			return stub_bind_cancel(vm);
 
-		switch (op->base.op) {
-		case DRM_GPUVA_OP_MAP:
-			stub_bind_map(&vm->pt, op);
-			break;
-		case DRM_GPUVA_OP_REMAP:
-			zapped += stub_bind_remap(&vm->pt, op);
-			break;
-		case DRM_GPUVA_OP_UNMAP:
-			zapped += stub_bind_unmap(&vm->pt, op);
-			break;
-		default:
-			/* DRM_GPUVA_OP_PREFETCH: memory is where it is. */
-			break;
-		}
+		/* For each step anew: a fault waits no longer than for one of them. */
+		mutex_lock(&vm->bind.pt_lock);
+		zapped += stub_bind_step(vm, op);
+		mutex_unlock(&vm->bind.pt_lock);
 		cond_resched();
 	}
 	if (zapped)
@@ -190,7 +239,7 @@ static void stub_bind_wake(struct dma_fence *fence, struct dma_fence_cb *cb)
 {
 	struct stub_vm *vm = container_of(cb, struct stub_bind_job, wake)->vm;
 
-	queue_work(vm->stub->bind_wq, &vm->bind.work);
+	queue_work(stub_queues.bind, &vm->bind.work);
 }
 
 /* Whether a job may run; if not, its VM's work is queued when that changes. */
@@ -244,7 +293,7 @@ static void stub_bind_run(struct stub_bind_job *job)
 	 * Before the signal, so that who has seen that can wait for what is
 	 * released: stub_vram_num_free(). That owns the job from here on.
 	 */
-	queue_work(job->vm->stub->release_wq, &job->release);
+	queue_work(stub_queues.release, &job->release);
 	dma_fence_signal(fence);
 	dma_fence_put(fence);
 }
@@ -349,7 +398,7 @@ void stub_bind_job_queue(struct stub_bind_job *job)
 	spin_lock(&vm->bind.lock);
 	list_add_tail(&job->link, &vm->bind.jobs);
 	spin_unlock(&vm->bind.lock);
-	queue_work(vm->stub->bind_wq, &vm->bind.work);
+	queue_work(stub_queues.bind, &vm->bind.work);
 }
 
 /**
@@ -395,6 +444,7 @@ void stub_bind_job_release(struct stub_bind_job *job)
 void stub_bind_jobs_init(struct stub_vm *vm)
 {
 	spin_lock_init(&vm->bind.lock);
+	mutex_init(&vm->bind.pt_lock);
 	INIT_LIST_HEAD(&vm->bind.jobs);
 	INIT_WORK(&vm->bind.work, stub_bind_work);
 	vm->bind.context = dma_fence_context_alloc(1);
@@ -409,7 +459,7 @@ void stub_bind_jobs_init(struct stub_vm *vm)
 void stub_bind_jobs_close(struct stub_vm *vm)
 {
 	WRITE_ONCE(vm->bind.closed, true);
-	queue_work(vm->stub->bind_wq, &vm->bind.work);
+	queue_work(stub_queues.bind, &vm->bind.work);
 }
 
 /**
@@ -422,4 +472,5 @@ void stub_bind_jobs_fini(struct stub_vm *vm)
 {
 	cancel_work_sync(&vm->bind.work);
 	dma_fence_put(vm->bind.last);
+	mutex_destroy(&vm->bind.pt_lock);
 }

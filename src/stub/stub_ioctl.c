@@ -2,30 +2,36 @@
 /*
  * The ioctls, as uapi/drm/drm_svm_stub.h describes them. Arguments are checked
  * here, so that the rest of the driver does not have to. The DRM core has
- * copied them in, and copies them out.
+ * copied them in, and copies them out. Those for the bind window are in
+ * stub_ioctl_bind.c.
+ *
+ * The DRM core refuses all of them once the device has gone. What is under way
+ * then ends by itself.
  */
+#include <linux/log2.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include <drm/drm_gem.h>
-#include <drm/drm_vma_manager.h>
+#include <drm/drm_drv.h>
 #include <uapi/drm/drm_svm_stub.h>
 
-#include "stub_bind.h"
-#include "stub_bo.h"
 #include "stub_drv.h"
+#include "stub_ioctl.h"
+#include "stub_pagemap.h"
 #include "stub_vm.h"
+
+/* CPU faults wait for so long at most. */
+#define STUB_MAX_TIMESLICE_MS 1000
+
+#define STUB_MAX_WORKERS 8
+
+/* More would be a lot of memory for one report. */
+#define STUB_MAX_REPORT BIT(20)
 
 /* More would be a lot of memory for one look. */
 #define STUB_MAX_BLOCKS 65536
-
-/* More would be a lot of work under one lock. */
-#define STUB_MAX_BIND_OPS 4096
-
-static struct stub_file *to_stub_file(struct drm_file *file)
-{
-	return file->driver_priv;
-}
 
 /* A VM by its id, with a reference, or -ENOENT. */
 static struct stub_vm *stub_vm_lookup(struct drm_file *file, u32 vm_id)
@@ -42,11 +48,17 @@ static struct stub_vm *stub_vm_lookup(struct drm_file *file, u32 vm_id)
 	return vm ?: ERR_PTR(-ENOENT);
 }
 
-/*
- * The same for what reaches the memory behind the VM. That is its maker's: a
- * file that a child inherited, or somebody was given, is no key to it.
+/**
+ * stub_vm_lookup_own() - A VM by its id, for what reaches the memory behind it
+ * @file: the file
+ * @vm_id: the id
+ *
+ * That memory is its maker's: a file that a child inherited, or somebody was
+ * given, is no key to it.
+ *
+ * Return: a reference, or an ERR_PTR(): -ENOENT; -EACCES.
  */
-static struct stub_vm *stub_vm_lookup_own(struct drm_file *file, u32 vm_id)
+struct stub_vm *stub_vm_lookup_own(struct drm_file *file, u32 vm_id)
 {
 	struct stub_vm *vm = stub_vm_lookup(file, vm_id);
 
@@ -58,18 +70,23 @@ static struct stub_vm *stub_vm_lookup_own(struct drm_file *file, u32 vm_id)
 	return vm;
 }
 
-/* Whether [start, start + size) lies in the mirror. */
-static bool stub_va_ok(u64 start, u64 size)
+static u32 stub_capabilities(const struct stub_vram *vram)
 {
-	return start >= STUB_VA_START && start < STUB_VA_END &&
-	       size <= STUB_VA_END - start;
-}
+	u32 capabilities = 0;
 
-/* The same for the bind window. */
-static bool stub_bind_va_ok(u64 start, u64 size)
-{
-	return start >= STUB_BIND_START && start < STUB_BIND_END &&
-	       size <= STUB_BIND_END - start;
+	if (!vram->num_pages)
+		return 0;
+
+	capabilities |= DRM_SVM_STUB_CAP_MIGRATE;
+	if (stub_has_peers())
+		capabilities |= DRM_SVM_STUB_CAP_PEER;
+	/* What the library goes by, too: a kernel can move huge pages, or it has no word for it. */
+#ifdef MIGRATE_PFN_COMPOUND
+	if (thp_migration_supported())
+		capabilities |= DRM_SVM_STUB_CAP_HUGE;
+#endif
+
+	return capabilities;
 }
 
 /**
@@ -82,14 +99,15 @@ static bool stub_bind_va_ok(u64 start, u64 size)
  */
 int stub_ioctl_info(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	struct stub_vram *vram = &to_stub_device(drm)->vram;
+	struct stub_device *stub = to_stub_device(drm);
+	struct stub_vram *vram = &stub->vram;
 	struct drm_svm_stub_info *args = data;
 
 	if (args->flags)
 		return -EINVAL;
 
 	args->uapi_version = DRM_SVM_STUB_UAPI_VERSION;
-	args->capabilities = vram->num_pages ? DRM_SVM_STUB_CAP_MIGRATE : 0;
+	args->capabilities = stub_capabilities(vram);
 	args->page_size = PAGE_SIZE;
 	args->vram_size = PFN_PHYS(vram->num_pages);
 	args->vram_free = PFN_PHYS(stub_vram_num_free(vram));
@@ -97,6 +115,25 @@ int stub_ioctl_info(struct drm_device *drm, void *data, struct drm_file *file)
 	args->va_end = STUB_VA_END;
 	args->bind_start = STUB_BIND_START;
 	args->bind_end = STUB_BIND_END;
+	args->index = stub->index;
+	args->pad = 0;
+
+	return 0;
+}
+
+static int stub_check_vm_create(const struct stub_device *stub,
+				const struct drm_svm_stub_vm_create *args)
+{
+	if (args->flags & ~(DRM_SVM_STUB_VM_MIGRATE_ON_FAULT | DRM_SVM_STUB_VM_NO_BIND_FAULTS))
+		return -EINVAL;
+	if (args->timeslice_ms > STUB_MAX_TIMESLICE_MS)
+		return -EINVAL;
+	if (args->fault_granule &&
+	    (!is_power_of_2(args->fault_granule) || args->fault_granule < PAGE_SIZE ||
+	     args->fault_granule > SZ_2M))
+		return -EINVAL;
+	if (args->flags & DRM_SVM_STUB_VM_MIGRATE_ON_FAULT && !stub->vram.num_pages)
+		return -EOPNOTSUPP;
 
 	return 0;
 }
@@ -113,16 +150,17 @@ int stub_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fi
 {
 	struct stub_device *stub = to_stub_device(drm);
 	struct drm_svm_stub_vm_create *args = data;
-	bool migrate = args->flags & DRM_SVM_STUB_VM_MIGRATE_ON_FAULT;
 	struct stub_vm *vm;
-	int err;
+	int err, idx;
 
-	if (args->flags & ~DRM_SVM_STUB_VM_MIGRATE_ON_FAULT)
-		return -EINVAL;
-	if (migrate && !stub->vram.num_pages)
-		return -EOPNOTSUPP;
+	err = stub_check_vm_create(stub, args);
+	if (err)
+		return err;
 
-	vm = stub_vm_create(stub, migrate);
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	vm = stub_vm_create(stub, args);
+	drm_dev_exit(idx);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
 
@@ -242,6 +280,44 @@ static int stub_check_span(u64 start, u64 size)
 	return stub_va_ok(start, size) ? 0 : -ERANGE;
 }
 
+static int stub_check_migrate(const struct drm_svm_stub_migrate *args)
+{
+	bool to_ram = args->flags & DRM_SVM_STUB_MIGRATE_TO_RAM;
+
+	if (args->flags & ~(DRM_SVM_STUB_MIGRATE_TO_RAM | DRM_SVM_STUB_MIGRATE_FAULT_IN))
+		return -EINVAL;
+	if (to_ram && (args->flags & DRM_SVM_STUB_MIGRATE_FAULT_IN || args->timeslice_ms ||
+		       args->workers || args->report))
+		return -EINVAL;
+	if (args->timeslice_ms > STUB_MAX_TIMESLICE_MS || args->workers > STUB_MAX_WORKERS)
+		return -EINVAL;
+	if (args->report && PHYS_PFN(args->size) > STUB_MAX_REPORT)
+		return -EINVAL;
+
+	return stub_check_span(args->start, args->size);
+}
+
+static int stub_migrate_and_report(struct stub_vm *vm, struct drm_svm_stub_migrate *args)
+{
+	unsigned long npages = PHYS_PFN(args->size);
+	u8 *report = NULL;
+	int err;
+
+	if (args->report) {
+		report = kvmalloc(npages, GFP_KERNEL_ACCOUNT);
+		if (!report)
+			return -ENOMEM;
+		memset(report, DRM_SVM_STUB_STAY_NOT_TRIED, npages);
+	}
+
+	err = stub_migrate_to_vram(vm, args, report);
+	if (report && copy_to_user(u64_to_user_ptr(args->report), report, npages))
+		err = -EFAULT;
+	kvfree(report);
+
+	return err;
+}
+
 /**
  * stub_ioctl_migrate() - DRM_IOCTL_SVM_STUB_MIGRATE
  * @drm: the device
@@ -252,13 +328,12 @@ static int stub_check_span(u64 start, u64 size)
  */
 int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	const struct drm_svm_stub_migrate *args = data;
+	struct drm_svm_stub_migrate *args = data;
 	struct stub_vm *vm;
 	int err;
 
-	if (args->flags & ~DRM_SVM_STUB_MIGRATE_TO_RAM)
-		return -EINVAL;
-	err = stub_check_span(args->start, args->size);
+	memset(args->result, 0, sizeof(args->result));
+	err = stub_check_migrate(args);
 	if (err)
 		return err;
 
@@ -270,7 +345,7 @@ int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file
 	else if (args->flags & DRM_SVM_STUB_MIGRATE_TO_RAM)
 		err = stub_migrate_to_ram(vm, args->start, args->start + args->size);
 	else
-		err = stub_migrate_to_vram(vm, args->start, args->start + args->size);
+		err = stub_migrate_and_report(vm, args);
 	stub_vm_put(vm);
 
 	return err;
@@ -278,7 +353,8 @@ int stub_ioctl_migrate(struct drm_device *drm, void *data, struct drm_file *file
 
 static int stub_check_residency(const struct drm_svm_stub_residency *args)
 {
-	if (args->flags & ~DRM_SVM_STUB_RESIDENCY_GPU_WRITE || args->pad)
+	if (args->flags & ~(DRM_SVM_STUB_RESIDENCY_GPU_WRITE | DRM_SVM_STUB_RESIDENCY_PEER) ||
+	    args->pad)
 		return -EINVAL;
 	if (!args->block_size || !PAGE_ALIGNED(args->block_size))
 		return -EINVAL;
@@ -320,8 +396,7 @@ int stub_ioctl_residency(struct drm_device *drm, void *data, struct drm_file *fi
 
 	blocks = kvcalloc(args->num_blocks, sizeof(*blocks), GFP_KERNEL_ACCOUNT);
 	if (blocks)
-		err = stub_residency(vm, args->start, args->start + args->size, args->block_size,
-				     args->flags & DRM_SVM_STUB_RESIDENCY_GPU_WRITE, blocks);
+		err = stub_residency(vm, args, blocks);
 	else
 		err = -ENOMEM;
 	if (!err && copy_to_user(u64_to_user_ptr(args->blocks), blocks,
@@ -361,6 +436,33 @@ int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *fil
 }
 
 /**
+ * stub_ioctl_device_stats() - DRM_IOCTL_SVM_STUB_DEVICE_STATS
+ * @drm: the device
+ * @data: &struct drm_svm_stub_device_stats
+ * @file: the file
+ *
+ * Return: 0 or a negative errno.
+ */
+int stub_ioctl_device_stats(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct stub_vram *vram = &to_stub_device(drm)->vram;
+	struct drm_svm_stub_device_stats *args = data;
+	int idx;
+
+	if (args->flags || args->pad)
+		return -EINVAL;
+	if (!vram->num_pages)
+		return -EOPNOTSUPP;
+
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	stub_pagemap_read_stats(vram, args);
+	drm_dev_exit(idx);
+
+	return 0;
+}
+
+/**
  * stub_ioctl_hold() - DRM_IOCTL_SVM_STUB_HOLD
  * @drm: the device
  * @data: &struct drm_svm_stub_hold
@@ -385,191 +487,5 @@ int stub_ioctl_hold(struct drm_device *drm, void *data, struct drm_file *file)
 	err = stub_hold_control(vm, args);
 	stub_vm_put(vm);
 
-	return err;
-}
-
-/**
- * stub_ioctl_bo_create() - DRM_IOCTL_SVM_STUB_BO_CREATE
- * @drm: the device
- * @data: &struct drm_svm_stub_bo_create
- * @file: the file
- *
- * Return: 0 or a negative errno.
- */
-int stub_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	struct stub_device *stub = to_stub_device(drm);
-	struct drm_svm_stub_bo_create *args = data;
-	bool vram = args->flags & DRM_SVM_STUB_BO_VRAM;
-	struct stub_bo *bo;
-	int err;
-
-	if (args->flags & ~DRM_SVM_STUB_BO_VRAM)
-		return -EINVAL;
-	if (!args->size || !PAGE_ALIGNED(args->size))
-		return -EINVAL;
-	if (vram && !stub->vram.num_pages)
-		return -EOPNOTSUPP;
-
-	bo = stub_bo_create(stub, args->size, vram);
-	if (IS_ERR(bo))
-		return PTR_ERR(bo);
-
-	/* The handle keeps it. */
-	err = drm_gem_handle_create(file, &bo->base, &args->handle);
-	drm_gem_object_put(&bo->base);
-
-	return err;
-}
-
-/**
- * stub_ioctl_bo_mmap_offset() - DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET
- * @drm: the device
- * @data: &struct drm_svm_stub_bo_mmap_offset
- * @file: the file
- *
- * Return: 0 or a negative errno.
- */
-int stub_ioctl_bo_mmap_offset(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	struct drm_svm_stub_bo_mmap_offset *args = data;
-	struct drm_gem_object *obj;
-	int err = 0;
-
-	if (args->pad)
-		return -EINVAL;
-
-	obj = drm_gem_object_lookup(file, args->handle);
-	if (!obj)
-		return -ENOENT;
-	if (to_stub_bo(obj)->pages)
-		args->offset = drm_vma_node_offset_addr(&obj->vma_node);
-	else
-		err = -EOPNOTSUPP;
-	drm_gem_object_put(obj);
-
-	return err;
-}
-
-static int stub_check_bind_map(const struct drm_svm_stub_bind_op *op)
-{
-	const u32 flags = DRM_SVM_STUB_BIND_NOREPLACE | DRM_SVM_STUB_BIND_SPARSE |
-			  DRM_SVM_STUB_BIND_REPEAT | DRM_SVM_STUB_BIND_COALESCE |
-			  DRM_SVM_STUB_BIND_READONLY;
-	bool repeat = op->flags & DRM_SVM_STUB_BIND_REPEAT;
-
-	if (op->flags & ~flags)
-		return -EINVAL;
-	if (repeat != !!op->repeat_range)
-		return -EINVAL;
-	if (!PAGE_ALIGNED(op->bo_offset) || !PAGE_ALIGNED(op->repeat_range))
-		return -EINVAL;
-	if (op->flags & DRM_SVM_STUB_BIND_SPARSE && (op->handle || op->bo_offset || repeat))
-		return -EINVAL;
-
-	return 0;
-}
-
-static int stub_check_bind_op(const struct drm_svm_stub_bind_op *op)
-{
-	if (op->pad)
-		return -EINVAL;
-	if (!op->range || !PAGE_ALIGNED(op->addr) || !PAGE_ALIGNED(op->range))
-		return -EINVAL;
-	if (!stub_bind_va_ok(op->addr, op->range))
-		return -EINVAL;
-
-	switch (op->op) {
-	case DRM_SVM_STUB_BIND_MAP:
-		return stub_check_bind_map(op);
-	case DRM_SVM_STUB_BIND_UNMAP:
-	case DRM_SVM_STUB_BIND_PREFETCH:
-		if (op->flags || op->handle || op->bo_offset || op->repeat_range)
-			return -EINVAL;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
-
-/* A copy of an array, which may be empty; for kvfree(). */
-static void *stub_copy_array(u64 user, u32 num, size_t size)
-{
-	void *array = kvmalloc_array(num, size, GFP_KERNEL_ACCOUNT);
-
-	if (!array)
-		return ERR_PTR(-ENOMEM);
-	if (copy_from_user(array, u64_to_user_ptr(user), num * size)) {
-		kvfree(array);
-		return ERR_PTR(-EFAULT);
-	}
-
-	return array;
-}
-
-static int stub_vm_bind(struct drm_file *file, const struct drm_svm_stub_vm_bind *args,
-			const struct drm_svm_stub_bind_op *ops, const u32 *in, const u32 *out)
-{
-	struct stub_vm *vm;
-	u32 i;
-	int err;
-
-	for (i = 0; i < args->num_ops; i++) {
-		err = stub_check_bind_op(&ops[i]);
-		if (err)
-			return err;
-	}
-
-	vm = stub_vm_lookup_own(file, args->vm_id);
-	if (IS_ERR(vm))
-		return PTR_ERR(vm);
-	err = stub_bind(vm, file, args, ops, in, out);
-	stub_vm_put(vm);
-
-	return err;
-}
-
-/**
- * stub_ioctl_vm_bind() - DRM_IOCTL_SVM_STUB_VM_BIND
- * @drm: the device
- * @data: &struct drm_svm_stub_vm_bind
- * @file: the file
- *
- * Return: 0 or a negative errno.
- */
-int stub_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	const struct drm_svm_stub_vm_bind *args = data;
-	struct drm_svm_stub_bind_op *ops;
-	u32 *in, *out;
-	int err;
-
-	if (args->flags & ~DRM_SVM_STUB_VM_BIND_ASYNC || args->pad)
-		return -EINVAL;
-	if (args->num_ops > STUB_MAX_BIND_OPS || args->num_in_syncs > STUB_BIND_MAX_SYNCS ||
-	    args->num_out_syncs > STUB_BIND_MAX_SYNCS)
-		return -E2BIG;
-
-	ops = stub_copy_array(args->ops, args->num_ops, sizeof(*ops));
-	if (IS_ERR(ops))
-		return PTR_ERR(ops);
-	in = stub_copy_array(args->in_syncs, args->num_in_syncs, sizeof(*in));
-	if (IS_ERR(in)) {
-		err = PTR_ERR(in);
-		goto err_ops;
-	}
-	out = stub_copy_array(args->out_syncs, args->num_out_syncs, sizeof(*out));
-	if (IS_ERR(out)) {
-		err = PTR_ERR(out);
-		goto err_in;
-	}
-
-	err = stub_vm_bind(file, args, ops, in, out);
-
-	kvfree(out);
-err_in:
-	kvfree(in);
-err_ops:
-	kvfree(ops);
 	return err;
 }
