@@ -64,6 +64,8 @@ dsvm_u32 dsvm_env_expect_end(void);
 
 /* The @n-th dsvm_os_alloc() from now returns NULL, 1 being the next; 0: none does. */
 void dsvm_env_fail_alloc(dsvm_u64 n);
+/* From now on all of them do. */
+void dsvm_env_fail_allocs(dsvm_bool fail);
 /* Whether the failure asked for has happened. */
 dsvm_bool dsvm_env_alloc_failed(void);
 dsvm_u64 dsvm_env_outstanding(void);
@@ -72,6 +74,8 @@ dsvm_u64 dsvm_env_outstanding(void);
 
 /* The clock is the environment's own; looking at it takes a microsecond. */
 void dsvm_env_advance_ns(dsvm_u64 ns);
+/* How often long work has let those run who wait for its CPU. */
+dsvm_u64 dsvm_env_rescheds(void);
 /* From now on dsvm_os_killed() says so. */
 void dsvm_env_set_killed(dsvm_bool killed);
 /* The last line that was logged, and how many there were. */

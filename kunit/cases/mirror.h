@@ -62,6 +62,7 @@ struct MirrorRange {
 	Mirror *mirror;
 	fake::Notifier stand_in; // for the range alone
 	u32 refs;
+	bool is_locked;
 };
 
 struct MirrorNotifier {
@@ -125,6 +126,8 @@ public:
 						range_os,
 						range_get,
 						range_put,
+						range_lock,
+						range_unlock,
 						mirror_options.devices != 0 ? range_pages : nullptr,
 						mirror_options.devices != 0 ? range_split
 									    : nullptr},
@@ -173,6 +176,19 @@ public:
 
 		request.get = true;
 		return dsvm_svm_find_or_insert(&svm, &request, out);
+	}
+	// And who has it locked, as it is then.
+	[[nodiscard]] int acquire_locked(usize addr, dsvm_range **out)
+	{
+		dsvm_find_or_insert request = find_request(addr);
+
+		request.get = true;
+		return dsvm_svm_acquire(&svm, &request, out);
+	}
+	void release(dsvm_range &range)
+	{
+		range_unlock(&svm, &range);
+		put(range);
 	}
 	// The GPU's entries go before the pages do.
 	void remove(dsvm_range &range)
@@ -384,6 +400,7 @@ private:
 		range->stand_in.mm = &self.world.mm();
 		range->stand_in.lock = notifier->lock;
 		range->refs = 1;
+		range->is_locked = false;
 		self.ranges++;
 		*out = &range->base;
 		return 0;
@@ -413,11 +430,34 @@ private:
 		}
 		if (--mine.refs != 0)
 			return;
+		if (mine.is_locked)
+			dsvm_env_violation("a range freed that is locked");
 		if (self.races_with_range_put)
 			self.world.invalidate(self.world.mm(), range->node.first, range->node.last);
 		self.free_pages(*range);
 		self.ranges--;
 		dsvm_os_free(&mine);
+	}
+
+	static int range_lock(dsvm_svm *svm, dsvm_range *range)
+	{
+		Mirror &self = of(svm);
+
+		if (const int err = self.world.enter(Call::kRangeLock))
+			return err;
+		if (dsvm_env_rank_held() != 0)
+			dsvm_env_violation("a range locked under another lock");
+		if (home(*range).refs == 0 || home(*range).is_locked)
+			dsvm_env_violation("a range locked that is dead or locked");
+		home(*range).is_locked = true;
+		return 0;
+	}
+
+	static void range_unlock(dsvm_svm *, dsvm_range *range)
+	{
+		if (!home(*range).is_locked)
+			dsvm_env_violation("a range unlocked that is not locked");
+		home(*range).is_locked = false;
 	}
 
 	static dsvm_pages *range_pages(dsvm_range *range, u32 index, dsvm_os_dev **dev)

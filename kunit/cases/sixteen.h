@@ -99,16 +99,17 @@ private:
 	u32 restless_ = 0;
 };
 
-// Puts `count` pages of the device, of the mirror's own, at `first`.
-inline void put_on_device(Mirror &m, u32 first, u32 count, u32 provider = 0)
+// Puts `count` pages of the device, of the mirror's own or of another owner, at `first`.
+inline void put_on_device(Mirror &m, u32 first, u32 count, u32 provider = 0, void *owner = nullptr)
 {
-	fake::Zdd *const zdd = m.world.make_zdd(m.world.provider(provider), &m, nullptr, nullptr);
+	fake::Zdd *const zdd = m.world.make_zdd(m.world.provider(provider),
+						owner != nullptr ? owner : &m, nullptr, nullptr);
 	constexpr u32 kFrames = fake::kDevicePages / fake::kProviders;
 	const usize first_frame = fake::kDevicePfn + provider * kFrames;
 
 	for (u32 i = first; i < first + count; i++) {
 		dsvm_os_page *const page =
-			dsvm_os_page_init_device(first_frame + i % kFrames, fake::to_os(zdd));
+			dsvm_os_page_init_device(first_frame + i % kFrames, fake::to_os(zdd), 0);
 		fake::from_os(page)->content = 1000 + i;
 		m.world.set_pte(m.world.pte(m.world.mm(), at_page(i)), fake::PteKind::kDevice,
 				fake::from_os(page), fake::Writable::Yes);

@@ -2,9 +2,11 @@
 //
 // A driver with memory of its own: what a case hands to the migration engine.
 //
-// An Allocation is a run of the fake device's page frames and the driver's callbacks
-// for it. Its copy engine reaches RAM only through DMA addresses that are mapped, and
-// complains about any other.
+// An Allocation is page frames of a fake device, in a row or scattered, and the driver's
+// callbacks for it. Its copy engine works at once, or when somebody waits for the fence;
+// it takes the work as arrays or as runs, and both come down to a step a page, which
+// World::copy_page() does. What it complains about: pages that are not its own, pieces that
+// are cut, arrays that are not empty behind a piece, frames given back twice or in use.
 //
 //	zdd references:  one of the allocation's maker until settle(),
 //	                 one of each page in use
@@ -18,132 +20,218 @@
 
 namespace dsvm::fake {
 
+struct AllocationOptions {
+	u32 first = 0; // frame, of the provider's
+	u32 npages = 0;
+	void *owner = nullptr;
+	u32 provider = 0;
+	usize hint = 0; // the address that it is made for
+	u32 fault_npages = 0;
+	bool copies_runs = false;
+	bool waits_for_fence = false; // copies are done later
+	bool scattered = false;	      // frames: each second one, from the last to the first
+	u32 gap_at = 0;		      // frames: from this one on they lie one further; 0: none do
+	bool keeps_frames = false;    // until the end: there is no callback for less
+};
+
 class Allocation {
 public:
-	// `npages` frames from the device's page `first` on; `owner` as drivers say it.
-	Allocation(World &world, u32 first, u32 npages, void *owner)
-		: world_(world), first_pfn_(kDevicePfn + first), npages_(npages)
+	Allocation(World &world, const AllocationOptions &options)
+		: world_(world), options_(options),
+		  first_pfn_(kDevicePfn + options.provider * (kDevicePages / kProviders) +
+			     options.first)
 	{
-		zdd_ = world.make_zdd(world.provider(), owner, released, this);
+		for (u32 i = 0; i < options.npages; i++)
+			page(i)->given_back = false;
+		zdd_ = world.make_zdd(world.provider(options.provider), options.owner, released,
+				      this, &devmem_, freed);
 		devmem_.allocation = this;
-		devmem_.dev = world.device();
-		devmem_.provider = world.provider();
+		devmem_.dev = world.device(options.provider);
+		devmem_.provider = world.provider(options.provider);
 		devmem_.zdd = to_os(zdd_);
-		devmem_.size = usize{npages} * kPageSize;
+		devmem_.counters = &world.counters(options.provider);
+		devmem_.size = usize{options.npages} * kPageSize;
+		devmem_.first = options.hint;
+		devmem_.owner = options.owner;
+		devmem_.fault_npages = options.fault_npages;
+		devmem_.copies_runs = options.copies_runs;
 		devmem_.populate = populate;
-		devmem_.copy_to_device = copy_to_device;
-		devmem_.copy_to_ram = copy_to_ram;
+		devmem_.copy = copy;
+		devmem_.unused = options.keeps_frames ? nullptr : unused;
+		made_ = dsvm_devmem_init(&devmem_);
 	}
 	Allocation(const Allocation &) = delete;
 	Allocation &operator=(const Allocation &) = delete;
 	~Allocation() { settle(); }
 
+	// What dsvm_devmem_init() has said.
+	[[nodiscard]] int made() const { return made_; }
 	// The maker's reference goes: from here on the pages alone keep it.
 	void settle()
 	{
-		if (!settled_)
+		if (!exchange(settled_, true))
 			world_.zdd_put(zdd_);
-		settled_ = true;
 	}
 
 	[[nodiscard]] const dsvm_devmem &devmem() const { return devmem_; }
+	[[nodiscard]] const AllocationOptions &options() const { return options_; }
 	[[nodiscard]] bool is_detached() const { return detached_; }
-	[[nodiscard]] static dsvm_bool detached(void *allocation)
+	[[nodiscard]] u32 frame(u32 index) const
 	{
-		return static_cast<Allocation *>(allocation)->detached_;
+		if (options_.scattered)
+			return 2 * (options_.npages - 1 - index);
+		return index + (options_.gap_at != 0 && index >= options_.gap_at);
+	}
+	[[nodiscard]] Page *page(u32 index) const
+	{
+		return world_.page_of_pfn(first_pfn_ + frame(index));
 	}
 	// Frames that are pages in use now.
 	[[nodiscard]] u32 pages_in_use() const
 	{
 		u32 count = 0;
 
-		for (u32 i = 0; i < npages_; i++)
-			count += world_.page_of_pfn(first_pfn_ + i)->refs != 0;
+		for (u32 i = 0; i < options_.npages; i++)
+			count += page(i)->refs != 0 && page(i)->zdd == zdd_;
 		return count;
 	}
-	[[nodiscard]] Page *page(u32 index) const { return world_.page_of_pfn(first_pfn_ + index); }
+	// Frames that the driver has back.
+	[[nodiscard]] u32 frames_back() const { return frames_back_; }
+	// Calls of the copy callback, and pieces or runs in them.
+	[[nodiscard]] u32 copies() const { return copies_; }
+	[[nodiscard]] u32 pieces() const { return pieces_; }
 
 private:
-	static void released(void *arg) { static_cast<Allocation *>(arg)->detached_ = true; }
+	static Allocation &from(void *arg) { return *static_cast<Allocation *>(arg); }
+
+	static void released(void *arg)
+	{
+		Allocation &self = from(arg);
+
+		self.detached_ = true;
+		dsvm_devmem_fini(&self.devmem_);
+	}
+
+	static void freed(void *arg, usize pfn) { from(arg).take_back(pfn); }
+
+	static void unused(void *arg, usize pfn, usize npages)
+	{
+		Allocation &self = from(arg);
+
+		static_cast<void>(self.world_.enter(Call::kUnused));
+		for (usize i = 0; i < npages; i++) {
+			if (self.world_.page_of_pfn(pfn + i)->refs != 0)
+				dsvm_env_violation("frames given back that are in use");
+			self.take_back(pfn + i);
+		}
+	}
+
+	void take_back(usize pfn)
+	{
+		Page &page = *world_.page_of_pfn(pfn);
+
+		// An allocation that keeps its frames may use them again.
+		if (options_.keeps_frames)
+			return;
+		if (page.given_back)
+			dsvm_env_violation("the frame %#lx given back twice", pfn);
+		page.given_back = true;
+		frames_back_++;
+	}
 
 	static int populate(void *arg, usize npages, usize *pfns)
 	{
-		Allocation &self = *static_cast<Allocation *>(arg);
+		Allocation &self = from(arg);
 
-		if (npages > self.npages_)
+		if (npages > self.options_.npages)
 			dsvm_env_violation("more frames asked for than the allocation has");
 		if (const int injected = self.world_.enter(Call::kPopulate))
 			return injected;
-		for (usize i = 0; i < npages; i++)
-			pfns[i] = self.first_pfn_ + i;
+		for (u32 i = 0; i < npages; i++)
+			pfns[i] = self.first_pfn_ + self.frame(i);
 		return 0;
 	}
 
-	// The RAM behind a DMA address that is mapped for @dir.
-	static Page *ram_at(World &world, const dsvm_dma_addr &addr, dsvm_dma_dir dir)
+	static int copy(void *arg, dsvm_copy *copy)
 	{
-		Page *const page = world.page_of_dma(addr.addr);
+		Allocation &self = from(arg);
+		World &world = self.world_;
 
-		if (page->dma == 0 || page->refs == 0)
-			dsvm_env_violation("the copy engine reads or writes unmapped memory");
-		if (addr.dir != static_cast<u64>(dir))
-			dsvm_env_violation("a copy against the direction of a mapping");
-		if (addr.order != 0)
-			dsvm_env_violation("one address an entry: orders are not spread");
-		return page;
-	}
-
-	static int copy_to_device(void *arg, dsvm_os_page **pages, dsvm_dma_addr *addrs,
-				  usize npages)
-	{
-		Allocation &self = *static_cast<Allocation *>(arg);
-
-		check_locks();
-		if (const int injected = self.world_.enter(Call::kCopyToDevice))
-			return injected;
-		for (usize i = 0; i < npages; i++) {
-			if (pages[i] == nullptr)
-				continue;
-			// No source: the page has to be cleared.
-			const Page *const ram =
-				addrs[i].dir == 0
-					? nullptr
-					: ram_at(self.world_, addrs[i], DSVM_DMA_TO_DEVICE);
-			from_os(pages[i])->content = ram != nullptr ? ram->content : 0;
-		}
-		return 0;
-	}
-
-	static int copy_to_ram(void *arg, dsvm_os_page **pages, dsvm_dma_addr *addrs, usize npages)
-	{
-		Allocation &self = *static_cast<Allocation *>(arg);
-
-		check_locks();
-		if (const int injected = self.world_.enter(Call::kCopyToRam))
-			return injected;
-		for (usize i = 0; i < npages; i++) {
-			if (pages[i] == nullptr)
-				continue;
-			if (from_os(pages[i])->refs == 0)
-				dsvm_env_violation("a free device page copied");
-			ram_at(self.world_, addrs[i], DSVM_DMA_FROM_DEVICE)->content =
-				from_os(pages[i])->content;
-		}
-		return 0;
-	}
-
-	static void check_locks()
-	{
 		if (holds_notifier_lock())
-			dsvm_env_violation("a copy is waited for under the notifier lock");
+			dsvm_env_violation("a copy under the notifier lock");
+		copy->done = nullptr;
+		if (const int injected =
+			    world.enter(copy->to_ram ? Call::kCopyToRam : Call::kCopyToDevice))
+			return injected;
+		self.copies_++;
+		if (self.options_.waits_for_fence)
+			copy->done = world.begin_fence();
+		if (self.options_.copies_runs)
+			self.copy_runs(*copy);
+		else
+			self.copy_arrays(*copy);
+		return 0;
+	}
+
+	void copy_runs(const dsvm_copy &copy)
+	{
+		for (usize i = 0; i < copy.nruns; i++)
+			copy_piece(copy, copy.runs[i].page, copy.runs[i].addr, copy.runs[i].npages);
+	}
+
+	void copy_arrays(const dsvm_copy &copy)
+	{
+		for (usize i = 0; i < copy.npages;) {
+			const usize count = usize{1} << copy.addrs[i].order;
+
+			if (copy.pages[i] == nullptr) {
+				i++;
+				continue;
+			}
+			if (i + count > copy.npages)
+				dsvm_env_violation("a piece that reaches beyond its batch");
+			for (usize j = i + 1; j < i + count; j++) {
+				if (copy.pages[j] != nullptr || copy.addrs[j].dir != 0)
+					dsvm_env_violation("something behind the head of a piece");
+			}
+			copy_piece(copy, copy.pages[i], copy.addrs[i], count);
+			i += count;
+		}
+	}
+
+	// Pages that follow each other on both sides.
+	void copy_piece(const dsvm_copy &copy, dsvm_os_page *page, const dsvm_dma_addr &addr,
+			usize npages)
+	{
+		pieces_++;
+		if (npages == 0)
+			dsvm_env_violation("a piece of a copy that is empty");
+		for (usize i = 0; i < npages; i++) {
+			CopyStep step = {from_os(page) + i, addr, copy.to_ram != 0, copy.target};
+
+			step.addr.addr += addr.dir != 0 ? i * kPageSize : 0;
+			if (step.page->zdd != zdd_)
+				dsvm_env_violation(
+					"an allocation asked to copy another one's page");
+			if (copy.to_ram && addr.dir == 0)
+				dsvm_env_violation("a copy to nowhere");
+			if (copy.done != nullptr)
+				world_.add_to_fence(copy.done, step);
+			else
+				world_.copy_page(step);
+		}
 	}
 
 	World &world_;
+	const AllocationOptions options_;
 	const usize first_pfn_;
-	const u32 npages_;
 	Zdd *zdd_;
+	int made_ = 0;
 	bool settled_ = false;
 	bool detached_ = false;
+	u32 frames_back_ = 0;
+	u32 copies_ = 0;
+	u32 pieces_ = 0;
 	dsvm_devmem devmem_ = {};
 };
 

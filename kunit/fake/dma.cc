@@ -38,6 +38,16 @@ Iova *new_iova(World &world, const dsvm_os_dev &dev, u64 size)
 	return nullptr;
 }
 
+void World::set_sloppy_providers(bool sloppy)
+{
+	state_->sloppy_providers = sloppy;
+}
+
+bool World::has_sloppy_providers() const
+{
+	return state_->sloppy_providers;
+}
+
 u32 World::iova_windows() const
 {
 	u32 count = 0;
@@ -316,7 +326,12 @@ int dsvm_os_provider_map(dsvm_os_provider *provider, dsvm_os_dev *dev, dsvm_os_p
 		dsvm_env_violation("a provider asked to map what is not its own");
 	if (const int injected = world.enter(Call::kProviderMap))
 		return injected;
-	return fake::dma_map(*dev, from_os(page), order, dir, DSVM_PROTO_DRIVER, out);
+	const int result = fake::dma_map(*dev, from_os(page), order, dir, DSVM_PROTO_DRIVER, out);
+	if (world.has_sloppy_providers()) {
+		out->order = 0;
+		out->dir = 0;
+	}
+	return result;
 }
 
 // Models drm_pagemap_ops.device_unmap().

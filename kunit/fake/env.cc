@@ -54,9 +54,11 @@ struct Env {
 
 	u64 outstanding;
 	u64 fail_in; // allocations until the one that fails; 0: none
+	bool allocs_fail;
 	bool alloc_failed;
 
 	u64 clock_ns;
+	u64 rescheds;
 	bool killed;
 
 	u32 log_count;
@@ -270,6 +272,11 @@ void dsvm_env_fail_alloc(dsvm_u64 n)
 	env.alloc_failed = false;
 }
 
+void dsvm_env_fail_allocs(dsvm_bool fail)
+{
+	env.allocs_fail = fail;
+}
+
 dsvm_bool dsvm_env_alloc_failed(void)
 {
 	return env.alloc_failed;
@@ -289,7 +296,7 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 	dsvm_env_point();
 	if (dsvm_env_rank_held() >= static_cast<dsvm::u32>(dsvm::LockRank::kNotifier))
 		dsvm_env_violation("memory allocated under the notifier lock");
-	if (env.fail_in != 0 && --env.fail_in == 0) {
+	if (env.allocs_fail || (env.fail_in != 0 && --env.fail_in == 0)) {
 		env.alloc_failed = true;
 		return nullptr;
 	}
@@ -334,6 +341,17 @@ void dsvm_os_relax(void)
 {
 	dsvm_env_point();
 	env.clock_ns += 100 * 1000;
+}
+
+void dsvm_os_resched(void)
+{
+	dsvm_env_point();
+	env.rescheds++;
+}
+
+dsvm_u64 dsvm_env_rescheds(void)
+{
+	return env.rescheds;
 }
 
 dsvm_bool dsvm_os_killed(void)

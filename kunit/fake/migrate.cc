@@ -2,15 +2,31 @@
 //
 // os.h on the fake machine: the kernel's migration, in its three phases.
 //
-// An entry is what migrate_vma's src[] and dst[] hold: a frame number and two bits.
+// An entry is what migrate_vma's src[] and dst[] hold: a frame number and three bits.
 
-#include "kunit/fake/world.h"
+#include "kunit/fake/state.h"
 
 namespace dsvm::fake {
+
+Mm &mm_of(const dsvm_os_vma *vma)
+{
+	World &world = World::current();
+	const Vma *const wanted = reinterpret_cast<const Vma *>(vma);
+
+	for (u32 i = 0; i < kMms; i++) {
+		Mm &mm = world.mm(i);
+		if (wanted >= mm.vmas && wanted < mm.vmas + kVmas)
+			return mm;
+	}
+	dsvm_env_violation("a VMA of no address space");
+	return world.mm(0);
+}
+
 namespace {
 
 constexpr usize kValid = 1;   // there is a page
 constexpr usize kMigrate = 2; // and nothing has stopped it so far
+constexpr usize kHuge = 4;    // a huge folio, or a hole where one could be
 constexpr u32 kPfnShift = 6;
 
 Page *page_of(usize entry)
@@ -18,29 +34,32 @@ Page *page_of(usize entry)
 	return (entry & kValid) != 0 ? World::current().page_of_pfn(entry >> kPfnShift) : nullptr;
 }
 
+// How many pages an entry stands for.
+u32 pages_in(usize entry)
+{
+	return (entry & kHuge) != 0 ? 1u << World::current().huge_order() : 1;
+}
+
 usize encode(Page *page, usize bits)
 {
 	return (World::current().pfn_of(page) << kPfnShift) | kValid | bits;
 }
 
-// Who else has a reference: nobody but its mappings and us, who took one.
-bool is_held_by_others(const Page &page)
+bool is_part_of(const Page *page, const Page *folio)
 {
-	return page.pinned || page.refs != page.mapped + 1;
+	return page != nullptr && page >= folio && page < folio + (1u << folio->order);
 }
 
-// The address space that a span's VMA belongs to; its lock is what guards the phases.
-Mm &mm_of(const dsvm_migrate_span &span)
+// Whether somebody has a reference beside the mappings and `expected` others.
+bool is_held_by_others(Page *page, u32 expected)
 {
-	World &world = World::current();
+	bool held = false;
 
-	for (u32 i = 0; i < kMms; i++) {
-		Mm &mm = world.mm(i);
-		if (from_os(span.vma) >= mm.vmas && from_os(span.vma) < mm.vmas + kVmas)
-			return mm;
-	}
-	dsvm_env_violation("a VMA of no address space");
-	return world.mm(0);
+	for_each_page_of(page, [&held, expected](const Page &part) {
+		held = held || part.pinned || part.stays != 0 ||
+		       part.refs != part.mapped + part.stuck + expected;
+	});
+	return held;
 }
 
 // Every page table entry that maps `page`, in all address spaces, becomes a migration
@@ -60,7 +79,8 @@ void remap_all(Page &page, PteKind from, PteKind to, Page *next)
 				world.invalidate(mm, kBase + j * kPageSize,
 						 kBase + (j + 1) * kPageSize - 1);
 			pte.kind = to;
-			pte.order = 0;
+			if (page.order == 0 || (next != nullptr && next->order != page.order))
+				pte.order = 0;
 			if (next == nullptr || next == &page)
 				continue;
 			world.get_page(next);
@@ -106,58 +126,107 @@ bool wants(const dsvm_migrate_span &span, const Pte &pte)
 	       World::current().owner_of(pte.page) == span.owner;
 }
 
-// Collects one page: reference, lock, unmap; 0 if it has to stay.
+// Collects a page, or a huge folio: reference, lock, unmap; 0 if it has to stay.
 usize collect(Page *page, const Page *fault_page)
 {
 	World &world = World::current();
+	const bool is_faulted = is_part_of(fault_page, page);
 
-	world.get_page(page);
-	if (page != fault_page) {
+	world.get_folio(page);
+	if (!is_faulted) {
 		if (page->locked) {
-			world.put_page(page);
+			world.put_folio(page);
 			return 0;
 		}
-		world.lock_page(page);
+		world.lock_folio(page);
 	}
 	static_cast<void>(world.enter(Call::kPageLocked));
-	remap_all(*page, kind_of(page), PteKind::kMigration, nullptr);
+	for_each_page_of(page, [](Page &part) {
+		remap_all(part, kind_of(&part), PteKind::kMigration, nullptr);
+	});
 	// A CPU that faults on the page has a reference of its own, which is expected.
-	const bool held = page == fault_page ? page->pinned || page->refs != page->mapped + 2
-					     : is_held_by_others(*page);
-	if (!held)
-		return encode(page, kMigrate);
-	remap_all(*page, PteKind::kMigration, kind_of(page), nullptr);
-	if (page != fault_page)
-		world.unlock_page(page);
-	world.put_page(page);
+	if (!is_held_by_others(page, is_faulted ? 2 : 1))
+		return encode(page, kMigrate | (page->order != 0 ? kHuge : 0));
+	for_each_page_of(page, [](Page &part) {
+		remap_all(part, PteKind::kMigration, kind_of(&part), nullptr);
+	});
+	if (!is_faulted)
+		world.unlock_folio(page);
+	world.put_folio(page);
 	return 0;
 }
 
-void check_destination(Page *page)
+// Splits a folio; of the reference and the lock that a faulting CPU has, those of its page
+// are left.
+bool split(Page *page, const Page *fault_page)
 {
-	if (page->refs == 0)
-		dsvm_env_violation("migration to a free page");
-	if (!page->locked)
-		dsvm_env_violation("migration to a page that is not locked");
-	if (page->mapped != 0)
-		dsvm_env_violation("migration to a page that is mapped");
-	if (page->dma != 0)
-		dsvm_env_violation("migration to a page that a device still writes");
+	World &world = World::current();
+	Page *const first = page - page->index;
+	const u32 count = 1u << page->order;
+	const bool is_faulted = is_part_of(fault_page, first);
+
+	if (is_held_by_others(page, is_faulted ? 1 : 0))
+		return false;
+	world.split_folio(page);
+	for (u32 i = 0; is_faulted && i < count; i++) {
+		if (&first[i] == fault_page)
+			continue;
+		world.unlock_page(&first[i]);
+		world.put_page(&first[i]);
+	}
+	world.free_stuck(first, count);
+	return true;
+}
+
+void check_destination(Page *page, u8 order)
+{
+	for_each_page_of(page, [order](const Page &part) {
+		if (part.refs == 0)
+			dsvm_env_violation("migration to a free page");
+		if (!part.locked)
+			dsvm_env_violation("migration to a page that is not locked");
+		if (part.mapped != 0)
+			dsvm_env_violation("migration to a page that is mapped");
+		if (part.dma != 0)
+			dsvm_env_violation("migration to a page that a device still writes");
+		if (part.order != order)
+			dsvm_env_violation("migration to a folio of another size");
+	});
 }
 
 // The middle phase for one entry whose page exists.
 void move_one(usize *src, usize dst)
 {
 	Page *const page = page_of(*src);
-	Page *const next = page_of(dst);
+	bool is_raced = false;
 
-	check_destination(next);
-	if (page->retired || page->spent)
-		dsvm_env_violation("data that has gone to RAM moved once more");
-	if (!World::current().is_ram(page) && page->zdd == nullptr)
-		dsvm_env_violation("another driver's device memory moved");
-	if (page->raced)
+	check_destination(page_of(dst), page->order);
+	for_each_page_of(page, [&is_raced](const Page &part) {
+		if (part.retired || part.spent)
+			dsvm_env_violation("data that has gone to RAM moved once more");
+		if (!World::current().is_ram(&part) && part.zdd == nullptr)
+			dsvm_env_violation("another driver's device memory moved");
+		is_raced = is_raced || part.raced;
+	});
+	if (is_raced)
 		*src &= ~kMigrate;
+}
+
+void finish_page(Page &page, Page *next, bool is_faulted)
+{
+	World &world = World::current();
+
+	if (next != nullptr && !world.is_ram(&page))
+		page.spent = true;
+	if (page.retired && !page.spent)
+		dsvm_env_violation("a page retired that stays");
+	Page *const target = next != nullptr ? next : &page;
+	remap_all(page, PteKind::kMigration, kind_of(target), target);
+	if (!is_faulted)
+		world.unlock_page(&page);
+	if (next != nullptr)
+		world.free_stuck(&page, 1);
+	world.put_page(&page);
 }
 
 // The last phase for one entry: wherever the page is now, it is mapped again.
@@ -168,21 +237,15 @@ void finish_one(usize src, usize dst, const Page *fault_page)
 	Page *const next = page_of(dst);
 
 	if (page != nullptr) {
-		const bool moved = (src & kMigrate) != 0 && next != nullptr;
+		const bool has_moved = (src & kMigrate) != 0 && next != nullptr;
+		const bool is_faulted = is_part_of(fault_page, page);
 
-		if (moved && !World::current().is_ram(page))
-			page->spent = true;
-		if (page->retired && !page->spent)
-			dsvm_env_violation("a page retired that stays");
-		remap_all(*page, PteKind::kMigration, moved ? kind_of(next) : kind_of(page),
-			  moved ? next : page);
-		if (page != fault_page)
-			world.unlock_page(page);
-		world.put_page(page);
+		for (u32 i = 0; i < pages_in(src); i++)
+			finish_page(page[i], has_moved ? &next[i] : nullptr, is_faulted);
 	}
 	if (next != nullptr) {
-		world.unlock_page(next);
-		world.put_page(next);
+		world.unlock_folio(next);
+		world.put_folio(next);
 	}
 }
 
@@ -190,7 +253,133 @@ void assert_span(const dsvm_migrate_span &span)
 {
 	if (span.npages != (span.last - span.first + 1) >> kPageShift)
 		dsvm_env_violation("npages does not fit the span");
-	dsvm_os_assert_held(mm_of(span).lock);
+	if (from_os(span.vma)->pins == 0)
+		dsvm_os_assert_held(mm_of(span.vma).lock);
+}
+
+// Whether all of a block is a hole that a huge page could fill.
+bool is_huge_hole(Mm &mm, usize addr, u32 count)
+{
+	return World::current().count(mm, addr, addr + (count * kPageSize - 1), PteKind::kNone) ==
+	       count;
+}
+
+// The entry for a block that is huge, in the span's eyes; false: it is not.
+bool collect_huge(const dsvm_migrate_span &span, usize index)
+{
+	World &world = World::current();
+	const u32 order = world.huge_order();
+	const u32 count = 1u << order;
+	const usize addr = span.first + index * kPageSize;
+	Mm &mm = mm_of(span.vma);
+
+	if (order == 0 || (span.select & DSVM_MIGRATE_HUGE) == 0 ||
+	    (addr & ((kPageSize << order) - 1)) != 0 || index + count > span.npages)
+		return false;
+	Pte &pte = world.pte(mm, addr);
+	if (is_huge_hole(mm, addr, count)) {
+		span.src[index] = from_os(span.vma)->anonymous ? kMigrate | kHuge : 0;
+		return true;
+	}
+	if (pte.page == nullptr || pte.order != order || pte.page->order != order)
+		return false;
+	if (wants(span, pte))
+		span.src[index] = collect(pte.page, from_os(span.fault_page));
+	return true;
+}
+
+// A kernel without huge migration splits what is mapped as one, and no more. None splits what a
+// CPU faults on by a huge page's entry: that CPU and the walk have a reference each.
+bool split_for(const dsvm_migrate_span &span, const Pte &pte)
+{
+	const Page *const first = pte.page - pte.page->index;
+
+	if (pte.order == 0 && World::current().huge_order() == 0)
+		return false;
+	const bool is_faulted = is_part_of(from_os(span.fault_page), first);
+	if (pte.order != 0 && is_faulted)
+		return false;
+	if (is_faulted && from_os(span.fault_page) != first && span.npages != 1)
+		dsvm_env_violation("a faulting page's folio split with others in the span");
+	return split(pte.page, from_os(span.fault_page));
+}
+
+void collect_page(const dsvm_migrate_span &span, usize index)
+{
+	World &world = World::current();
+	Pte &pte = world.pte(mm_of(span.vma), span.first + index * kPageSize);
+	const Page *const fault_page = from_os(span.fault_page);
+
+	if (pte.kind == PteKind::kNone) {
+		span.src[index] = from_os(span.vma)->anonymous ? kMigrate : 0;
+		return;
+	}
+	if (!wants(span, pte))
+		return;
+	if (pte.page->order != 0 && !split_for(span, pte))
+		return;
+	span.src[index] = collect(pte.page, fault_page);
+}
+
+// Single pages for a huge entry: the kernel would split the folio, and forget that others may have
+// mapped it whole. In a CPU fault the reference of that is in the way of splitting more than the
+// entry that it came by.
+void split_entry(const dsvm_migrate_span &span, Page *page)
+{
+	if (page == nullptr || !is_part_of(from_os(span.fault_page), page))
+		dsvm_env_violation("single pages for what was collected as a huge one");
+	else
+		World::current().split_mappings(page);
+}
+
+// New pages for a hole that still is one.
+void fill_hole(const dsvm_migrate_span &span, usize index)
+{
+	World &world = World::current();
+	Mm &mm = mm_of(span.vma);
+	Page *const next = page_of(span.dst[index]);
+	const u32 count = pages_in(span.src[index]);
+	const usize addr = span.first + index * kPageSize;
+
+	check_destination(next, next->order);
+	if (!is_huge_hole(mm, addr, count)) {
+		span.src[index] &= ~kMigrate;
+		return;
+	}
+	for (u32 i = 0; i < count; i++) {
+		Pte &pte = world.pte(mm, addr + i * kPageSize);
+
+		world.set_pte(pte, kind_of(&next[i]), &next[i],
+			      from_os(span.vma)->writable ? Writable::Yes : Writable::No);
+		pte.order = next->order;
+	}
+}
+
+void switch_one(const dsvm_migrate_span &span, usize index, bool fails)
+{
+	World &world = World::current();
+	usize &src = span.src[index];
+	const usize dst = span.dst[index];
+
+	if (dst == 0 || fails || (src & kMigrate) == 0) {
+		src &= ~kMigrate;
+		return;
+	}
+	if ((src & kHuge) != 0 && (dst & kHuge) == 0) {
+		split_entry(span, page_of(src));
+		src &= ~kMigrate;
+		return;
+	}
+	if (((src ^ dst) & kHuge) != 0)
+		dsvm_env_violation("a huge page for the place of a single one");
+	if (page_of(src) == nullptr) {
+		fill_hole(span, index);
+		return;
+	}
+	Page *const next = page_of(dst);
+	if (world.is_ram(next) && next->meant_for != span.first + index * kPageSize)
+		dsvm_env_violation("a page that was allocated for another address");
+	move_one(&src, dst);
 }
 
 } // namespace
@@ -204,15 +393,16 @@ using fake::World;
 
 // Models migrate_vma_setup(): -EINVAL outside of the VMA or for a special one; sends a
 // MIGRATE invalidation of the whole span; holes of anonymous memory are collected as
-// "moves, no page", whatever was selected; huge mappings are split; src[] is written.
+// "moves, no page", whatever was selected; huge mappings are split unless they were asked for
+// and lie in the span; src[] is written.
 int dsvm_os_migrate_setup(dsvm_migrate_span *span)
 {
 	World &world = World::current();
 	const int injected = world.enter(Call::kMigrateSetup);
 	fake::Vma &vma = *from_os(span->vma);
-	fake::Mm &mm = fake::mm_of(*span);
 
 	fake::assert_span(*span);
+	dsvm_os_assert_held(fake::mm_of(span->vma).lock);
 	if (span->fault_page != nullptr && !from_os(span->fault_page)->locked)
 		dsvm_env_violation("the page of a CPU fault is not locked");
 	if (injected != 0)
@@ -221,57 +411,31 @@ int dsvm_os_migrate_setup(dsvm_migrate_span *span)
 	    span->npages == 0)
 		return -DSVM_EINVAL;
 
-	world.invalidate(mm, span->first, span->last);
+	world.invalidate(fake::mm_of(span->vma), span->first, span->last);
 	for (usize i = 0; i < span->npages; i++) {
-		fake::Pte &pte = world.pte(mm, span->first + i * kPageSize);
-
 		span->src[i] = 0;
 		span->dst[i] = 0;
-		if (pte.kind == fake::PteKind::kNone)
-			span->src[i] = vma.anonymous ? fake::kMigrate : 0;
-		else if (fake::wants(*span, pte))
-			span->src[i] = fake::collect(pte.page, from_os(span->fault_page));
+	}
+	for (usize i = 0; i < span->npages;) {
+		const bool is_huge = fake::collect_huge(*span, i);
+
+		if (!is_huge)
+			fake::collect_page(*span, i);
+		i += is_huge ? usize{1} << world.huge_order() : 1;
 	}
 	static_cast<void>(world.enter(Call::kMigrateCollected));
 	return 0;
 }
 
-// Models migrate_vma_pages(): checks once more who has the pages, and inserts new
-// pages into holes that are still holes.
+// Models migrate_vma_pages(): checks once more who has the pages, and inserts new pages into holes
+// that are still holes.
 void dsvm_os_migrate_pages(dsvm_migrate_span *span)
 {
-	World &world = World::current();
-	const int injected = world.enter(Call::kMigratePages);
-	fake::Mm &mm = fake::mm_of(*span);
+	const int injected = World::current().enter(Call::kMigratePages);
 
 	fake::assert_span(*span);
-	for (usize i = 0; i < span->npages; i++) {
-		fake::Page *const next = fake::page_of(span->dst[i]);
-
-		if (next == nullptr) {
-			span->src[i] &= ~fake::kMigrate;
-			continue;
-		}
-		if (injected != 0) {
-			span->src[i] &= ~fake::kMigrate;
-		} else if ((span->src[i] & fake::kMigrate) == 0) {
-			continue;
-		} else if (fake::page_of(span->src[i]) != nullptr) {
-			if (world.is_ram(next) && next->meant_for != span->first + i * kPageSize)
-				dsvm_env_violation("a page that was allocated for another address");
-			fake::move_one(&span->src[i], span->dst[i]);
-		} else {
-			fake::Pte &pte = world.pte(mm, span->first + i * kPageSize);
-
-			fake::check_destination(next);
-			if (pte.kind == fake::PteKind::kNone)
-				world.set_pte(pte, fake::kind_of(next), next,
-					      from_os(span->vma)->writable ? fake::Writable::Yes
-									   : fake::Writable::No);
-			else
-				span->src[i] &= ~fake::kMigrate;
-		}
-	}
+	for (usize i = 0; i < span->npages; i++)
+		fake::switch_one(*span, i, injected != 0);
 }
 
 // Models migrate_vma_finalize(): restores or switches page table entries, unlocks and
@@ -284,34 +448,46 @@ void dsvm_os_migrate_finalize(dsvm_migrate_span *span)
 		fake::finish_one(span->src[i], span->dst[i], from_os(span->fault_page));
 }
 
-// Models migrate_device_range(): no mmap_lock; a free page, or one that is locked by
-// somebody, is left out. It does not look at the destinations, which are the caller's.
+// Models migrate_device_pfns(): no mmap_lock; a free page, or one that is locked by somebody, is
+// left out, and so is a part of a folio. It does not look at the destinations, which are the
+// caller's.
 int dsvm_os_migrate_device_setup(dsvm_migrate_span *span)
 {
 	World &world = World::current();
 
 	if (const int injected = world.enter(Call::kDeviceSetup))
 		return injected;
-	for (usize i = 0; i < span->npages; i++) {
+	for (usize i = 0; i < span->npages;) {
 		fake::Page *const page = world.page_of_pfn(span->src[i]);
+		const usize count = usize{1} << page->order;
+		bool is_whole = page->index == 0 && i + count <= span->npages;
 
-		fake::assert_walkable(*page);
-		span->src[i] = page->refs != 0 ? fake::collect(page, nullptr) : 0;
+		for (usize j = 0; is_whole && j < count; j++) {
+			fake::assert_walkable(page[j]);
+			is_whole = span->src[i + j] == span->src[i] + j;
+		}
+		span->src[i] = is_whole && page->refs != 0 ? fake::collect(page, nullptr) : 0;
+		for (usize j = 1; is_whole && j < count; j++)
+			span->src[i + j] = 0;
+		i += is_whole ? count : 1;
 	}
 	static_cast<void>(world.enter(Call::kDeviceCollected));
 	return 0;
 }
 
-// Models migrate_device_pages().
+// Models migrate_device_pages(): a huge folio without a huge destination stays.
 void dsvm_os_migrate_device_pages(dsvm_migrate_span *span)
 {
 	const int injected = World::current().enter(Call::kDevicePages);
 
 	for (usize i = 0; i < span->npages; i++) {
-		if (injected != 0 || span->dst[i] == 0)
+		const usize src = span->src[i];
+		const usize dst = span->dst[i];
+
+		if (injected != 0 || dst == 0 || ((src ^ dst) & fake::kHuge) != 0)
 			span->src[i] &= ~fake::kMigrate;
-		else if ((span->src[i] & fake::kMigrate) != 0 && (span->src[i] & fake::kValid) != 0)
-			fake::move_one(&span->src[i], span->dst[i]);
+		else if ((src & fake::kMigrate) != 0 && (src & fake::kValid) != 0)
+			fake::move_one(&span->src[i], dst);
 	}
 }
 
@@ -343,13 +519,18 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 		out->zdd = to_os(page->zdd);
 		out->provider = page->zdd->provider;
 	}
-	out->moves = (src & fake::kMigrate) != 0;
+	if ((src & fake::kHuge) != 0)
+		out->order = static_cast<u8>(World::current().huge_order());
+	// A merged page is read by the kernel on its own account, which a device's cannot be.
+	out->moves = (src & fake::kMigrate) != 0 && (page == nullptr || !page->merged);
 }
 
 // Models migrate_pfn(page_to_pfn(page)).
-dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *page)
+dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *page, dsvm_u32 order)
 {
-	return fake::encode(from_os(page), 0);
+	if (order != from_os(page)->order || from_os(page)->index != 0)
+		dsvm_env_violation("a destination that is no folio of its order");
+	return fake::encode(from_os(page), order != 0 ? fake::kHuge : 0);
 }
 
 dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)
@@ -357,89 +538,4 @@ dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)
 	fake::Page *const page = fake::page_of(dst);
 
 	return page != nullptr ? to_os(page) : nullptr;
-}
-
-// Models vma_alloc_folio() or alloc_page(), and folio_lock().
-dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *vma, dsvm_usize addr)
-{
-	World &world = World::current();
-
-	if (fake::holds_notifier_lock())
-		dsvm_env_violation("page allocated under the notifier lock");
-	if (world.enter(Call::kPageAlloc) != 0)
-		return nullptr;
-	fake::Page *const page = world.alloc_ram();
-	if (page == nullptr)
-		return nullptr;
-	world.lock_page(page);
-	page->meant_for = vma != nullptr ? addr : 0;
-	return to_os(page);
-}
-
-// Models zone_device_page_init() and drm_pagemap_get_devmem_page(): a free frame
-// becomes a page with one reference, locked, that refers to the zdd and is not retired.
-dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd)
-{
-	World &world = World::current();
-	fake::Page *const page = world.page_of_pfn(pfn);
-
-	static_cast<void>(world.enter(Call::kPageInitDevice));
-	if (!world.is_device(page) || page->refs != 0)
-		dsvm_env_violation("a frame in use, or RAM, initialised as device memory");
-	*page = {};
-	page->refs = 1;
-	page->zdd = from_os(zdd);
-	page->zdd->refs++;
-	world.lock_page(page);
-	return to_os(page);
-}
-
-// Models folio_unlock() and folio_put().
-void dsvm_os_page_discard(dsvm_os_page *page)
-{
-	World &world = World::current();
-
-	world.unlock_page(from_os(page));
-	world.put_page(from_os(page));
-}
-
-// Models the lowest bit of zone_device_data: under the page's lock, by whoever has a
-// reference. It stays until the frame is initialised again.
-void dsvm_os_page_retire(dsvm_os_page *page)
-{
-	World &world = World::current();
-	fake::Page &p = *from_os(page);
-
-	static_cast<void>(world.enter(Call::kPageRetire));
-	if (!world.is_device(&p) || p.refs == 0 || !p.locked)
-		dsvm_env_violation("a page retired that is not a device's, in use and locked");
-	if (p.retired)
-		dsvm_env_violation("a page retired twice");
-	p.retired = true;
-}
-
-// Models test_and_set_bit_lock(): the caller has a reference, by a page of the zdd.
-dsvm_bool dsvm_os_zdd_enter(dsvm_os_zdd *zdd)
-{
-	const int injected = World::current().enter(Call::kZddEnter);
-	fake::Zdd &z = *from_os(zdd);
-
-	if (z.refs == 0)
-		dsvm_env_violation("a dead zdd entered");
-	if (injected != 0 || z.entered)
-		return false;
-	z.entered = true;
-	return true;
-}
-
-// Models clear_bit_unlock(): by who has entered, with the reference still there.
-void dsvm_os_zdd_leave(dsvm_os_zdd *zdd)
-{
-	fake::Zdd &z = *from_os(zdd);
-
-	if (!z.entered)
-		dsvm_env_violation("a zdd left that nobody has entered");
-	if (z.refs == 0)
-		dsvm_env_violation("a dead zdd left");
-	z.entered = false;
 }

@@ -15,7 +15,6 @@ constexpr usize kEntryOther = 1ul << 61;
 constexpr u32 kEntryOrderShift = 56;
 // Which request it belongs to.
 constexpr u32 kEntryIdShift = 32;
-constexpr usize kEntryIdMask = 0xffffff;
 constexpr usize kEntryPfnMask = (1ul << kEntryIdShift) - 1;
 // What one attempt to walk a page table takes.
 constexpr u64 kWalkNs = 1000 * 1000;
@@ -37,7 +36,13 @@ bool report(Vma *vma, dsvm_vma_info *out)
 {
 	if (vma == nullptr)
 		return false;
-	*out = {to_os(vma), vma->first, vma->last, vma->writable, vma->anonymous, vma->special};
+	out->vma = to_os(vma);
+	out->first = vma->first;
+	out->last = vma->last;
+	out->readable = !vma->unreadable;
+	out->writable = vma->writable;
+	out->anonymous = vma->anonymous;
+	out->special = vma->special;
 	return true;
 }
 
@@ -72,6 +77,16 @@ int fault_in(World &world, Mm &mm, usize at, const Vma &vma, bool write)
 		return -DSVM_EFAULT;
 	if (pte.kind == PteKind::kMigration)
 		return -DSVM_EBUSY;
+	if (pte.kind == PteKind::kSwapped) {
+		Page *const page = world.alloc_ram();
+
+		if (page == nullptr)
+			return -DSVM_ENOMEM;
+		page->content = pte.swapped;
+		world.set_pte(pte, PteKind::kPresent, page,
+			      vma.writable ? Writable::Yes : Writable::No);
+		world.put_page(page);
+	}
 	if (pte.kind == PteKind::kNone) {
 		Page *const zero = write ? nullptr : world.zero_page();
 		Page *const page = zero != nullptr ? zero : world.alloc_ram();
@@ -109,34 +124,42 @@ dsvm_page_kind kind_of(World &world, usize entry)
 	return world.is_device(page) ? DSVM_PAGE_DEVICE : DSVM_PAGE_OTHER;
 }
 
-// Whether what an entry points to can be relied on now.
+// Whether what an entry points to can be relied on now. Nothing is known of one that is empty.
 void assert_collected(World &world, usize entry)
 {
-	const Collection &collection = world.last_collection();
-
-	if (collection.notifier != nullptr ? !holds_lock_of(*collection.notifier)
-					   : !holds_notifier_lock())
+	if (entry == 0) {
+		if (!holds_notifier_lock())
+			dsvm_env_violation("an empty entry decoded without the notifier lock");
+		return;
+	}
+	// Of a request too long ago nothing is known but that it needs a lock.
+	const Collection *const collection =
+		world.collection((entry >> kEntryIdShift) & kCollectionMask);
+	if (collection == nullptr) {
+		if (!holds_notifier_lock())
+			dsvm_env_violation("an old entry decoded without the notifier lock");
+		return;
+	}
+	if (collection->notifier != nullptr ? !holds_lock_of(*collection->notifier)
+					    : !holds_notifier_lock())
 		dsvm_env_violation("an entry decoded without the notifier lock");
-	if (entry != 0 && ((entry >> kEntryIdShift) & kEntryIdMask) != collection.id)
-		dsvm_env_violation("an entry decoded that a later request has outdated");
-	if (collection.notifier == nullptr || collection.notifier->seq != collection.seq)
+	if (collection->notifier == nullptr || collection->notifier->seq != collection->seq)
 		dsvm_env_violation("an entry decoded after an invalidation");
-	else if (collection.stale)
+	else if (collection->stale)
 		dsvm_env_violation("an entry decoded after an event that nobody has published");
 }
 
 // From here on events that meet the span make what is found stale; those that run already did.
-void begin_collection(World &world, const dsvm_hmm_request &request, u32 id)
+Collection &begin_collection(World &world, const dsvm_hmm_request &request)
 {
-	Collection &collection = world.last_collection();
+	Collection &collection = world.next_collection();
 
-	collection = {};
-	collection.id = id;
 	collection.timeout_ns = request.timeout_ns;
 	collection.mm = from_os(request.mm);
 	collection.first = request.first;
 	collection.last = request.last;
 	collection.stale = world.is_invalidating(*collection.mm, request.first, request.last);
+	return collection;
 }
 
 // Whether the caller has a user to give up.
@@ -223,6 +246,9 @@ dsvm_bool dsvm_os_mm_is_gone(dsvm_os_mm *mm)
 void dsvm_os_mm_read_lock(dsvm_os_mm *mm)
 {
 	static_cast<void>(World::current().enter(Call::kMmReadLock));
+	// Who waits for the VMA has that lock, or is about to.
+	if (World::current().vma_pins() != 0)
+		dsvm_env_violation("mmap_lock waited for with a VMA pinned");
 	dsvm_os_read_lock(from_os(mm)->lock);
 }
 
@@ -286,8 +312,7 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 	if (injected != 0)
 		return injected;
 
-	const usize id = (world.last_collection().id + 1) & fake::kEntryIdMask;
-	fake::begin_collection(world, *request, static_cast<u32>(id));
+	fake::Collection &collection = fake::begin_collection(world, *request);
 	usize *entry = request->entries;
 	for (usize at = request->first; at < request->last; at += kPageSize, entry++) {
 		if (*entry != 0)
@@ -297,7 +322,7 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 		if (error != 0)
 			return error;
 		if (*entry != 0)
-			*entry |= id << fake::kEntryIdShift;
+			*entry |= usize{collection.id} << fake::kEntryIdShift;
 		if (at + kPageSize == 0)
 			break;
 	}
@@ -306,8 +331,8 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 		return walked;
 	if (from_os(request->notifier)->seq != request->seq)
 		return -DSVM_EBUSY;
-	world.last_collection().notifier = from_os(request->notifier);
-	world.last_collection().seq = request->seq;
+	collection.notifier = from_os(request->notifier);
+	collection.seq = request->seq;
 	return 0;
 }
 
@@ -329,6 +354,54 @@ const void *dsvm_os_hmm_pagemap(dsvm_usize entry)
 	if ((entry & fake::kEntryValid) == 0)
 		return nullptr;
 	return world.pagemap_of(world.page_of_pfn(entry & fake::kEntryPfnMask));
+}
+
+dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry)
+{
+	return (entry >> fake::kEntryOrderShift) & 0x1f;
+}
+
+dsvm_bool dsvm_os_hmm_is_part(dsvm_usize entry)
+{
+	const fake::Page *const page =
+		World::current().page_of_pfn(entry & fake::kEntryPfnMask);
+
+	return page->order > dsvm_os_hmm_order(entry);
+}
+
+// Models a search of all the dev_pagemaps that there are.
+void *dsvm_os_next_owner(void *owner)
+{
+	World &world = World::current();
+	void *next = nullptr;
+
+	for (usize i = 0; i < fake::kDevicePages; i++) {
+		const fake::Page *const page = world.page_of_pfn(fake::kDevicePfn + i);
+		void *const candidate = page->refs != 0 ? world.owner_of(page) : nullptr;
+
+		if (candidate > owner && (next == nullptr || candidate < next))
+			next = candidate;
+	}
+	return next;
+}
+
+// Models a look at the flags and counts of a page's folio.
+dsvm_u32 dsvm_os_hmm_why(dsvm_usize entry)
+{
+	World &world = World::current();
+
+	if ((entry & fake::kEntryValid) == 0)
+		return DSVM_STAY_SWAPPED;
+	const fake::Page *const page = world.page_of_pfn(entry & fake::kEntryPfnMask);
+	if (!world.is_ram(page))
+		return world.is_device(page) ? DSVM_STAY_BUSY : DSVM_STAY_FOREIGN;
+	if (page->pinned)
+		return DSVM_STAY_PINNED;
+	if (page->locked)
+		return DSVM_STAY_LOCKED;
+	if (page->order != 0 && world.huge_order() == 0)
+		return DSVM_STAY_LARGE_FOLIO;
+	return page->stays != 0 ? page->stays : static_cast<u32>(DSVM_STAY_BUSY);
 }
 
 // Models the HMM_PFN_* bits, hmm_pfn_to_map_order(), and what the page points to, which
@@ -361,4 +434,15 @@ void dsvm_os_page_mark_dirty(dsvm_os_page *page)
 	if (World::current().is_zero_page(from_os(page)))
 		dsvm_env_violation("the zero page is marked dirty");
 	from_os(page)->dirty = true;
+	from_os(page)->dirtied++;
+}
+
+// Models folio_mark_accessed().
+void dsvm_os_page_mark_accessed(dsvm_os_page *page)
+{
+	if (from_os(page)->refs == 0)
+		dsvm_env_violation("a free page is marked accessed");
+	if (!World::current().is_ram(from_os(page)))
+		dsvm_env_violation("a page that is no RAM is marked accessed");
+	from_os(page)->accessed++;
 }

@@ -110,9 +110,10 @@ Event &World::begin_event(Mm &mm, usize first, usize last, bool unmap)
 	if (heard)
 		mm.seq |= 1;
 	event.seq = mm.seq;
-	Collection &collection = state_->collection;
-	if (collection.mm == &mm && collection.first <= last && collection.last >= first)
-		collection.stale = true;
+	for (Collection &collection : state_->collections) {
+		if (collection.mm == &mm && collection.first <= last && collection.last >= first)
+			collection.stale = true;
+	}
 	call_notifiers(event);
 	return event;
 }

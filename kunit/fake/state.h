@@ -8,6 +8,16 @@
 
 struct dsvm_os_provider {
 	dsvm::u32 refs;
+	bool reserve_is_taken;
+	dsvm_migrate_counters counters;
+	alignas(16) dsvm::u8 reserve[DSVM_RESERVE_BYTES];
+};
+
+// A copy that is done when somebody waits for it.
+struct dsvm_os_fence {
+	bool in_use;
+	dsvm::u32 count;
+	dsvm::fake::CopyStep steps[dsvm::fake::kFenceSteps];
 };
 
 // One of several; what it can do, all of them can.
@@ -40,7 +50,12 @@ struct World::State {
 	Zdd zdds[kZdds];
 	dsvm_os_provider providers[kProviders];
 	dsvm_os_dev devs[kDevices];
+	dsvm_os_fence fences[kFences];
+	Traces traces;
+	u32 huge_order;
+	bool vma_pins;
 	bool needs_sync;
+	bool sloppy_providers;
 	bool iommu;
 	u32 max_dma_order;
 	Iova iovas[kIovas];
@@ -50,10 +65,14 @@ struct World::State {
 	bool zero_page_on;
 	bool two_passes;
 	usize awaited_seq; // by dsvm_os_notifier_read_begin()
-	Collection collection;
+	Collection collections[kCollections]; // the last ones, by their numbers
+	u32 last_collection;
 	Injection injections[kCalls];
 	u32 next_ram;
 };
+
+// The address space that a VMA belongs to.
+Mm &mm_of(const dsvm_os_vma *vma);
 
 } // namespace dsvm::fake
 

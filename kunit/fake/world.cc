@@ -82,13 +82,17 @@ void check_balance(World &world)
 		if (s.providers[i].refs != 1)
 			dsvm_env_violation("provider %u: %u references, expected 1", i,
 					   s.providers[i].refs);
+		if (s.providers[i].reserve_is_taken)
+			dsvm_env_violation("provider %u: its reserve is missing", i);
 	}
 	for (u32 i = 0; i < kZdds; i++) {
 		if (s.zdds[i].refs != 0)
 			dsvm_env_violation("zdd %u: %u references left", i, s.zdds[i].refs);
-		if (s.zdds[i].entered)
-			dsvm_env_violation("zdd %u: entered and not left", i);
 	}
+	if (world.fences() != 0)
+		dsvm_env_violation("%u copies that nobody has waited for", world.fences());
+	if (world.vma_pins() != 0)
+		dsvm_env_violation("%u pins of VMAs left", world.vma_pins());
 }
 
 Mm &World::mm(u32 index)
@@ -146,6 +150,16 @@ bool World::has_iommu() const
 	return state_->iommu;
 }
 
+void World::set_huge_order(u32 order)
+{
+	state_->huge_order = order;
+}
+
+u32 World::huge_order() const
+{
+	return state_->huge_order;
+}
+
 void World::set_zero_page(bool on)
 {
 	state_->zero_page_on = on;
@@ -158,7 +172,24 @@ bool World::is_zero_page(const Page *page) const
 
 Collection &World::last_collection()
 {
-	return state_->collection;
+	return state_->collections[state_->last_collection % kCollections];
+}
+
+Collection &World::next_collection()
+{
+	state_->last_collection = (state_->last_collection + 1) & kCollectionMask;
+	Collection &next = last_collection();
+
+	next = {};
+	next.id = state_->last_collection;
+	return next;
+}
+
+Collection *World::collection(u32 id)
+{
+	Collection &found = state_->collections[id % kCollections];
+
+	return found.id == id ? &found : nullptr;
 }
 
 // Injection -----------------------------------------------------------------------
@@ -284,10 +315,17 @@ void World::put_page(Page *page)
 	page->pinned = false;
 	page->raced = false;
 	page->lazyfree = false;
+	page->order = 0;
+	page->index = 0;
+	if (page->entered)
+		dsvm_env_violation("page %#lx freed while a fault is at work on it", pfn_of(page));
 	if (page == state_->zero)
 		state_->zero = nullptr;
-	if (Zdd *const zdd = exchange(page->zdd, nullptr))
+	if (Zdd *const zdd = exchange(page->zdd, nullptr)) {
+		if (zdd->freed != nullptr)
+			zdd->freed(zdd->arg, pfn_of(page));
 		zdd_put(zdd);
+	}
 }
 
 void World::lock_page(Page *page)
@@ -402,7 +440,7 @@ Vma &World::add_vma(Mm &mm, usize first, usize last, Writable writable)
 {
 	for (Vma &vma : mm.vmas) {
 		if (!vma.in_use) {
-			vma = {first, last, true, writable == Writable::Yes, true, false};
+			vma = {first, last, true, writable == Writable::Yes, true, false, false, 0};
 			return vma;
 		}
 	}
@@ -446,10 +484,11 @@ void World::populate_foreign(Mm &mm, usize addr, u32 count, void *owner, bool co
 
 void World::unmap(Mm &mm, usize first, usize last)
 {
+	check_pins(mm, first, last, "unmapped");
 	Event &event = begin_event(mm, first, last, true);
 
 	for (usize at = first; at < last; at += kPageSize)
-		clear_pte(pte(mm, at));
+		unmap_pte(pte(mm, at));
 	end_event(event);
 	for (Vma &vma : mm.vmas) {
 		if (!vma.in_use || vma.first > last || vma.last < first)
@@ -490,10 +529,11 @@ void World::finish_exit(Mm &mm)
 
 void World::tear_down(Mm &mm)
 {
+	check_pins(mm, 0, ~usize{0}, "torn down");
 	Event &event = begin_event(mm, 0, ~usize{0});
 
 	for (Pte &pte : mm.ptes)
-		clear_pte(pte);
+		unmap_pte(pte);
 	end_event(event);
 	for (Vma &vma : mm.vmas)
 		vma.in_use = false;
@@ -511,18 +551,31 @@ void World::share(Mm &from, Mm &to)
 		// Copy on write: neither may write from here on.
 		pte.writable = false;
 		set_pte(to.ptes[i], pte.kind, pte.page, Writable::No);
+		to.ptes[i].order = pte.order;
 	}
 }
 
-Zdd *World::make_zdd(dsvm_os_provider *provider, void *owner, void (*released)(void *), void *arg)
+Zdd *World::make_zdd(dsvm_os_provider *provider, void *owner, void (*released)(void *), void *arg,
+		     const dsvm_devmem *devmem, void (*freed)(void *, usize))
 {
 	for (Zdd &zdd : state_->zdds) {
 		if (zdd.refs == 0) {
-			zdd = {1, provider, owner, &state_->mms[0], false, released, arg};
+			zdd = {1,     provider, owner, &state_->mms[0], devmem, false,
+			       freed, released, arg};
 			return &zdd;
 		}
 	}
 	dsvm_env_violation("no zdd left");
+	return nullptr;
+}
+
+Zdd *World::next_zdd(const dsvm_os_provider *provider, const Zdd *zdd)
+{
+	for (u32 i = zdd != nullptr ? static_cast<u32>(zdd - state_->zdds) + 1 : 0; i < kZdds;
+	     i++) {
+		if (state_->zdds[i].refs != 0 && state_->zdds[i].provider == provider)
+			return &state_->zdds[i];
+	}
 	return nullptr;
 }
 
@@ -532,11 +585,7 @@ void World::zdd_put(Zdd *zdd)
 		dsvm_env_violation("reference to a dead zdd dropped");
 		return;
 	}
-	if (--zdd->refs != 0)
-		return;
-	if (zdd->entered)
-		dsvm_env_violation("a zdd dies while a fault is at work on it");
-	if (zdd->released != nullptr)
+	if (--zdd->refs == 0 && zdd->released != nullptr)
 		zdd->released(zdd->arg);
 }
 
@@ -544,6 +593,8 @@ u64 World::read(Mm &mm, usize addr)
 {
 	const Pte &at = pte(mm, addr);
 
+	if (at.kind == PteKind::kSwapped)
+		return at.swapped;
 	return at.page != nullptr ? at.page->content : 0;
 }
 

@@ -24,19 +24,40 @@
 // entries looked at after an invalidation, page tables that may go away while they are walked,
 // locks missing or in the way, waiting for what nobody ends.
 // And at its end: page references that are not mappings, locked pages, DMA mappings, windows of
-// device addresses, device mappings, mm users, provider and zdd references, zdds that a fault
-// has not left, invalidations that have not ended.
+// device addresses, device mappings, mm users, provider and zdd references, folios that a
+// fault has not left, invalidations that have not ended, copies that nobody has waited for, pins.
 //
-// What it does not model: caches, folios of more than one page as objects (a huge
-// mapping is a property of page table entries), swap, files, page table pages.
+// A huge folio is 2^set_huge_order() pages that are referenced, locked, collected and moved
+// together, until it is split; each of its pages has a reference of its own for each of the
+// folio's, so that nothing has to be dealt out then.
+//
+// What it does not model: caches, folios of other sizes, files, page table pages.
 #ifndef DSVM_KUNIT_FAKE_WORLD_H
 #define DSVM_KUNIT_FAKE_WORLD_H
 
 #include "core/base/locking.h"
 #include "core/base/utility.h"
 #include "core/base/va_range.h"
+#include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
 #include "kunit/env.h"
+
+namespace dsvm::fake {
+
+struct Mm;
+struct Page;
+
+} // namespace dsvm::fake
+
+// A CPU fault that is being handled.
+struct dsvm_os_fault {
+	dsvm::fake::Mm *mm;
+	dsvm::fake::Page *page; // locked, but while it sleeps
+	bool may_drop;		// the mm's lock, for the same time
+	bool no_wait;		// it must not sleep
+	bool has_dropped;	// the mm's lock
+	dsvm::u64 waited_ns;
+};
 
 namespace dsvm::fake {
 
@@ -77,16 +98,32 @@ enum class Call : u8 {
 	kDevicePages,
 	kDeviceFinalize,
 	kPageAlloc,
+	kHugeAlloc, // the same for a huge folio
 	kPageInitDevice,
 	kPageRetire,
-	kZddEnter, // failing means: somebody else is in
+	kPageEnter, // failing means: somebody else is in
+	kPageLeave,
+	kFrameInUse,
+	kFrameOrder,
+	kEndTimeslice,
+	kNextZdd,
+	kTakeReserve, // failing means: somebody else has it
+	kFenceWait,   // failing means: it is signalled with this error, and nothing was copied
+	kVmaPin,      // failing means: somebody waits for the VMA
+	kVmaUnpin,
+	kFaultWait,
+	kParallel,
 	kPopulate, // the driver's callbacks, see fake/device.h
 	kCopyToDevice,
 	kCopyToRam,
+	kUnused,
+	kJobAlloc, // the callbacks of a job, see cases/scene.h
+	kJobRelease,
 	kWindowCreate, // the driver's callbacks, see cases/mirror.h
 	kWindowDestroy,
 	kRangeCreate,
 	kRangePut,
+	kRangeLock, // about to be locked
 	kCount,
 };
 
@@ -95,7 +132,7 @@ using Hook = void (*)(World &world, void *arg);
 
 constexpr u32 kCalls = static_cast<u32>(Call::kCount);
 constexpr u32 kRamPages = 2048;
-constexpr u32 kDevicePages = 1024;
+constexpr u32 kDevicePages = 2048;
 constexpr u32 kForeignPages = 64;
 constexpr u32 kPages = kRamPages + kDevicePages + kForeignPages;
 // Page frame numbers of the first page of RAM, of the device, and of a device whose
@@ -113,9 +150,17 @@ constexpr u32 kMms = 2;
 constexpr u32 kVmas = 32;
 constexpr u32 kNotifiers = 16;
 constexpr u32 kEvents = 4;
+// Requests to hmm that are remembered, of which entries may be decoded.
+constexpr u32 kCollections = 32;
+// Their numbers, as they are in entries.
+constexpr u32 kCollectionMask = 0xffffff;
 constexpr u32 kProviders = 2;
 constexpr u32 kDevices = 3;
-constexpr u32 kZdds = 8;
+constexpr u32 kZdds = 64;
+constexpr u32 kFences = 12;
+constexpr u32 kFenceSteps = 1024;
+// Ends of phases that are remembered, the first ones; the rest is counted.
+constexpr u32 kTraces = 128;
 // What of an address space can be mapped: 4 MiB from here.
 constexpr usize kBase = 0x7f0000000000;
 constexpr u32 kPtes = 1024;
@@ -128,8 +173,11 @@ struct Zdd {
 	u32 refs;
 	dsvm_os_provider *provider;
 	void *owner;
-	const Mm *mm; // the address space that the allocation was made for
-	bool entered; // a CPU fault is at work on it
+	Mm *mm;			   // the address space that the allocation was made for
+	const dsvm_devmem *devmem; // nullptr: nobody asks
+	bool timeslice_is_over;	   // dsvm_os_zdd_end_timeslice()
+	// Called when a page of it is free again.
+	void (*freed)(void *arg, usize pfn);
 	// Called when the last reference goes: the allocation is empty.
 	void (*released)(void *arg);
 	void *arg;
@@ -137,20 +185,30 @@ struct Zdd {
 
 // A page of RAM or of a device.
 struct Page {
-	u32 refs;   // mappings included; 0: free
-	u32 mapped; // page table entries that point here
-	u32 dma;    // DMA mappings
+	u32 refs;	   // mappings included; 0: free
+	u32 mapped;	   // page table entries that point here
+	u32 dma;	   // DMA mappings
 	u32 dma_by_dir[4]; // the same, by enum dsvm_dma_dir
 	usize meant_for;   // RAM for a migration: the address whose policy it was chosen by
 	bool locked;
-	bool pinned;   // somebody has a reference that migration finds at once
-	bool raced;    // somebody takes one between collecting and moving
-	bool dirty;    // dsvm_os_page_mark_dirty()
-	bool retired;  // device pages: dsvm_os_page_retire()
-	bool spent;    // device pages: the data has gone to RAM, whoever noted it
-	bool coherent; // foreign pages: the CPU maps them as it maps RAM
-	bool lazyfree; // after MADV_FREE: dropped instead of swapped out, as long as clean
-	Zdd *zdd;      // device pages in use
+	bool pinned;	  // somebody has a reference that migration finds at once
+	bool merged;	  // by KSM
+	bool raced;	  // somebody takes one between collecting and moving
+	bool dirty;	  // dsvm_os_page_mark_dirty()
+	u32 dirtied;	  // how often
+	u32 accessed;	  // dsvm_os_page_mark_accessed(), how often
+	u8 order;	  // it is part of a folio of 2^order pages,
+	u16 index;	  // and which of them
+	u8 stays;	  // enum dsvm_stay: why migration does not take it, if not 0
+	bool stuck;	  // device pages: unmapped, and kept by the rest of the folio
+	bool entered;	  // device pages: a CPU fault is at work on the folio
+	bool was_entered; // the same, before the folio was split
+	bool given_back;  // device pages: the driver has them back
+	bool retired;	  // device pages: dsvm_os_page_retire()
+	bool spent;	  // device pages: the data has gone to RAM, whoever noted it
+	bool coherent;	  // foreign pages: the CPU maps them as it maps RAM
+	bool lazyfree;	  // after MADV_FREE: dropped instead of swapped out, as long as clean
+	Zdd *zdd;	  // device pages in use
 	u64 content;
 };
 
@@ -160,6 +218,7 @@ enum class PteKind : u8 {
 	kDevice,    // a device page's special entry: the CPU faults on it
 	kMigration, // being migrated
 	kOther,	    // mapped, but nothing that DMA could reach
+	kSwapped,
 };
 
 struct Pte {
@@ -168,6 +227,7 @@ struct Pte {
 	u8 order; // a mapping of 2^order pages covers this one
 	bool writable;
 	bool inaccessible; // hmm reports it absent and cannot bring it in: -EFAULT
+	u64 swapped;	   // the content, while it is
 };
 
 struct Vma {
@@ -177,6 +237,8 @@ struct Vma {
 	bool writable;
 	bool anonymous;
 	bool special;
+	bool unreadable;
+	u32 pins; // dsvm_os_vma_pin(): nobody may change it meanwhile
 };
 
 // What an address space is to the core: struct mm_struct.
@@ -185,7 +247,7 @@ struct Mm {
 	u32 held;     // those that dsvm_os_mm_get() gave
 	bool exiting; // no users any more, page tables not yet torn down
 	dsvm_os_rwsem *lock;
-	u32 readers;  // beside the first: a hook is another CPU, and may try to be the second
+	u32 readers; // beside the first: a hook is another CPU, and may try to be the second
 	// As struct mmu_notifier_subscriptions has them: `seq` is odd while an invalidation that
 	// some notifier hears of runs.
 	u32 active;
@@ -201,7 +263,7 @@ struct Event {
 	usize last;
 	usize seq;
 	bool in_use;
-	bool unmap;	 // MMU_NOTIFY_UNMAP: the VMA goes
+	bool unmap; // MMU_NOTIFY_UNMAP: the VMA goes
 	bool blockable;
 	bool deferrable; // the kernel has two passes
 };
@@ -228,14 +290,14 @@ struct Notifier {
 	const dsvm_os_rwsem *lock; // that its callbacks take; nullptr: a notifier lock
 };
 
-// The last request that hmm has fulfilled: what its entries say holds as long as the
-// sequence is that of the notifier, which has to hear of whatever meets the span.
+// A request that hmm has fulfilled: what its entries say holds as long as the sequence is that of
+// the notifier, which has to hear of whatever meets the span.
 struct Collection {
 	u32 id; // in the entries
 	const Notifier *notifier;
 	usize seq;
 	u64 timeout_ns; // what the request gave the kernel for attempts of its own
-	bool stale; // something has met the span
+	bool stale;	// something has met the span
 	const Mm *mm;
 	usize first;
 	usize last;
@@ -249,6 +311,20 @@ struct Injection {
 	u32 hook_at; // 0: never; kEvery: at each call
 	Hook hook;
 	void *arg;
+};
+
+// What a copy engine does for one page.
+struct CopyStep {
+	Page *page;	    // the copying device's
+	dsvm_dma_addr addr; // the other side; dir 0: there is none, clear the page
+	bool to_ram;
+	const dsvm_devmem *target; // what the other side is part of; nullptr: RAM, or nothing
+};
+
+// What dsvm_os_trace_migrate() has said.
+struct Traces {
+	u32 count;
+	dsvm_migrate_event events[kTraces];
 };
 
 enum class Writable : bool { No, Yes };
@@ -275,6 +351,12 @@ public:
 	// Maps `count` pages of RAM from `addr`, contiguous, content = addr of each page.
 	// `order`: in mappings of 2^order pages each.
 	void populate(Mm &mm, usize addr, u32 count, u32 order = 0);
+	// The same with one huge folio.
+	void populate_huge(Mm &mm, usize addr);
+	// As swap-out of what is mapped at `addr`.
+	void swap_out(Mm &mm, usize addr);
+	// As mremap() of `count` pages, which nothing is mapped in the way of.
+	void move_pages(Mm &mm, usize from, usize to, u32 count);
 	// As munmap(): tells the notifiers, frees the pages, cuts the VMAs.
 	void unmap(Mm &mm, usize first, usize last);
 	// Maps `count` pages of a driver that is none of ours from `addr`, which moves them for
@@ -313,12 +395,32 @@ public:
 	// From now on DMA mappings of more than 2^order pages are refused.
 	void set_max_dma_order(u32 order);
 	[[nodiscard]] u32 max_dma_order() const;
+	// From now on providers give addresses without a size and a direction.
+	void set_sloppy_providers(bool sloppy);
+	[[nodiscard]] bool has_sloppy_providers() const;
 	// From now on they are behind an IOMMU whose addresses may be filled by hand.
 	void set_iommu(bool iommu);
 	[[nodiscard]] bool has_iommu() const;
 	// Windows of device addresses that there are, and pages linked into them.
 	[[nodiscard]] u32 iova_windows() const;
 	[[nodiscard]] u32 iova_pages() const;
+	// From now on folios of 2^order pages move whole; 0, as at the beginning: none do.
+	void set_huge_order(u32 order);
+	[[nodiscard]] u32 huge_order() const;
+	// From now on a VMA can be pinned.
+	void set_vma_pins(bool on);
+	[[nodiscard]] bool has_vma_pins() const;
+	// VMAs that are pinned now, as often as they are.
+	[[nodiscard]] u32 vma_pins() const;
+	[[nodiscard]] dsvm_migrate_counters &counters(u32 provider = 0);
+	[[nodiscard]] Traces &traces();
+	// Work for a copy engine, which is not done before somebody waits for it.
+	[[nodiscard]] dsvm_os_fence *begin_fence();
+	void add_to_fence(dsvm_os_fence *fence, const CopyStep &step);
+	// Copies that nobody has waited for yet.
+	[[nodiscard]] u32 fences() const;
+	// One page of a copy, now.
+	void copy_page(const CopyStep &step);
 	// From now on reading what is not there maps the zero page.
 	void set_zero_page(bool on);
 	// The zero page with a reference for the caller; nullptr: reading allocates.
@@ -326,7 +428,11 @@ public:
 	[[nodiscard]] bool is_zero_page(const Page *page) const;
 	// For the first address space.
 	[[nodiscard]] Zdd *make_zdd(dsvm_os_provider *provider, void *owner,
-				    void (*released)(void *), void *arg);
+				    void (*released)(void *), void *arg,
+				    const dsvm_devmem *devmem = nullptr,
+				    void (*freed)(void *, usize) = nullptr);
+	// The next one in use of a provider, nullptr: the first; no reference is touched.
+	[[nodiscard]] Zdd *next_zdd(const dsvm_os_provider *provider, const Zdd *zdd);
 	void zdd_put(Zdd *zdd);
 
 	// What a CPU sees ----------------------------------------------------------
@@ -362,6 +468,19 @@ public:
 	void put_page(Page *page);
 	void lock_page(Page *page);
 	void unlock_page(Page *page);
+	// The same of all pages of a folio.
+	void get_folio(Page *page);
+	void put_folio(Page *page);
+	void lock_folio(Page *page);
+	void unlock_folio(Page *page);
+	// Makes pages in a row a folio.
+	void join_folio(Page *first, u32 order);
+	// Makes a folio single pages again.
+	void split_folio(Page *page);
+	// The parts of what was a folio that only that has kept go.
+	void free_stuck(Page *first, u32 count);
+	// Maps it by an entry a page.
+	void split_mappings(const Page *page);
 	// Whether a page table entry lets a CPU write the page.
 	[[nodiscard]] bool is_writable(const Page *page) const;
 	// The identity of the device memory that a page is part of; nullptr for RAM.
@@ -372,7 +491,11 @@ public:
 	void clear_pte(Pte &pte);
 	[[nodiscard]] u32 dma_mappings() const;
 	[[nodiscard]] u32 pages_in_use() const;
+	// The newest one, and the one after it.
 	[[nodiscard]] Collection &last_collection();
+	[[nodiscard]] Collection &next_collection();
+	// By the number in its entries; nullptr if that was too long ago.
+	[[nodiscard]] Collection *collection(u32 id);
 
 private:
 	friend void check_balance(World &world);
@@ -381,6 +504,8 @@ private:
 	struct State;
 
 	void tear_down(Mm &mm);
+	void unmap_pte(Pte &pte);
+	void check_pins(const Mm &mm, usize first, usize last, const char *what);
 	void call_notifiers(Event &event);
 	Event *free_event();
 
@@ -389,6 +514,16 @@ private:
 
 // Complains about whatever is left over; ~World() calls it.
 void check_balance(World &world);
+
+// Calls `visit` with each page of a folio, which may be freed or split by that.
+template <class Visit> void for_each_page_of(Page *page, Visit visit)
+{
+	Page *const first = page - page->index;
+	const u32 count = 1u << page->order;
+
+	for (u32 i = 0; i < count; i++)
+		visit(first[i]);
+}
 
 inline bool holds_notifier_lock()
 {
