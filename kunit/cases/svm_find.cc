@@ -373,6 +373,114 @@ DSVM_CASE(find, reference_outlives_the_removal)
 	DSVM_EXPECT_EQ(m.ranges, 0u);
 }
 
+// Locked --------------------------------------------------------------------------------
+
+DSVM_CASE(find, acquired_range_is_locked)
+{
+	Mirror m(kWindowLocks);
+	dsvm_range *range = nullptr;
+
+	set_up(m, Before::kNothing);
+	DSVM_REQUIRE_EQ(m.acquire_locked(at_page(5), &range), 0);
+	DSVM_EXPECT(m.home(*range).is_locked);
+	DSVM_EXPECT_EQ(m.home(*range).refs, 2u);
+	m.release(*range);
+	DSVM_EXPECT(!m.home(*range).is_locked);
+	DSVM_EXPECT_EQ(m.home(*range).refs, 1u);
+	DSVM_EXPECT_EQ(m.svm.counters.faults, 1u);
+}
+
+// Somebody else has the lock first, and takes the range away.
+DSVM_CASE(find, acquired_range_is_there)
+{
+	Mirror m(kWindowLocks);
+	Other other{m, remove_all};
+	dsvm_range *range = nullptr;
+
+	set_up(m, Before::kNothing);
+	m.world.at(
+		Call::kRangeLock, 1, [](World &, void *arg) { act(arg); }, &other);
+	DSVM_REQUIRE_EQ(m.acquire_locked(at_page(5), &range), 0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kRangeLock), 2u);
+	DSVM_EXPECT((range->flags & DSVM_RANGE_REMOVED) == 0);
+	DSVM_EXPECT(m.home(*range).is_locked);
+	DSVM_EXPECT_EQ(m.ranges, 1u);
+	m.release(*range);
+	DSVM_EXPECT(is_sound(m));
+}
+
+// It has taken away no more than the part with the address.
+DSVM_CASE(find, acquired_range_has_the_address)
+{
+	Mirror m({true, 1, false});
+	dsvm_range *range = nullptr;
+
+	set_up(m, Before::kNothing);
+	m.world.at(
+		Call::kRangeLock, 1,
+		[](World &world, void *arg) {
+			Mirror &mirror = *static_cast<Mirror *>(arg);
+			dsvm_range *const found =
+				dsvm_svm_range_first(&mirror.svm, at_page(5), end_of_page(5));
+
+			world.unmap(world.mm(), at_page(0), end_of_page(7));
+			DSVM_EXPECT_EQ(mirror.trim(*found), 1);
+			mirror.put(*found);
+			world.add_vma(world.mm(), at_page(0), end_of_page(7));
+		},
+		&m);
+	DSVM_REQUIRE_EQ(m.acquire_locked(at_page(5), &range), 0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kRangeLock), 2u);
+	DSVM_EXPECT(range->node.first <= at_page(5) && range->node.last >= at_page(5));
+	DSVM_EXPECT(range->node.last <= end_of_page(7));
+	DSVM_EXPECT_EQ(m.ranges, 2u);
+	m.release(*range);
+}
+
+DSVM_CASE(find, acquiring_is_killed)
+{
+	for (const Before before : kBefores) {
+		Mirror m(kWindowLocks);
+		dsvm_range *range = nullptr;
+
+		set_up(m, before);
+		m.world.fail(Call::kRangeLock, 1, -DSVM_EINTR);
+		DSVM_EXPECT_EQ(m.acquire_locked(at_page(5), &range), -DSVM_EINTR);
+		DSVM_EXPECT(range == nullptr);
+		DSVM_EXPECT(is_sound(m));
+		DSVM_REQUIRE_EQ(m.acquire_locked(at_page(5), &range), 0);
+		DSVM_EXPECT_EQ(m.home(*range).refs, 2u);
+		m.release(*range);
+	}
+}
+
+DSVM_CASE(find, endless_removals_end)
+{
+	for (const bool kill : kEither) {
+		Mirror m(kWindowLocks);
+		Other other{m, remove_all};
+		dsvm_range *range = nullptr;
+		const u64 before = dsvm_os_now_ns();
+
+		set_up(m, Before::kNothing);
+		m.world.at(
+			Call::kRangeLock, World::kEvery, [](World &, void *arg) { act(arg); },
+			&other);
+		if (kill)
+			m.world.at(Call::kRangePut, 3,
+				   [](World &, void *) { dsvm_env_set_killed(true); });
+		DSVM_EXPECT_EQ(m.acquire_locked(at_page(5), &range),
+			       kill ? -DSVM_EINTR : -DSVM_EBUSY);
+		DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * DSVM_GET_PAGES_BUDGET_NS);
+		DSVM_EXPECT(kill || m.world.calls(Call::kRangeLock) > 10);
+		dsvm_env_set_killed(false);
+		DSVM_EXPECT_EQ(m.ranges, 0u);
+		DSVM_EXPECT(is_sound(m));
+	}
+}
+
+// Spans ---------------------------------------------------------------------------------
+
 // The window that is looked into stays, whoever removes its ranges.
 DSVM_CASE(find, first_range_meets_another_cpu_at_each_point)
 {

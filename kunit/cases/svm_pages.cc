@@ -336,7 +336,7 @@ DSVM_CASE(pages, device_pages_map_through_their_provider)
 
 	for (u32 i = 0; i < 16; i++) {
 		dsvm_os_page *const page =
-			dsvm_os_page_init_device(fake::kDevicePfn + i, fake::to_os(zdd));
+			dsvm_os_page_init_device(fake::kDevicePfn + i, fake::to_os(zdd), 0);
 		m.world.set_pte(m.world.pte(m.world.mm(), at_page(i)), fake::PteKind::kDevice,
 				fake::from_os(page), fake::Writable::Yes);
 		dsvm_os_page_discard(page);
