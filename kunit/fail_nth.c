@@ -81,7 +81,7 @@ static bool call_failing(struct kunit *test, const struct fail_nth_op *op, void 
 		op->undo(test, arg);
 		return false;
 	}
-	KUNIT_EXPECT_EQ_MSG(test, ret, -ENOMEM, "%s, allocation %u", op->what, nth);
+	KUNIT_EXPECT_EQ_MSG(test, ret, op->error ?: -ENOMEM, "%s, allocation %u", op->what, nth);
 	KUNIT_EXPECT_TRUE_MSG(test, *come, "%s fails without reason", op->what);
 	op->failed(test, arg);
 	return true;
@@ -90,18 +90,19 @@ static bool call_failing(struct kunit *test, const struct fail_nth_op *op, void 
 void fail_nth(struct kunit *test, const struct fail_nth_op *op, void *arg,
 	      unsigned int min_failures)
 {
-	unsigned int nth = 0, failures = 0;
+	unsigned int nth = 1, failures = 0, step = op->step ?: 1;
 	bool come, failed;
 
 	do {
-		failed = call_failing(test, op, arg, ++nth, &come);
+		failed = call_failing(test, op, arg, nth, &come);
 		/* A checker of the kernel's may have needed a page for itself, this once. */
 		if (come && !failed)
 			failed = call_failing(test, op, arg, nth, &come);
 		failures += failed;
 		KUNIT_ASSERT_LT_MSG(test, nth, MAX_ALLOCATIONS, "%s", op->what);
+		nth += step;
 	} while (come);
 
-	kunit_info(test, "%s: %u of %u allocations let it fail", op->what, failures, nth - 1);
+	kunit_info(test, "%s: %u of %u allocations let it fail", op->what, failures, nth - 1 - step);
 	KUNIT_EXPECT_GE_MSG(test, failures, min_failures, "%s", op->what);
 }

@@ -24,7 +24,11 @@ struct fail_nth_op {
 	const char *what;
 	/* Under failures, so without KUnit's macros. Returns 0 or an errno. */
 	int (*call)(void *arg);
-	/* Checks that a call that returned -ENOMEM has changed nothing. */
+	/* What it returns for want of memory; 0: -ENOMEM. */
+	int error;
+	/* Only every so many-th allocation fails, of a call that takes long; 0: each. */
+	unsigned int step;
+	/* Checks that a call that has failed has changed nothing. */
 	void (*failed)(struct kunit *test, void *arg);
 	/* Checks what a call that returned 0 has done, and undoes it. */
 	void (*undo)(struct kunit *test, void *arg);
@@ -32,7 +36,7 @@ struct fail_nth_op {
 
 /*
  * Calls with the first allocation failing, the second, and so on, until there are fewer;
- * expects -ENOMEM of at least @min_failures of the calls, and 0 of the others.
+ * expects the error of at least @min_failures of the calls, and 0 of the others.
  */
 void fail_nth(struct kunit *test, const struct fail_nth_op *op, void *arg,
 	      unsigned int min_failures);

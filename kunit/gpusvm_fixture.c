@@ -6,9 +6,11 @@
 #include <linux/dma-mapping.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/iommu.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
@@ -41,8 +43,8 @@ void sx_suite_exit(struct kunit_suite *suite)
 
 /* Threads in the address space ------------------------------------------------------------- */
 
-/* Returns whether sx_leave() has something to do: the owner of it cleans up after some cases. */
-static bool sx_enter(struct sx_fixture *f)
+/* The owner of the address space cleans up after some cases. */
+bool sx_enter(struct sx_fixture *f)
 {
 	if (current->mm == f->mm)
 		return false;
@@ -51,7 +53,7 @@ static bool sx_enter(struct sx_fixture *f)
 	return true;
 }
 
-static void sx_leave(struct sx_fixture *f, bool entered)
+void sx_leave(struct sx_fixture *f, bool entered)
 {
 	if (entered)
 		kthread_unuse_mm(f->mm);
@@ -289,7 +291,7 @@ void sx_file_zap(struct sx_file *sf, unsigned long first_page, unsigned long pag
 
 /* Setting up and taking down -------------------------------------------------------------------- */
 
-int sx_init_devices(struct kunit *test, struct device *parents[SX_DEVICES])
+static int init_devices(struct kunit *test, struct device *parents[SX_DEVICES])
 {
 	struct sx_fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
 	unsigned int i;
@@ -303,6 +305,7 @@ int sx_init_devices(struct kunit *test, struct device *parents[SX_DEVICES])
 	f->mm = suite_mm;
 	INIT_LIST_HEAD(&f->mirrors);
 	INIT_LIST_HEAD(&f->files);
+	INIT_LIST_HEAD(&f->vrams);
 
 	ret = reserve(f);
 	for (i = 0; !ret && i < SX_DEVICES; i++)
@@ -320,7 +323,7 @@ int sx_init_devices(struct kunit *test, struct device *parents[SX_DEVICES])
 
 int sx_init(struct kunit *test)
 {
-	return sx_init_devices(test, NULL);
+	return init_devices(test, NULL);
 }
 
 void sx_exit(struct kunit *test)
@@ -345,6 +348,43 @@ void sx_exit(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, kref_read(&f->drm[i]->ref), 1,
 				    "device %u has references that nobody owns", i);
 	remove_devices(f);
+}
+
+/* A device behind an IOMMU, QEMU's: see its docs/specs/pci-ids. */
+#define TESTDEV_VENDOR 0x1b36
+#define TESTDEV_DEVICE 0x0005
+
+static struct pci_dev *testdev;
+
+int sx_init_iommu(struct kunit *test)
+{
+	struct device *parents[SX_DEVICES] = {};
+	struct iommu_domain *domain;
+	int ret;
+
+	testdev = pci_get_device(TESTDEV_VENDOR, TESTDEV_DEVICE, NULL);
+	if (!testdev)
+		kunit_skip(test, "this machine has no device for it");
+
+	domain = iommu_get_domain_for_dev(&testdev->dev);
+	if (!domain || !(domain->type & __IOMMU_DOMAIN_DMA_API)) {
+		pci_dev_put(testdev);
+		testdev = NULL;
+		kunit_skip(test, "no IOMMU translates for the device");
+	}
+
+	ret = dma_set_mask_and_coherent(&testdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	parents[0] = &testdev->dev;
+	return init_devices(test, parents);
+}
+
+void sx_exit_iommu(struct kunit *test)
+{
+	sx_exit(test);
+	pci_dev_put(testdev);
+	testdev = NULL;
 }
 
 /* Threads ----------------------------------------------------------------------------------------- */

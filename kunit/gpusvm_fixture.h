@@ -39,6 +39,7 @@ struct sx_fixture {
 	/* What a case leaves behind, if it ends early, too. */
 	struct list_head mirrors;
 	struct list_head files;
+	struct list_head vrams; /* of pagemap_fixture.h */
 	unsigned int file_count;
 };
 
@@ -47,8 +48,16 @@ int sx_suite_init(struct kunit_suite *suite);
 void sx_suite_exit(struct kunit_suite *suite);
 int sx_init(struct kunit *test);
 void sx_exit(struct kunit *test);
-/* The same with devices of the caller's, which become @parents of the DRM devices. */
-int sx_init_devices(struct kunit *test, struct device *parents[SX_DEVICES]);
+/*
+ * The same with QEMU's PCI test device, behind an IOMMU, as the first of the devices; skips the
+ * case on a machine without. Nobody drives it, and it makes no DMA: what it would reach is what
+ * the IOMMU's page tables say. scripts/qemu.py puts it there.
+ */
+int sx_init_iommu(struct kunit *test);
+void sx_exit_iommu(struct kunit *test);
+/* Makes the calling thread one of the process's; whether sx_leave() has something to do. */
+bool sx_enter(struct sx_fixture *f);
+void sx_leave(struct sx_fixture *f, bool entered);
 
 /* Memory -------------------------------------------------------------------------------- */
 

@@ -2,53 +2,11 @@
 /*
  * A device behind an IOMMU. All RAM of a range is linked into one window of device addresses,
  * however it is scattered; what is invalidated cannot be reached any more, and the rest can.
- *
- * The device is QEMU's PCI test device, which scripts/qemu.py puts there. Nobody drives it, and
- * it makes no DMA: what it would reach is what the IOMMU's page tables say.
  */
-#include <linux/dma-mapping.h>
 #include <linux/iommu.h>
 #include <linux/mman.h>
-#include <linux/pci.h>
 
 #include "gpusvm_fixture.h"
-
-/* QEMU's, see its docs/specs/pci-ids. */
-#define TESTDEV_VENDOR 0x1b36
-#define TESTDEV_DEVICE 0x0005
-
-static struct pci_dev *testdev;
-
-static int iommu_init(struct kunit *test)
-{
-	struct device *parents[SX_DEVICES] = {};
-	struct iommu_domain *domain;
-	int ret;
-
-	testdev = pci_get_device(TESTDEV_VENDOR, TESTDEV_DEVICE, NULL);
-	if (!testdev)
-		kunit_skip(test, "this machine has no device for it");
-
-	domain = iommu_get_domain_for_dev(&testdev->dev);
-	if (!domain || !(domain->type & __IOMMU_DOMAIN_DMA_API)) {
-		pci_dev_put(testdev);
-		testdev = NULL;
-		kunit_skip(test, "no IOMMU translates for the device");
-	}
-
-	ret = dma_set_mask_and_coherent(&testdev->dev, DMA_BIT_MASK(64));
-	if (ret)
-		return ret;
-	parents[0] = &testdev->dev;
-	return sx_init_devices(test, parents);
-}
-
-static void iommu_exit(struct kunit *test)
-{
-	sx_exit(test);
-	pci_dev_put(testdev);
-	testdev = NULL;
-}
 
 /* With one device behind the IOMMU, and one that is not. */
 static const struct sx_config config = {
@@ -59,9 +17,9 @@ static const struct sx_config config = {
 };
 
 /* Where the device reaches what was at an address of its own; 0: nowhere. */
-static phys_addr_t reaches(dma_addr_t at)
+static phys_addr_t reaches(struct sx_fixture *f, dma_addr_t at)
 {
-	return iommu_iova_to_phys(iommu_get_domain_for_dev(&testdev->dev), at);
+	return iommu_iova_to_phys(iommu_get_domain_for_dev(f->parents[0]), at);
 }
 
 /* A range whose neighbouring pages are no neighbours in RAM, and where its device addresses begin. */
@@ -95,7 +53,7 @@ static void expect_reached(struct kunit *test, dma_addr_t iova, unsigned int fir
 	unsigned int i;
 
 	for (i = first; i < first + count; i++)
-		KUNIT_EXPECT_EQ_MSG(test, reaches(iova + i * PAGE_SIZE),
+		KUNIT_EXPECT_EQ_MSG(test, reaches(f, iova + i * PAGE_SIZE),
 				    reached ? sx_phys(test, f->start + i * PAGE_SIZE) : 0,
 				    "page %u", i);
 }
@@ -211,8 +169,8 @@ static struct kunit_suite gpusvm_iommu_suite = {
 	.name = "dsvm_gpusvm_iommu",
 	.suite_init = sx_suite_init,
 	.suite_exit = sx_suite_exit,
-	.init = iommu_init,
-	.exit = iommu_exit,
+	.init = sx_init_iommu,
+	.exit = sx_exit_iommu,
 	.test_cases = gpusvm_iommu_cases,
 };
 kunit_test_suite(gpusvm_iommu_suite);
