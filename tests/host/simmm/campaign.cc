@@ -189,6 +189,28 @@ void print_tally(const Tally &tally)
 		     "another ran, %llu with an IOVA\n",
 		     svm.collections, svm.pages_mapped, svm.collection_retries,
 		     svm.collection_failures, tally.overlaps, tally.linked));
+	print(format("migrations: %llu jobs, %llu pages to devices, %llu to RAM, %llu between "
+		     "devices; %llu huge pages, %llu split; %llu pages stayed\n",
+		     tally.jobs, tally.pages_to_device, tally.pages_to_ram, tally.pages_between,
+		     tally.huge_moved, tally.huge_split, tally.stayed));
+	print(format("            %llu late copies, %llu VMAs kept, %llu device folios split, %llu "
+		     "frames back early, %llu allocations evicted for room\n",
+		     tally.late_copies, tally.vmas_kept, tally.folios_split, tally.freed_early,
+		     tally.evicted_for_room));
+	print(format("            %llu timeslices waited for, %llu races of CPU faults, %llu lost "
+		     "pages; reports:",
+		     tally.timeslice_waits, tally.fault_races, tally.fault_lost));
+	for (const u64 stays : tally.stays)
+		print(format(" %llu", stays));
+	print("\n");
+	print(format("hmmptrs: %llu made; %llu pieces collected, %llu retries, %llu pages mapped, "
+		     "%llu marks compared; %llu pieces invalidated, %llu in two passes, %llu "
+		     "injected\n",
+		     tally.hmmptrs, tally.hmmptr_collections, tally.hmmptr_retries,
+		     tally.hmmptr_pages, tally.hmmptr_marks, tally.hmmptr_invalidated,
+		     tally.hmmptr_deferred, tally.hmmptr_injected));
+	print(format("         %llu pieces bound again, %llu given up, %llu accesses of jobs\n",
+		     tally.hmmptr_rebinds, tally.hmmptr_lost, tally.hmmptr_jobs));
 }
 
 void print_statistics(const Statistics &all, const Campaign &campaign, double seconds)

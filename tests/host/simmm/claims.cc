@@ -24,9 +24,13 @@ Claims::Claims(const Program &program)
 	}
 	// Huge pages of which only some are mapped, and what is on its way, need some more.
 	const bool tight = geometry.ram_pages < 2 * geometry.mms * pages + 32;
-	const bool many_windows =
-		geometry.va_pages / program.driver.notifier_pages + kMaxThreads >= kMaxNotifiers;
+	const bool many_windows = geometry.va_pages / program.driver.notifier_pages + kMaxThreads +
+					  kMaxHmmptrs + kMaxThreads >=
+				  kMaxNotifiers;
+	for (const HmmptrArea &hmmptr : program.hmmptrs)
+		hmmptrs_are_strange = hmmptrs_are_strange || (hmmptr.flags & kHmmptrConst) != 0;
 	lacks_memory = fails || tight || many_windows;
+	lacks_huge = lacks_memory || (geometry.fragmented != 0 && rearranges);
 }
 
 void Claims::survey(const Op &op)
@@ -37,6 +41,9 @@ void Claims::survey(const Op &op)
 	};
 
 	switch (op.verb) {
+	case Verb::kFork:
+		rearranges = true;
+		break;
 	case Verb::kMove:
 		unsettle(op.to, op.to + (op.last - op.first));
 		[[fallthrough]];
@@ -46,6 +53,7 @@ void Claims::survey(const Op &op)
 	case Verb::kProtectRead:
 	case Verb::kProtectWrite:
 		unsettle(op.first, op.last);
+		rearranges = true;
 		break;
 	case Verb::kExit:
 		owner_exits = owner_exits || op.mm == 0;
@@ -53,6 +61,10 @@ void Claims::survey(const Op &op)
 	case Verb::kVmDestroy:
 	case Verb::kUnbind:
 		vm_goes = true;
+		break;
+	case Verb::kHmmptrMake:
+		hmmptrs_are_strange =
+			hmmptrs_are_strange || op.mm != 0 || (flags_of(op) & kHmmptrConst) != 0;
 		break;
 	case Verb::kKill:
 		kills = true;
@@ -74,6 +86,7 @@ bool Claims::is_explained(int ret) const
 	case -DSVM_EINTR:
 		return kills;
 	case -DSVM_EIO:
+	case -DSVM_EAGAIN:
 	case -DSVM_EFAULT:
 		return fails;
 	case -DSVM_ENODEV:

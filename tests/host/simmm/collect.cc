@@ -21,7 +21,9 @@ void make_small(Page &head)
 	const u32 first = machine().index_of(head);
 	const u32 count = 1u << head.order;
 
+	machine().moves.folios_split += is_device(head);
 	head.order = 0;
+	head.entered = false;
 	for (u32 i = first + 1; i < first + count; i++) {
 		Page &page = machine().page(i);
 
@@ -29,17 +31,16 @@ void make_small(Page &head)
 		page.refs = 1;
 		page.locked = true;
 		page.locker = head.locker;
-		page.anon = head.anon;
-		page.anon_vma = head.anon_vma;
-		page.dirty = head.dirty;
+		machine().inherit(page, head);
 	}
 }
 
 // Kernel: split_folio() (mm/huge_memory.c) unmaps the folio, and maps its pages one by one;
 // it needs its lock and a reference, and that nobody else has one. From 6.12 on a page that is
-// all zero is replaced by the zero page (RMP_USE_SHARED_ZEROPAGE). What was mapped as huge
-// is mapped by pages afterwards, whatever comes of it.
-bool split(Page &head)
+// all zero is replaced by the zero page (RMP_USE_SHARED_ZEROPAGE), but not a device's. What was
+// mapped as huge is mapped by pages afterwards, whatever comes of it. All of them are given back
+// but `ours`.
+bool split(Page &head, Page &ours)
 {
 	Machine &m = machine();
 	const u32 first = m.index_of(head);
@@ -47,7 +48,7 @@ bool split(Page &head)
 
 	if (head.refs != head.mapped + 1)
 		return false;
-	m.unmap_for_migration(head);
+	m.unmap_for_migration(head, true);
 	const bool alone = head.mapped == 0 && head.refs == 1;
 	if (!alone) {
 		m.restore_mappings(head, head);
@@ -56,10 +57,11 @@ bool split(Page &head)
 	make_small(head);
 	for (u32 i = first; i < first + count; i++) {
 		Page &page = m.page(i);
-		const bool drop = m.kernel().copies_into_zero && page.anon && page.content == 0;
+		const bool drop = m.kernel().copies_into_zero && page.anon && !is_device(page) &&
+				  page.content == 0;
 
 		m.restore_mappings(page, drop ? m.page(kZeroPage) : page);
-		if (i != first)
+		if (&page != &ours)
 			unlock_and_put(page);
 	}
 	return true;
@@ -78,9 +80,21 @@ bool try_split(Page &page)
 		m.put_page(head);
 		return false;
 	}
-	const bool small = head.order == 0 || split(head);
+	const bool small = head.order == 0 || split(head, head);
 	unlock_and_put(head);
 	return small;
+}
+
+// The folio that a CPU fault has locked and refers to. Kernel: where page tables map it in parts
+// the fault's reference will do, and what was the folio's lock becomes that of the page; a huge
+// entry brings one more reference along, so that it stays as it is.
+bool try_split_in_fault(Page &fault_page, bool huge)
+{
+	Page &head = machine().folio_of(fault_page);
+
+	if (head.order == 0)
+		return true;
+	return !huge && split(head, fault_page);
 }
 
 // Collecting ------------------------------------------------------------------
@@ -96,7 +110,10 @@ public:
 
 private:
 	bool selects(u32 flag) const { return (span_.select & flag) != 0; }
+	bool is_in_fault(u32 page) const;
 	bool split_at(u32 index);
+	bool take_block(u32 index);
+	usize take_huge(u32 index, const Pte &pte);
 	usize look_at(const Pte &pte) const;
 	usize take(u32 index);
 
@@ -119,7 +136,7 @@ usize Collector::look_at(const Pte &pte) const
 			return 0;
 		return pte.page == kZeroPage ? kMigrate : kValid;
 	case PteKind::kDevice:
-		return selects(DSVM_MIGRATE_DEVICE) && machine().device_owner == span_.owner
+		return selects(DSVM_MIGRATE_DEVICE) && machine().owner_of(pte.page) == span_.owner
 			       ? kValid
 			       : 0;
 	default:
@@ -159,25 +176,86 @@ usize Collector::take(u32 index)
 	return encode(page, kMigrate | (pte.write ? kWrite : 0));
 }
 
+// The whole of a huge mapping, under its page-table lock; 0: it stays.
+usize Collector::take_huge(u32 index, const Pte &pte)
+{
+	Machine &m = machine();
+	Page &head = m.folio_of(m.page(pte.page));
+	const bool ours = is_in_fault(pte.page);
+
+	if ((look_at(pte) & kValid) == 0)
+		return 0;
+	m.get_page(head);
+	if (!ours && !m.try_lock_page(head)) {
+		m.put_page(head);
+		return 0;
+	}
+	// Kernel: set_pmd_migration_entry().
+	if (head.anon && head.pins != 0) {
+		if (!ours)
+			m.unlock_page(head);
+		m.put_page(head);
+		return 0;
+	}
+	for (u32 i = 0; i < m.block_pages(); i++)
+		m.set_migration(mm_, index + i);
+	return encode(head, kMigrate | kCompound | (pte.write ? kWrite : 0));
+}
+
+// A block that is one entry, or a hole as large as one, if that is asked for; the entries behind
+// the first one stay empty. False: page by page.
+bool Collector::take_block(u32 index)
+{
+	Scheduler::Atomic atomic{"a page-table lock"};
+	Machine &m = machine();
+	const u32 block = index >> m.geometry().huge_order;
+
+	if (!m.kernel().moves_huge_pages || m.geometry().huge_order == 0 ||
+	    !selects(DSVM_MIGRATE_HUGE) || (index & (m.block_pages() - 1)) != 0 ||
+	    index + m.block_pages() - 1 > last_)
+		return false;
+	if (m.is_huge(mm_, index))
+		span_.src[index - first_] = take_huge(index, mm_.ptes[index]);
+	else if (!mm_.table[block] && vma_.kind == VmaKind::kAnonymous)
+		span_.src[index - first_] = kMigrate | kCompound;
+	else
+		return false;
+	return true;
+}
+
+bool Collector::is_in_fault(u32 page) const
+{
+	return is_locked_by_fault(span_, machine().page(page));
+}
+
 // Splits what is large at a page. False: the rest of the block stays where it is.
 bool Collector::split_at(u32 index)
 {
 	Machine &m = machine();
 	const Kernel &kernel = m.kernel();
 	const Pte pte = mm_.ptes[index];
+	const bool huge = m.is_huge(mm_, index);
 
-	if (pte.kind != PteKind::kPresent || pte.page == kZeroPage ||
-	    m.folio_of(m.page(pte.page)).order == 0)
+	if (huge && pte.kind == PteKind::kMigration)
+		return false;
+	if ((pte.kind != PteKind::kPresent && pte.kind != PteKind::kDevice) ||
+	    pte.page == kZeroPage || m.folio_of(m.page(pte.page)).order == 0)
 		return true;
-	if (m.is_huge(mm_, index)) {
-		// Before 7.3 also if RAM is not selected.
-		if (kernel.splits_large_folios && !selects(DSVM_MIGRATE_SYSTEM))
-			return false;
+	// Before 7.3 what is huge is split also if RAM is not selected.
+	const bool selected = (look_at(pte) & kValid) != 0;
+	if (huge && !kernel.splits_large_folios)
 		return try_split(m.page(pte.page));
-	}
-	if (!kernel.splits_large_folios || !selects(DSVM_MIGRATE_SYSTEM))
-		return true;
-	return try_split(m.page(pte.page));
+	if (!kernel.splits_large_folios || !selected)
+		return !huge;
+	if (!is_in_fault(pte.page))
+		return try_split(m.page(pte.page));
+	// Kernel: migrate_vma_collect_pmd() looks up the folio of the fault before it splits it, and
+	// so takes its first page for locked.
+	const Page &fault_page = from_os(span_.fault_page);
+	if (!huge && m.index_of(fault_page) != fault_page.head && first_ != last_)
+		scheduler().fail("a faulting page's folio is split with others in the span",
+				 "mm %u, page %u", mm_.index, index);
+	return try_split_in_fault(from_os(span_.fault_page), huge);
 }
 
 void Collector::run()
@@ -186,7 +264,7 @@ void Collector::run()
 
 	for (u32 i = first_; i <= last_; i++) {
 		scheduler().point(Point::kPte);
-		if (!split_at(i)) {
+		if (take_block(i) || !split_at(i)) {
 			i |= m.block_pages() - 1;
 			continue;
 		}

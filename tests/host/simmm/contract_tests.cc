@@ -488,9 +488,12 @@ const std::vector<Contract> &contracts()
 		add_mm_contracts(all);
 		add_hmm_contracts(all);
 		add_migrate_contracts(all);
+		add_huge_contracts(all);
+		add_wait_contracts(all);
 		add_protocol_contracts(all);
 		add_notifier_contracts(all);
 		add_dma_contracts(all);
+		add_gpu_contracts(all);
 		return all;
 	}();
 

@@ -28,9 +28,12 @@ void add_lock_contracts(std::vector<Contract> &list);
 void add_mm_contracts(std::vector<Contract> &list);
 void add_hmm_contracts(std::vector<Contract> &list);
 void add_migrate_contracts(std::vector<Contract> &list);
+void add_huge_contracts(std::vector<Contract> &list);
+void add_wait_contracts(std::vector<Contract> &list);
 void add_protocol_contracts(std::vector<Contract> &list);
 void add_notifier_contracts(std::vector<Contract> &list);
 void add_dma_contracts(std::vector<Contract> &list);
+void add_gpu_contracts(std::vector<Contract> &list);
 
 } // namespace dsvm::sim
 

@@ -226,7 +226,9 @@ bool device_page_has_a_pagemap()
 			to_device(1, 1, 0);
 			check(collection.as_owner().run() == 0, "it fails");
 			check(dsvm_os_hmm_pagemap(collection.entries[0]) == nullptr, "RAM");
-			check(dsvm_os_hmm_pagemap(collection.entries[1]) == owner(), "a device's");
+			check(dsvm_os_hmm_pagemap(collection.entries[1]) ==
+				      machine().pagemap_of(pte(1).page),
+			      "a device's");
 			check(dsvm_os_hmm_pagemap(collection.entries[2]) == nullptr, "nothing");
 		})
 		.holds();
@@ -240,12 +242,61 @@ bool page_out_cleans_a_page()
 		.thread([] {
 			Page &page = page_at(0);
 
+			machine().lock_page(page);
 			dsvm_os_page_mark_dirty(to_os(page));
+			machine().unlock_page(page);
 			machine().get_page(page); // so that it stays in the swap cache
 			machine().page_out(process(), at(0));
 			check(!page.dirty, "still dirty");
 			machine().put_page(page);
 		})
+		.holds();
+}
+
+// What is said of a page that nobody keeps may be said of another one.
+bool mark_of_a_page_that_may_go_is_found()
+{
+	return Scene()
+		.prepare([] { map_written(0, 0); })
+		.thread([] { dsvm_os_page_mark_accessed(to_os(page_at(0))); })
+		.breaks("a page is marked that may go");
+}
+
+bool mark_of_a_device_page_is_found()
+{
+	return Scene()
+		.prepare([] {
+			map_written(0, 0);
+			listener().insert();
+		})
+		.thread([] {
+			to_device(0, 0, 0);
+			scheduler().read_lock(listener().lock);
+			dsvm_os_page_mark_dirty(to_os(page_at(0)));
+		})
+		.breaks("a device page is marked");
+}
+
+bool marks_are_counted()
+{
+	return Scene()
+		.prepare([] {
+			map_written(0, 1);
+			listener().insert();
+		})
+		.thread([] {
+			machine().asked().marks = Marks{};
+			scheduler().read_lock(listener().lock);
+			dsvm_os_page_mark_dirty(to_os(page_at(0)));
+			dsvm_os_page_mark_accessed(to_os(page_at(0)));
+			dsvm_os_page_mark_accessed(to_os(page_at(1)));
+			scheduler().read_unlock(listener().lock);
+			check(machine().asked().marks == Marks{.dirty = 1, .accessed = 2},
+			      "%u and %u", machine().asked().marks.dirty,
+			      machine().asked().marks.accessed);
+			check(page_at(0).dirty && !page_at(1).dirty, "dirty");
+		})
+		.thread([] { check(machine().asked().marks == Marks{}, "somebody else's"); })
 		.holds();
 }
 
@@ -269,6 +320,9 @@ void add_dma_contracts(std::vector<Contract> &list)
 					DSVM_CONTRACT(freed_page_is_discardable_until_written),
 					DSVM_CONTRACT(device_page_has_a_pagemap),
 					DSVM_CONTRACT(page_out_cleans_a_page),
+					DSVM_CONTRACT(mark_of_a_page_that_may_go_is_found),
+					DSVM_CONTRACT(mark_of_a_device_page_is_found),
+					DSVM_CONTRACT(marks_are_counted),
 				});
 }
 

@@ -235,9 +235,9 @@ bool select_is_obeyed()
 			collect(0, 1, DSVM_MIGRATE_DEVICE, [](const Moving &moving) {
 				check(moving.moves(0) && !moving.moves(1), "device");
 			});
-			machine().device_owner = &happened;
+			machine().device_owners[0] = &happened;
 			collect(0, 0, kBoth, stays);
-			machine().device_owner = owner();
+			machine().device_owners[0] = owner();
 		})
 		.holds();
 }
@@ -563,10 +563,10 @@ bool fault_page_by_kernel()
 			.prepare([] {
 				map_written(0, 0);
 				to_device(0, 0, 0);
-				machine().migrate_to_ram = [](Mm &mm, Vma &, usize, Page &page) {
-					locked = page.locked;
-					to_ram(mm, 0, 0, &page);
-					return FaultResult::kRetry;
+				machine().migrate_to_ram = [](CpuFault &fault) {
+					locked = fault.page.locked;
+					to_ram(fault.mm, 0, 0, &fault.page);
+					return FaultResult::kDone;
 				};
 			})
 			.thread([] { read(0); })

@@ -306,7 +306,9 @@ bool free_pages_stay_if_written()
 	return free_pages([] { write(0, 33); }, true) &&
 	       free_pages(
 		       [] {
+			       machine().lock_page(page_at(0));
 			       dsvm_os_page_mark_dirty(to_os(page_at(0)));
+			       machine().unlock_page(page_at(0));
 			       machine().device_store(process(), at(0), page_at(0), 34);
 		       },
 		       true);

@@ -46,8 +46,7 @@ bool migration_without_end_is_found()
 			dsvm_os_mm_read_lock(to_os(process()));
 			Moving moving{0, 0};
 			dsvm_os_migrate_setup(&moving.span);
-			dsvm_os_mm_read_unlock(to_os(process()));
-			to_device(0, 0, 0);
+			dsvm_os_migrate_setup(&moving.span);
 		})
 		.breaks("the phases of a migration are out of order");
 }
@@ -128,7 +127,7 @@ bool data_moved_twice_are_found()
 			machine().put_page(page);
 			dsvm_os_migrate_device_pages(&moving.span);
 		})
-		.breaks("data are moved again that have gone to RAM");
+		.breaks("data are moved again that have gone");
 }
 
 bool retiring_what_stays_is_found()
@@ -150,7 +149,7 @@ bool frame_in_use_is_found()
 		.thread([] {
 			to_device(0, 0, 0);
 			static_cast<void>(
-				dsvm_os_page_init_device(kDevicePfn, to_os(allocation())));
+				dsvm_os_page_init_device(kDevicePfn, to_os(allocation()), 0));
 		})
 		.breaks("a device page is taken that is in use");
 }
@@ -209,25 +208,27 @@ bool one_fault_at_a_time_enters()
 
 	return Scene()
 		.prepare([] {
+			map_written(0, 0);
+			to_device(0, 0, 0);
 			inside = 0;
 			happened = false;
 		})
 		.thread([] {
-			if (!dsvm_os_zdd_enter(to_os(allocation())))
+			if (!dsvm_os_page_enter(to_os(page_at(0))))
 				return;
 			check(inside++ == 0, "two are in");
 			scheduler().relax();
 			inside--;
-			dsvm_os_zdd_leave(to_os(allocation()));
+			dsvm_os_page_leave(to_os(page_at(0)));
 		})
 		.thread([] {
-			happened = !dsvm_os_zdd_enter(to_os(allocation()));
+			happened = !dsvm_os_page_enter(to_os(page_at(0)));
 			if (happened)
 				return;
 			check(inside++ == 0, "two are in");
 			scheduler().relax();
 			inside--;
-			dsvm_os_zdd_leave(to_os(allocation()));
+			dsvm_os_page_leave(to_os(page_at(0)));
 		})
 		.may(happened);
 }

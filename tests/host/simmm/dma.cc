@@ -51,8 +51,9 @@ u32 mapped_page(const dsvm_dma_addr &addr, u64 proto, const char *what)
 {
 	const u32 first = page_of_dma(addr.addr);
 	bool mapped = first != kNoPage && addr.proto == proto &&
-		      first + (1u << addr.order) <=
-			      machine().geometry().ram_pages + machine().geometry().device_pages;
+		      first + (1u << addr.order) <= machine().geometry().ram_pages +
+							    machine().geometry().device_pages +
+							    machine().geometry().peer_pages;
 
 	if (mapped)
 		for_each_page(first, addr.order,
@@ -85,15 +86,30 @@ void dma_unmap(Device &device, const dsvm_dma_addr &addr, u64 proto)
 	count_unmapped(device);
 }
 
+// Whether a run is pages that a migration of ours keeps where they are, whatever they belong to.
+bool is_ours(u32 first, u32 order)
+{
+	bool ours = true;
+
+	for_each_page(first, order, [&](Page &page) {
+		const Page &folio = machine().folio_of(page);
+		ours = ours && folio.locked && folio.locker == scheduler().running();
+	});
+	return ours;
+}
+
 // What a mapping covers has to be in use, and one folio: the CPU maps nothing else in one go.
 void check_run(u32 first, u32 order)
 {
 	Page &folio = machine().folio_of(machine().page(first));
 	const u32 head = machine().index_of(folio);
 
-	if (folio.refs == 0)
-		scheduler().fail("a free page is used", "page %u is mapped for DMA", first);
-	if (first + (1u << order) > head + (1u << folio.order))
+	for_each_page(first, order, [](Page &page) {
+		if (machine().folio_of(page).refs == 0)
+			scheduler().fail("a free page is used", "page %u is mapped for DMA",
+					 machine().index_of(page));
+	});
+	if (first + (1u << order) > head + (1u << folio.order) && !is_ours(first, order))
 		scheduler().fail("pages are mapped in one go that do not belong together",
 				 "2^%u pages from %u on, the folio is 2^%u from %u on", order,
 				 first, folio.order, head);
@@ -134,8 +150,9 @@ u32 reached_page(const Device &device, u64 addr, bool write)
 
 	if (linked == nullptr)
 		return page_of_dma(addr);
-	return linked->visible && (!write || linked->dir == DSVM_DMA_BIDIRECTIONAL) ? linked->page
-										    : kNoPage;
+	const bool allowed = linked->dir == DSVM_DMA_BIDIRECTIONAL ||
+			     linked->dir == (write ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE);
+	return linked->visible && allowed ? linked->page : kNoPage;
 }
 
 void check_no_windows(const Device &device)
@@ -150,17 +167,40 @@ void check_no_windows(const Device &device)
 using namespace dsvm;
 using namespace dsvm::sim;
 
+// A page of RAM that stays: whoever takes it away waits for the notifier lock, or for the folio's,
+// or nobody knows of it yet.
+static Page &markable(dsvm_os_page *handle)
+{
+	const u32 index = machine().index_of(from_os(handle));
+
+	scheduler().point(Point::kOs);
+	Page &folio = machine().folio_of(from_os(handle));
+	const bool is_locked = folio.locked && folio.locker == scheduler().running();
+	if (folio.refs == 0)
+		scheduler().fail("a free page is used", "page %u is marked", index);
+	if (machine().is_device(index))
+		scheduler().fail("a device page is marked", "page %u", index);
+	if (folio.mapped != 0 && !is_locked && !scheduler().holds_rank(LockRank::kNotifier))
+		scheduler().fail("a page is marked that may go", "page %u", index);
+	return folio;
+}
+
 // Kernel: folio_mark_dirty(): what is dirty is not dropped by reclaim, MADV_FREE or not.
 void dsvm_os_page_mark_dirty(dsvm_os_page *page)
 {
-	scheduler().point(Point::kOs);
-	Page &folio = machine().folio_of(from_os(page));
-	if (folio.refs == 0)
-		scheduler().fail("a free page is used", "page %u is marked dirty",
-				 machine().index_of(from_os(page)));
-	machine().kept_pages() += folio.lazy;
+	Page &folio = markable(page);
+
+	machine().asked().marks.dirty++;
+	machine().asked().kept_pages += folio.lazy;
 	folio.dirty = true;
 	folio.lazy = false;
+}
+
+// Kernel: folio_mark_accessed(). Reclaim is asked for here and does not choose.
+void dsvm_os_page_mark_accessed(dsvm_os_page *page)
+{
+	static_cast<void>(markable(page));
+	machine().asked().marks.accessed++;
 }
 
 // May fail, for lack of addresses or because a bounce buffer has a largest size; never sleeps.
@@ -305,15 +345,17 @@ int dsvm_os_provider_map(dsvm_os_provider *provider, dsvm_os_dev *dev, dsvm_os_p
 			 dsvm_u32 order, dsvm_dma_dir dir, dsvm_dma_addr *out)
 {
 	const u32 first = machine().index_of(from_os(handle));
-	const Page &page = from_os(handle);
+	const Zdd *const zdd = machine().folio_of(from_os(handle)).zdd;
 
 	scheduler().point(Point::kOs);
-	if (!machine().is_device(first) || page.zdd == nullptr || page.zdd->provider != provider)
+	if (!machine().is_device(first) || zdd == nullptr || zdd->provider != provider)
 		scheduler().fail("a provider is asked for what is not its own", "page %u", first);
 	if (from_os(provider).refs == 0)
 		scheduler().fail("a provider is used that is gone", "it maps page %u", first);
 	check_run(first, order);
 	if (machine().fails(Fail::kDmaMap))
+		return -DSVM_EFAULT;
+	if (from_os(provider).barred == &from_os(dev) && dir == DSVM_DMA_FROM_DEVICE)
 		return -DSVM_EFAULT;
 	*out = dma_map(from_os(dev), first, order, dir, DSVM_PROTO_DRIVER);
 	return 0;

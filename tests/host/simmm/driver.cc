@@ -74,10 +74,17 @@ static void release_work()
 	driver().release_zdds();
 }
 
+template <u32 index> static void engine_work()
+{
+	run_engine(driver().vrams[index]);
+}
+
 Driver::Impl::Impl()
-	: garbage_worker{.name = "garbage", .work = garbage_work}, release_worker{
-									   .name = "release",
-									   .work = release_work}
+	: garbage_worker{.name = "garbage", .work = garbage_work},
+	  release_worker{.name = "release", .work = release_work}, engines{{.name = "engine",
+									    .work = engine_work<0>},
+									   {.name = "engine 1",
+									    .work = engine_work<1>}}
 {}
 
 Driver::Driver() : impl_(new Impl)
@@ -98,27 +105,47 @@ Driver &Driver::current()
 	return *the_driver;
 }
 
+// Memory of the run before has gone with its machine, so all that is left is forgotten.
+static void reset_vram(Driver::Impl &impl, u32 index, u32 first_page, u32 frames)
+{
+	const DriverConfig &config = impl.config;
+	Vram &vram = impl.vrams[index];
+
+	vram = Vram{};
+	vram.provider.reserve = impl.reserves[index];
+	vram.device =
+		Device{.max_order = config.max_dma_order, .behind_iommu = config.behind_iommu};
+	vram.first_page = first_page;
+	vram.frames.assign(frames, nullptr);
+}
+
 void Driver::reset(const DriverConfig &config)
 {
+	static const char foreign_owner = 0;
+	using Peer = DriverConfig::Peer;
+	const Geometry &geometry = machine().geometry();
 	Impl &impl = *impl_;
 
-	// Memory of the run before has gone with its machine, so all that is left is forgotten.
 	impl.config = config;
-	impl.provider = Provider{};
-	impl.device =
-		Device{.max_order = config.max_dma_order, .behind_iommu = config.behind_iommu};
+	reset_vram(impl, 0, geometry.ram_pages, geometry.device_pages);
+	reset_vram(impl, 1, geometry.ram_pages + geometry.device_pages, geometry.peer_pages);
+	if (config.peer == static_cast<u32>(Peer::kReadOnly)) {
+		impl.vrams[0].provider.barred = &impl.vrams[1].device;
+		impl.vrams[1].provider.barred = &impl.vrams[0].device;
+	}
 	impl.tally = Tally{};
 	impl.mm = &machine().mm(0);
 	impl.vm = impl.vm_of_garbage = nullptr;
 	impl.gone = false;
 	impl.operations = impl.events = 0;
-	for (Devmem *&devmem : impl.devmems)
-		devmem = nullptr;
-	impl.frame_taken.assign(machine().geometry().device_pages, 0);
 	impl.zdds_to_destroy = nullptr;
-	for (Worker *worker : {&impl.garbage_worker, &impl.release_worker})
+	for (Worker *worker :
+	     {&impl.garbage_worker, &impl.release_worker, &impl.engines[0], &impl.engines[1]})
 		worker->pending = worker->running = worker->spawned = false;
-	machine().device_owner = impl_;
+	machine().device_owners[0] = impl_;
+	machine().device_owners[1] = config.peer == static_cast<u32>(Peer::kForeign)
+					     ? const_cast<char *>(&foreign_owner)
+					     : static_cast<void *>(impl_);
 	machine().migrate_to_ram = Impl::migrate_to_ram;
 	Gpu::current().reset(*impl.mm, impl.device, config.tlb_entries);
 }
@@ -154,8 +181,10 @@ int Driver::vm_create(Mm &mm)
 		dsvm_os_free(vm);
 		return ret;
 	}
+	init_set(vm->hmmptrs);
 	// The first one brings it to life, as stub_vram_get().
-	impl.provider.refs++;
+	for (Vram &vram : impl.vrams)
+		vram.provider.refs++;
 	Gpu::current().reset(mm, impl.device, impl.config.tlb_entries);
 	impl.mm = &mm;
 	impl.vm = impl.vm_of_garbage = vm;
@@ -173,6 +202,9 @@ void Driver::Impl::put_vm(Vm &vm)
 	if (--vm.refs != 0)
 		return;
 
+	for (u32 slot = 0; slot < kMaxHmmptrs; slot++)
+		release_slot(vm.hmmptrs, slot, false);
+	end_set(vm.hmmptrs);
 	end_mirror(vm);
 	vm_of_garbage = nullptr;
 
@@ -180,7 +212,8 @@ void Driver::Impl::put_vm(Vm &vm)
 		scheduler().fail("a range outlives its VM", "%u of them", vm.ranges);
 	vm.lock.assert_free();
 	vm.notifier_lock.assert_free();
-	dsvm_os_provider_put(to_os(provider));
+	for (Vram &vram : vrams)
+		dsvm_os_provider_put(to_os(vram.provider));
 	vm.~Vm();
 	dsvm_os_free(&vm);
 }
@@ -198,18 +231,45 @@ void Driver::vm_destroy()
 	impl_->put_vm(*vm);
 }
 
+// Nothing that has once been filled lives there.
+static void check_empty(const Vram &vram)
+{
+	for (u32 i = 0; i < vram.frames.size(); i++) {
+		const Page &folio = machine().folio_of(machine().page(vram.page_of(i)));
+
+		if (folio.refs != 0 && !folio.retired && folio.mapped != 0)
+			scheduler().fail("an eviction is through while something lives there",
+					 "page %u of the device", i);
+	}
+}
+
 // As a driver whose device can be unplugged (stub_drv.c says what that takes): nobody enters
-// any more, whoever is in leaves, and memory that is still in VRAM comes back.
+// any more, whoever is in leaves or finds that there is no memory any more, and what is still in
+// VRAM comes back.
 int Driver::unbind()
 {
+	constexpr u64 kBudgetNs = 5000000000;
+	int err = 0;
+
 	impl_->gone = true;
+	for (Vram &vram : impl_->vrams) {
+		vram.unplugged = true;
+		const int ret = expect("dsvm_migrate_evict_all",
+				       dsvm_migrate_evict_all(to_os(vram.provider), kBudgetNs),
+				       DSVM_EBUSY, DSVM_ENOSPC);
+		err = err != 0 ? err : ret;
+		if (ret == 0)
+			check_empty(vram);
+	}
 	scheduler().wait_until("the device's users", [&] { return impl_->operations == 0; });
 	vm_destroy();
-	return evict_all();
+	return err;
 }
 
 void Driver::flush()
 {
+	for (Worker &engine : impl_->engines)
+		engine.flush();
 	impl_->garbage_worker.flush();
 	impl_->release_worker.flush();
 }
@@ -305,7 +365,27 @@ int Driver::Impl::migrate(usize first, usize last, int (*move)(Vm &, Piece &, us
 
 int Driver::to_vram(usize first, usize last)
 {
+	if (impl_->config.workers != 0)
+		return impl_->migrate_job(impl_->vrams[0], first, last);
 	return impl_->migrate(first, last, span_to_vram);
+}
+
+int Driver::to_peer(usize first, usize last)
+{
+	if (impl_->vrams[1].frames.empty())
+		return 0;
+	return impl_->migrate_job(impl_->vrams[1], first, last);
+}
+
+int Driver::Impl::migrate_job(Vram &vram, usize first, usize last)
+{
+	Vm *const vm = begin();
+
+	if (vm == nullptr)
+		return -DSVM_ENODEV;
+	const int err = run_job(*vm->mm, vram, first, last);
+	end(*vm);
+	return err;
 }
 
 int Driver::to_ram(usize first, usize last)
@@ -349,22 +429,43 @@ int Driver::drop_ranges(usize first, usize last)
 
 int Driver::evict(usize addr)
 {
+	return evict_part(addr, 0);
+}
+
+// 0 pages: all of them.
+int Driver::evict_part(usize addr, u32 npages)
+{
 	const Pte &pte = impl_->mm->ptes[machine().index_of(addr)];
 
 	if (pte.kind != PteKind::kDevice)
 		return 0;
-	return impl_->evict(*static_cast<Devmem *>(machine().page(pte.page).zdd->allocation));
+	Devmem &devmem = *static_cast<Devmem *>(
+		machine().folio_of(machine().page(pte.page)).zdd->allocation);
+	if (npages == 0)
+		return impl_->evict(devmem, 0, devmem.npages);
+	const u32 index =
+		(machine().index_of(addr) - machine().index_of(devmem.first)) % devmem.npages;
+	const u32 left = devmem.npages - index;
+	return impl_->evict(devmem, index, npages < left ? npages : left);
 }
 
 int Driver::evict_all()
 {
 	int err = 0;
 
-	for (Devmem *&devmem : impl_->devmems) {
-		if (devmem == nullptr)
-			continue;
-		const int ret = impl_->evict(*devmem);
-		err = err != 0 ? err : ret;
+	for (Vram &vram : impl_->vrams) {
+		for (Devmem *devmem = vram.devmems; devmem != nullptr;) {
+			devmem->refs++;
+			const int ret = impl_->evict(*devmem, 0, devmem->npages);
+			Devmem *const next = devmem->next;
+			if (next != nullptr)
+				next->refs++;
+			impl_->put_devmem(*devmem);
+			devmem = next;
+			if (devmem != nullptr)
+				impl_->put_devmem(*devmem);
+			err = err != 0 ? err : ret;
+		}
 	}
 	return err;
 }
@@ -402,32 +503,88 @@ u32 Driver::free_vram() const
 	return impl_->free_pages();
 }
 
-const Tally &Driver::tally() const
+Tally Driver::tally() const
 {
-	return impl_->tally;
+	Tally tally = impl_->tally;
+	const Moves &moves = machine().moves;
+
+	tally.pages_to_device = moves.to_device;
+	tally.pages_to_ram = moves.to_ram;
+	tally.pages_between = moves.between_devices;
+	tally.vmas_kept = moves.vmas_kept;
+	tally.free_waits = moves.free_waits;
+	tally.folios_split = moves.folios_split;
+	for (const Vram &vram : impl_->vrams) {
+		const dsvm_migrate_counters &counters = vram.provider.counters;
+
+		tally.huge_moved += counters.huge_moved;
+		tally.huge_split += counters.huge_split;
+		tally.stayed += counters.stayed;
+		tally.timeslice_waits += counters.timeslice_waits;
+		tally.fault_races += counters.fault_races;
+		tally.fault_lost += counters.fault_lost;
+	}
+	return tally;
+}
+
+// All that has moved has been counted, and nothing else.
+static void check_counters(const Driver::Impl &impl)
+{
+	u64 bytes[DSVM_WAYS] = {};
+	u64 between = 0;
+
+	for (const Vram &vram : impl.vrams) {
+		for (u32 way = 0; way < DSVM_WAYS; way++) {
+			for (const dsvm_phase_counters &phase : vram.provider.counters.phase[way])
+				bytes[way] += phase.bytes;
+		}
+		between += vram.provider.counters.from_device;
+	}
+	const Moves &moves = machine().moves;
+	if (bytes[DSVM_WAY_TO_DEVICE] != moves.to_device << kPageShift ||
+	    bytes[DSVM_WAY_CPU_FAULT] + bytes[DSVM_WAY_EVICT] != moves.to_ram << kPageShift ||
+	    between != moves.between_devices)
+		scheduler().fail("counters do not say what has moved",
+				 "%lu to devices, %lu to RAM, %lu between devices; counted: %lu, "
+				 "%lu and %lu, %lu",
+				 static_cast<usize>(moves.to_device),
+				 static_cast<usize>(moves.to_ram),
+				 static_cast<usize>(moves.between_devices),
+				 static_cast<usize>(bytes[DSVM_WAY_TO_DEVICE] >> kPageShift),
+				 static_cast<usize>(bytes[DSVM_WAY_CPU_FAULT] >> kPageShift),
+				 static_cast<usize>(bytes[DSVM_WAY_EVICT] >> kPageShift),
+				 static_cast<usize>(between));
+}
+
+static void check_vram_left(const Vram &vram)
+{
+	u32 frames = 0;
+
+	if (vram.devmems != nullptr)
+		scheduler().fail("an allocation of VRAM is left", "%u pages, %u references",
+				 vram.devmems->npages, vram.devmems->refs);
+	for (const Devmem *owner : vram.frames)
+		frames += owner != nullptr;
+	if (frames != 0)
+		scheduler().fail("VRAM is left", "%u pages", frames);
+	if (vram.provider.refs != 0 || vram.provider.zdds != nullptr)
+		scheduler().fail("a reference to the provider is left", "%u", vram.provider.refs);
+	if (vram.provider.reserve_taken)
+		scheduler().fail("a provider's reserve is not given back", "%s", "at the end");
+	if (vram.device.mappings != 0)
+		scheduler().fail("a DMA mapping is left", "%u", vram.device.mappings);
+	check_no_windows(vram.device);
 }
 
 void Driver::check_nothing_left()
 {
 	const Impl &impl = *impl_;
-	u32 frames = 0;
 
 	if (impl.vm != nullptr || impl.operations != 0)
 		scheduler().fail("a VM is left", "%u operations", impl.operations);
-	for (const Devmem *devmem : impl.devmems) {
-		if (devmem != nullptr)
-			scheduler().fail("an allocation of VRAM is left", "%u pages, %u references",
-					 devmem->npages, devmem->refs);
-	}
-	for (const u8 taken : impl.frame_taken)
-		frames += taken;
-	if (frames != 0)
-		scheduler().fail("VRAM is left", "%u pages", frames);
-	if (impl.provider.refs != 0)
-		scheduler().fail("a reference to the provider is left", "%u", impl.provider.refs);
-	if (impl.device.mappings != 0)
-		scheduler().fail("a DMA mapping is left", "%u", impl.device.mappings);
-	check_no_windows(impl.device);
+	for (const Vram &vram : impl.vrams)
+		check_vram_left(vram);
+	check_counters(impl);
 	Gpu::current().check_idle();
 }
 

@@ -11,9 +11,6 @@ namespace dsvm::sim {
 
 namespace {
 
-// What of a failing collection may come on top of its budget: one attempt of the kernel's own.
-constexpr u64 kAttemptNs = 1000000000;
-
 // A fault that is being served.
 struct Fault {
 	Vm &vm;
@@ -46,7 +43,7 @@ dsvm_access access_of(bool write)
 // What a collection may not do: begin again for what has happened elsewhere, go on for ever, and
 // for a read keep pages that nobody wants. It may begin again once for pages of the device's
 // own that are to be written and are shared: they have to be collected in another way.
-void check_collection(const Range &range, const dsvm_get_pages &request, u32 events, u64 took_ns)
+void check_collection(const Range &range, const dsvm_get_pages &request, u32 events)
 {
 	const bool writes = request.access == DSVM_ACCESS_WRITE;
 	const u32 most = writes ? 2 : 1;
@@ -55,13 +52,9 @@ void check_collection(const Range &range, const dsvm_get_pages &request, u32 eve
 		scheduler().fail("a collection begins again for what happens elsewhere",
 				 "%u attempts, and nothing has met [%lu, %lu]", request.attempts,
 				 range.first(), range.last());
-	// In its last attempt the kernel itself may wait for a page whose timeslice has just begun.
-	if (took_ns > DSVM_GET_PAGES_BUDGET_NS + kAttemptNs + driver().config.timeslice_ns)
-		scheduler().fail("a loop goes on after its budget", "dsvm_svm_get_pages, %lu ms",
-				 static_cast<usize>(took_ns / 1000000));
-	if (!writes && machine().kept_pages() != 0)
+	if (!writes && machine().asked().kept_pages != 0)
 		scheduler().fail("a read keeps pages that may be dropped", "%u of [%lu, %lu]",
-				 machine().kept_pages(), range.first(), range.last());
+				 machine().asked().kept_pages, range.first(), range.last());
 }
 
 int get_pages(Vm &vm, Range &range, bool write)
@@ -78,16 +71,17 @@ int get_pages(Vm &vm, Range &range, bool write)
 	request.dev = to_os(driver().device);
 	request.first = range.first();
 	request.last = range.last();
-	request.owner = machine().device_owner;
+	request.owner = machine().device_owners[0];
 	request.access = access_of(write);
 	request.allow_mixed = true;
-	machine().kept_pages() = 0;
+	machine().asked().kept_pages = 0;
 	driver().tally.overlaps += vm.collecting++ != 0;
 	const int ret = expect("dsvm_svm_get_pages", dsvm_svm_get_pages(&range.pages, &request),
 			       DSVM_EBUSY, DSVM_EFAULT, DSVM_EPERM, DSVM_ENOMEM, DSVM_EOPNOTSUPP);
 	vm.collecting--;
 	driver().tally.linked += driver().device.windows.size() > windows;
-	check_collection(range, request, events, scheduler().now_ns() - start_ns);
+	check_budget("dsvm_svm_get_pages", start_ns);
+	check_collection(range, request, events);
 	return ret;
 }
 
@@ -145,26 +139,21 @@ usize smaller_than(usize npages)
 	return 0;
 }
 
-// As drm_svm_range_acquire(): the range at the address, entered and referenced. Under the VM's
-// lock it is one that stays until we have a reference.
+// The range at the address, entered and referenced. Under the VM's lock it is one that stays until
+// we have a reference.
 int acquire(Vm &vm, const dsvm_find_or_insert &request, Range *&out)
 {
-	for (u32 tries = 0; tries < driver().config.fault_tries; tries++) {
-		dsvm_range *core = nullptr;
-		const int err =
-			expect("dsvm_svm_find_or_insert",
-			       dsvm_svm_find_or_insert(&vm.svm, &request, &core), DSVM_EFAULT,
-			       DSVM_ENOENT, DSVM_EPERM, DSVM_EIO, DSVM_ENOMEM, DSVM_EBUSY);
+	const auto call = request.get ? dsvm_svm_acquire : dsvm_svm_find_or_insert;
+	dsvm_range *core = nullptr;
+	const int err =
+		expect("dsvm_svm_find_or_insert or _acquire", call(&vm.svm, &request, &core),
+		       DSVM_EFAULT, DSVM_ENOENT, DSVM_EPERM, DSVM_EIO, DSVM_ENOMEM, DSVM_EBUSY);
 
-		if (err != 0)
-			return err;
-		out = range_of(core);
-		out->refs += !driver().config.range_locks;
-		if (driver().enter_range(*out))
-			return 0;
-		put_range(*out);
-	}
-	return -DSVM_EBUSY;
+	if (err != 0)
+		return err;
+	out = range_of(core);
+	out->refs += !request.get;
+	return 0;
 }
 
 void release(Range &range)
@@ -200,7 +189,7 @@ dsvm_find_or_insert to_request(const Fault &fault)
 	request.gpuva_last = fault.vm.svm.mm_start + (fault.vm.svm.mm_range - 1);
 	request.check_pages_threshold =
 		config.migrate_on_fault ? usize{config.check_pages} << kPageShift : 0;
-	request.owner = machine().device_owner;
+	request.owner = machine().device_owners[0];
 	request.write = fault.write;
 	request.devmem_possible = config.migrate_on_fault;
 	request.get = config.range_locks;
@@ -249,6 +238,20 @@ bool is_readable(Vm &vm, usize addr)
 }
 
 } // namespace
+
+// No attempt of a call that began at @start_ns, and has so many budgets one after the other, begins
+// when its time is up. How long the last one takes is the kernel's: each page may have a timeslice
+// that has just begun.
+void check_budget(const char *call, u64 start_ns, u32 budgets)
+{
+	// Between the look at the clock and the walk others run.
+	constexpr u64 kOthersNs = 1000000000;
+	const u64 walk_ns = machine().asked().walk_ns;
+
+	if (walk_ns > start_ns + budgets * (DSVM_GET_PAGES_BUDGET_NS + kOthersNs))
+		scheduler().fail("an attempt begins after its budget", "%s, %lu ms", call,
+				 static_cast<usize>((walk_ns - start_ns) / 1000000));
+}
 
 // As stub_fault_serve().
 int Driver::Impl::serve_fault(Vm &vm, usize addr, bool write, bool migrate)

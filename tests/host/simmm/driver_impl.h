@@ -5,7 +5,8 @@
 //	VM	one of who has it open, one of each operation under way
 //	range	one of the mirror, one of the garbage list while it is on that, one of each who
 //		uses it under its own lock
-//	zdd	one of each device page in use, one of the migration that makes them
+//	zdd	one of each device folio in use, one of the migration that makes them, one of each
+//		eviction under way
 //	devmem	one of its zdd, one of each eviction under way
 //	provider	one of the VM, one of each zdd, one of each mapping of its pages
 //
@@ -16,13 +17,11 @@
 
 #include "drm_svm/migrate.h"
 #include "tests/host/simmm/driver.h"
+#include "tests/host/simmm/driver_hmmptr.h"
 
 namespace dsvm::sim {
 
 constexpr u32 kMaxChunks = 3;
-constexpr u32 kMaxDevmemPages = 512;
-constexpr u32 kMaxDevmems = 256;
-constexpr u32 kMaxFinishSlots = 4;
 
 struct TrimmedRange;
 struct Vm;
@@ -79,32 +78,64 @@ struct Vm {
 	// Makes, maps and removes ranges, for writing; if they have no locks of their own.
 	Rwsem lock{"VM lock", LockRank::kDriverVm};
 	Rwsem notifier_lock{"notifier lock", LockRank::kNotifier};
+	HmmptrSet hmmptrs;
 };
 
 // struct drm_pagemap_zdd: `released` is called where one may not sleep, so a worker does the
 // rest.
 struct Devmem;
+struct Job;
 struct DevmemZdd : Zdd {
+	dsvm_devmem devmem_core = {};
 	Devmem *devmem = nullptr;
-	DevmemZdd *next = nullptr; // to be destroyed
+	DevmemZdd *next_gone = nullptr; // to be destroyed
+	Job *job = nullptr;		// that fills it
 };
+
+struct Vram;
 
 // struct stub_devmem: an allocation of VRAM, with `frames` behind it.
 struct Devmem {
 	u32 refs = 1;
-	u32 index = 0; // in Impl::devmems
 	u32 npages = 0;
+	Vram *vram = nullptr;
 	Mm *mm = nullptr;
+	usize first = 0;	  // the address that it is for
 	DevmemZdd *zdd = nullptr; // nullptr: nothing lives there
-	bool detached = false;
-	u64 timeslice_end_ns = 0;
-	u16 *frames = nullptr; // of the device, one for each page
+	bool is_filled = false;	  // whoever makes its pages is through
+	Devmem *next = nullptr;	  // of its VRAM's, the oldest first
+	u32 *frames = nullptr;	  // of the VRAM, one for each page
 };
 
-// One call of the core's for an allocation: what its callbacks are given.
-struct DevmemCall {
-	Devmem *devmem;
-	u32 copies = 0;
+// One copy: a page of the device and what is on the other side; none: it is cleared.
+struct CopyStep {
+	u32 page;
+	dsvm_dma_addr other;
+};
+
+// Copies that the engine has been given in one go, with their steps behind it.
+struct CopyJob {
+	Vram *vram;
+	bool to_ram;
+	Fence *fence;
+	u32 count = 0;
+	CopyJob *next = nullptr;
+
+	CopyStep *steps() { return reinterpret_cast<CopyStep *>(this + 1); }
+};
+
+// A device's memory, and the engine that copies there and back.
+struct Vram {
+	Provider provider;
+	Device device;
+	u32 first_page = 0;	      // of the machine
+	std::vector<Devmem *> frames; // whose each is; nullptr: free
+	Devmem *devmems = nullptr;
+	bool unplugged = false;
+	CopyJob *copies = nullptr; // the oldest first
+
+	u32 page_of(u32 frame) const { return first_page + frame; }
+	u32 frame_of(u32 page) const { return page - first_page; }
 };
 
 // Part of one VMA and of one block that is moved in one go, and where its pages are.
@@ -117,6 +148,16 @@ struct Piece {
 	dsvm_residency *page; // behind it
 
 	u32 npages() const { return static_cast<u32>((last - first + 1) >> kPageShift); }
+	bool is_in_vram(u32 i) const { return page[i].device != 0 || page[i].peer != 0; }
+	u32 in_any_vram() const
+	{
+		u32 count = 0;
+
+		for (u32 i = 0; i < npages(); i++)
+			count += is_in_vram(i);
+		return count;
+	}
+	// Of the device itself.
 	u32 in_vram() const
 	{
 		u32 count = 0;
@@ -154,6 +195,7 @@ struct Driver::Impl {
 	void end_program(Vm &vm);
 	void put_vm(Vm &vm);
 	int access(usize addr, bool write, u64 *value);
+	int migrate_job(Vram &vram, usize first, usize last);
 	int migrate(usize first, usize last, int (*move)(Vm &, Piece &, usize, usize));
 
 	// driver_ranges.cc: windows and ranges. "The lock of ranges": the VM's, or that of the range.
@@ -174,18 +216,28 @@ struct Driver::Impl {
 	// driver_fault.cc
 	int serve_fault(Vm &vm, usize addr, bool write, bool migrate);
 
-	// driver_vram.cc: allocations, copies, CPU faults, eviction.
-	static FaultResult migrate_to_ram(Mm &mm, Vma &vma, usize addr, Page &page);
+	// driver_vram.cc: allocations, CPU faults, eviction.
+	static FaultResult migrate_to_ram(CpuFault &fault);
 	int populate_mm(Mm &mm, usize first, usize last);
 	u32 free_pages(); // also those that are on their way back
-	int evict(Devmem &devmem);
+	int evict(Devmem &devmem, u32 index, u32 npages);
+	bool evict_oldest(Vram &vram); // false: there is none that would help
 	void put_devmem(Devmem &devmem);
 	void release_zdds();
 
+	// driver_job.cc
+	int run_job(Mm &mm, Vram &vram, usize first, usize last, void (*look)(Job &job) = nullptr);
+
+	// driver_copy.cc
+	static int copy(void *allocation, dsvm_copy *copy);
+
 	DriverConfig config;
 	usize chunk_sizes[kMaxChunks] = {};
-	Provider provider;
-	Device device;
+	Vram vrams[kMaxDevices];
+	u8 reserves[kMaxDevices][DSVM_RESERVE_BYTES];
+	// The one that has the VMs.
+	Provider &provider = vrams[0].provider;
+	Device &device = vrams[0].device;
 	Mm *mm = nullptr;	     // that VMs mirror
 	Vm *vm = nullptr;	     // who opens it finds this one
 	Vm *vm_of_garbage = nullptr; // for as long as it lives
@@ -193,15 +245,17 @@ struct Driver::Impl {
 	u32 operations = 0;	     // of the device, which may not go meanwhile
 	u32 events = 0;
 	Tally tally;
-	Devmem *devmems[kMaxDevmems] = {};
-	std::vector<u8> frame_taken;
 	DevmemZdd *zdds_to_destroy = nullptr;
 	Worker garbage_worker;
 	Worker release_worker;
+	Worker engines[kMaxDevices];
 };
 
 // The only one.
 Driver::Impl &driver();
+
+// driver_fault.cc
+void check_budget(const char *call, u64 start_ns, u32 budgets = 1);
 
 // driver_ranges.cc
 inline Window &window_of(dsvm_notifier *core)
@@ -216,7 +270,7 @@ inline Range *range_of(dsvm_range *core)
 Range *first_range(Window &window, usize first, usize last);
 Range *next_range(Range &range, usize last);
 void put_range(Range &range);
-u32 count_runs(const Range &range);
+u32 count_runs(const dsvm_pages &pages, usize npages);
 
 // driver_invalidate.cc
 void set_callbacks(Window &window);
@@ -225,6 +279,14 @@ void set_callbacks(Window &window);
 void set_gone(Range &range, const EventRange &event, usize &zap_first, usize &zap_last);
 int trim_range(Vm &vm, Range &range);
 void check_split(const Range &range, const Range *tail);
+
+// driver_vram.cc
+int create_devmem(Vram &vram, Mm &mm, usize first, u32 npages, Devmem **out);
+DevmemZdd *create_zdd(Devmem &devmem, int &err); // consumes the allocation if it fails
+void put_zdd(DevmemZdd &zdd);
+
+// driver_copy.cc
+void run_engine(Vram &vram);
 
 // driver_migrate.cc
 int look(Mm &mm, usize first, usize last, usize block, dsvm_residency *out);

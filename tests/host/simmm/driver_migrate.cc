@@ -108,7 +108,7 @@ int touch_piece(Vm &vm, const Piece &piece)
 	Mm &mm = *vm.mm;
 
 	for (u32 i = 0; i < piece.npages(); i++) {
-		if (piece.page[i].device == 0)
+		if (!piece.is_in_vram(i))
 			continue;
 		scheduler().read_lock(mm.lock);
 		const Access result =
@@ -145,8 +145,10 @@ dsvm_scan Driver::scan(usize first, usize last, bool from_device)
 		return result;
 	notifier.invalidate = look_invalidate;
 	if (machine().notifier_insert(notifier, mm, first, last) == 0) {
-		result = dsvm_svm_scan(to_os(mm), to_os(notifier), machine().device_owner, first,
-				       last, from_device ? machine().device_owner : &other_device);
+		result = dsvm_svm_scan(
+			to_os(mm), to_os(notifier), machine().device_owners[0], first, last,
+			from_device ? machine().pagemap_of(impl_->vrams[0].first_page)
+				    : &other_device);
 		machine().notifier_remove(notifier);
 	}
 	dsvm_os_mm_put_async(to_os(mm));
@@ -165,7 +167,9 @@ int look(Mm &mm, usize first, usize last, usize block, dsvm_residency *out)
 	ret = machine().notifier_insert(notifier, mm, first, last);
 	if (ret == 0) {
 		ret = expect("dsvm_svm_residency",
-			     dsvm_svm_residency(to_os(mm), to_os(notifier), machine().device_owner,
+			     dsvm_svm_residency(to_os(mm), to_os(notifier),
+						machine().device_owners[0],
+						machine().pagemap_of(driver().vrams[0].first_page),
 						first, last, block, out),
 			     DSVM_EFAULT, DSVM_EBUSY, DSVM_ENOMEM);
 		machine().notifier_remove(notifier);
@@ -177,6 +181,8 @@ int look(Mm &mm, usize first, usize last, usize block, dsvm_residency *out)
 // As stub_migrate_piece().
 int migrate_piece(Vm &vm, usize first, usize last)
 {
+	if (driver().config.workers != 0)
+		return driver().run_job(*vm.mm, driver().vrams[0], first, last);
 	Piece *const piece = Piece::create(static_cast<u32>((last - first + 1) >> kPageShift));
 	int err = -DSVM_EFAULT;
 
@@ -235,13 +241,13 @@ int span_to_ram(Vm &vm, Piece &piece, usize first, usize last)
 	// What the GPU has no range for, page by page.
 	for (usize at = first; (ret = next_piece(vm, piece, at, last)) > 0; at = piece.last + 1) {
 		any = true;
-		if (piece.in_vram() == 0)
+		if (piece.in_any_vram() == 0)
 			continue;
 		ret = touch_piece(vm, piece);
 		ret = ret != 0 ? ret : look_at_piece(vm, piece);
 		if (ret != 0)
 			return ret;
-		busy = busy || piece.in_vram() != 0;
+		busy = busy || piece.in_any_vram() != 0;
 	}
 	if (ret != 0)
 		return ret;

@@ -139,6 +139,17 @@ void range_put(dsvm_svm *, dsvm_range *core)
 	put_range(*range_of(core));
 }
 
+int range_lock(dsvm_svm *, dsvm_range *core)
+{
+	scheduler().write_lock(range_of(core)->lock);
+	return 0;
+}
+
+void range_unlock(dsvm_svm *, dsvm_range *core)
+{
+	scheduler().write_unlock(range_of(core)->lock);
+}
+
 // There is one device.
 dsvm_pages *range_pages(dsvm_range *core, dsvm_u32 index, dsvm_os_dev **dev)
 {
@@ -169,6 +180,8 @@ const dsvm_svm_ops Driver::Impl::whole_ops = {
 	.range_os = range_os,
 	.range_get = range_get,
 	.range_put = range_put,
+	.range_lock = range_lock,
+	.range_unlock = range_unlock,
 	.range_pages = nullptr,
 	.range_split = nullptr,
 };
@@ -181,6 +194,8 @@ const dsvm_svm_ops Driver::Impl::trimmed_ops = {
 	.range_os = range_os,
 	.range_get = range_get,
 	.range_put = range_put,
+	.range_lock = range_lock,
+	.range_unlock = range_unlock,
 	.range_pages = range_pages,
 	.range_split = range_split,
 };
@@ -212,15 +227,15 @@ void put_range(Range &range)
 	dsvm_os_free(&range);
 }
 
-// How many entries its pages are mapped by.
-u32 count_runs(const Range &range)
+// How many entries they are mapped by.
+u32 count_runs(const dsvm_pages &pages, usize npages)
 {
-	const dsvm_dma_addr *addr = range.pages.dma_addr;
+	const dsvm_dma_addr *addr = pages.dma_addr;
 	u32 runs = 0;
 
-	if ((range.pages.flags & DSVM_PAGES_DMA_MAPPED) == 0)
+	if ((pages.flags & DSVM_PAGES_DMA_MAPPED) == 0)
 		return 0;
-	for (usize done = 0; done < range.npages(); addr++) {
+	for (usize done = 0; done < npages; addr++) {
 		runs += addr->dir != DSVM_DMA_NONE;
 		done += usize{1} << addr->order;
 	}
@@ -439,7 +454,7 @@ static u32 check_window(Window &window, u32 &ranges)
 			scheduler().fail("a range is left between two states",
 					 "[%lu, %lu]: %#x, its pages: %#x", range->first(),
 					 range->last(), range->core.flags, range->pages.flags);
-		runs += count_runs(*range);
+		runs += count_runs(range->pages, range->npages());
 		before = &range->core;
 		count++;
 	}
@@ -471,9 +486,11 @@ void Driver::check_quiet()
 	if (vm->ranges != ranges)
 		scheduler().fail("a range is kept that is in no window", "%u, and %u in windows",
 				 vm->ranges, ranges);
+	runs += sim::check_quiet(vm->hmmptrs);
 	if (impl_->device.mappings != runs)
-		scheduler().fail("something is mapped for DMA that no range knows of",
-				 "%u mappings, %u in ranges", impl_->device.mappings, runs);
+		scheduler().fail("something is mapped for DMA that nobody knows of",
+				 "%u mappings, %u in ranges and hmmptrs", impl_->device.mappings,
+				 runs);
 }
 
 } // namespace dsvm::sim

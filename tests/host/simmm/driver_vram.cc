@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// The driver's memory: what src/linux/pagemap.c and stub_vram.c do together.
+// The driver's memory: what src/linux/pagemap*.c, stub_vram.c and stub_devmem.c do together.
 
 #include "tests/host/simmm/driver_impl.h"
 
@@ -10,38 +10,96 @@ namespace dsvm::sim {
 
 namespace {
 
-// Allocations ---------------------------------------------------------------------
+// Frames --------------------------------------------------------------------------
 
-// As stub_devmem_create(): any frames, the first ones that are free.
-int create_devmem(Mm &mm, u32 npages, Devmem **out)
+bool is_free_run(const Vram &vram, u32 first, u32 count)
 {
-	Driver::Impl &impl = driver();
-	void *const memory = dsvm_os_alloc(sizeof(Devmem) + npages * sizeof(u16));
-	u32 index = 0, count = 0;
+	for (u32 i = first; i < first + count; i++) {
+		if (i >= vram.frames.size() || vram.frames[i] != nullptr)
+			return false;
+	}
+	return true;
+}
 
-	if (memory == nullptr)
-		return -DSVM_ENOMEM;
-	Devmem *const devmem = new (memory) Devmem;
-	devmem->npages = npages;
-	devmem->mm = &mm;
-	devmem->frames = reinterpret_cast<u16 *>(devmem + 1);
-	for (u32 i = 0; i < impl.frame_taken.size() && count < npages; i++) {
-		if (impl.frame_taken[i] == 0)
-			devmem->frames[count++] = static_cast<u16>(i);
+// In a row and aligned, if there are such; else any. False: there are too few.
+bool choose_frames(const Vram &vram, Devmem &devmem)
+{
+	const u32 frames = static_cast<u32>(vram.frames.size());
+	const u32 block = machine().block_pages();
+	u32 count = 0;
+
+	for (u32 first = 0; !driver().config.scatters && first < frames; first += block) {
+		if (!is_free_run(vram, first, devmem.npages))
+			continue;
+		for (; count < devmem.npages; count++)
+			devmem.frames[count] = first + count;
+		return true;
 	}
-	while (index < kMaxDevmems && impl.devmems[index] != nullptr)
-		index++;
-	if (count < npages || index == kMaxDevmems) {
-		dsvm_os_free(memory);
-		return -DSVM_ENOSPC;
+	// The last ones first, so that hardly any follow each other.
+	for (u32 i = frames; i > 0 && count < devmem.npages; i--) {
+		if (vram.frames[i - 1] == nullptr)
+			devmem.frames[count++] = i - 1;
 	}
-	for (u32 i = 0; i < npages; i++)
-		impl.frame_taken[devmem->frames[i]] = 1;
-	devmem->index = index;
-	impl.devmems[index] = devmem;
-	*out = devmem;
+	return count == devmem.npages;
+}
+
+// Frames come back. Any context.
+void free_frames(Devmem &devmem, u32 first_page, u32 npages)
+{
+	Vram &vram = *devmem.vram;
+
+	for (u32 page = first_page; page < first_page + npages; page++) {
+		const u32 frame = vram.frame_of(page);
+
+		if (frame >= vram.frames.size() || vram.frames[frame] != &devmem) {
+			scheduler().fail("VRAM is given back by who does not have it", "page %u",
+					 page);
+			return;
+		}
+		if (machine().folio_of(machine().page(page)).refs != 0)
+			scheduler().fail("VRAM is given back that is in use", "page %u", page);
+		vram.frames[frame] = nullptr;
+	}
+}
+
+// As stub_devmem_free_pages(): of pages that were in use.
+void on_freed(Zdd &zdd, u32 first, u32 npages)
+{
+	if (!driver().config.frees_pages)
+		return;
+	driver().tally.freed_early += npages;
+	free_frames(*static_cast<DevmemZdd &>(zdd).devmem, first, npages);
+}
+
+// And of those that never were.
+void on_unused(void *allocation, dsvm_usize pfn, dsvm_usize npages)
+{
+	const u32 page = machine().page_of_pfn(pfn);
+
+	scheduler().point(Point::kOs);
+	if (page == kNoPage) {
+		scheduler().fail("a page frame is none of the device's", "%#lx", pfn);
+		return;
+	}
+	free_frames(*static_cast<Devmem *>(allocation), page, static_cast<u32>(npages));
+}
+
+int populate(void *allocation, dsvm_usize npages, dsvm_usize *pfns)
+{
+	const Devmem &devmem = *static_cast<Devmem *>(allocation);
+
+	if (npages > devmem.npages)
+		scheduler().fail("more frames are asked for than there are", "%lu of %u", npages,
+				 devmem.npages);
+	scheduler().point(Point::kOs);
+	if (machine().fails(Fail::kPopulate))
+		return -DSVM_EIO;
+	for (dsvm_usize i = 0; i < npages; i++)
+		pfns[i] = machine().pfn_of(devmem.vram->page_of(devmem.frames[i]));
 	return 0;
 }
+
+// zdds ----------------------------------------------------------------------------
 
 // As zdd_detach() and zdd_release_atomic(): that nothing lives there any more is known at once,
 // the rest may sleep.
@@ -52,36 +110,124 @@ void detach(Zdd &zdd)
 	DevmemZdd **end = &impl.zdds_to_destroy;
 
 	self.devmem->zdd = nullptr;
-	self.devmem->detached = true;
 	while (*end != nullptr)
-		end = &(*end)->next;
+		end = &(*end)->next_gone;
 	*end = &self;
 	impl.release_worker.queue();
 }
 
-DevmemZdd *create_zdd(Devmem &devmem)
+void link_zdd(Zdd &zdd)
 {
-	void *const memory = dsvm_os_alloc(sizeof(DevmemZdd));
+	Zdd **end = &driver().vrams[0].provider.zdds;
 
-	if (memory == nullptr)
-		return nullptr;
-	DevmemZdd *const zdd = new (memory) DevmemZdd;
-	zdd->refs = 1;
-	zdd->provider = to_os(driver().provider);
-	zdd->owner = machine().device_owner;
-	zdd->mm = devmem.mm;
-	zdd->released = detach;
-	zdd->allocation = zdd->devmem = &devmem;
-	devmem.zdd = zdd;
-	dsvm_os_provider_get(zdd->provider);
-	return zdd;
+	if (zdd.provider != to_os(driver().vrams[0].provider))
+		end = &driver().vrams[1].provider.zdds;
+	while (*end != nullptr)
+		end = &(*end)->next;
+	*end = &zdd;
+}
+
+void unlink_zdd(Zdd &zdd)
+{
+	Zdd **link = &from_os(zdd.provider).zdds;
+
+	while (*link != &zdd)
+		link = &(*link)->next;
+	*link = zdd.next;
 }
 
 void destroy_zdd(DevmemZdd &zdd)
 {
+	unlink_zdd(zdd);
+	dsvm_devmem_fini(&zdd.devmem_core);
 	driver().put_devmem(*zdd.devmem);
 	dsvm_os_provider_put(zdd.provider);
 	dsvm_os_free(&zdd);
+}
+
+void describe(const Devmem &devmem, DevmemZdd &zdd)
+{
+	const DriverConfig &config = driver().config;
+	Vram &vram = *devmem.vram;
+	dsvm_devmem &core = zdd.devmem_core;
+
+	core.allocation = zdd.devmem;
+	core.dev = to_os(vram.device);
+	core.provider = to_os(vram.provider);
+	core.zdd = to_os(static_cast<Zdd &>(zdd));
+	core.owner = machine().device_owners[&vram - driver().vrams];
+	core.counters = &vram.provider.counters;
+	core.size = dsvm_usize{devmem.npages} << kPageShift;
+	core.first = devmem.first;
+	core.fault_npages = config.granule_pages;
+	core.copies_runs = config.copies_runs;
+	core.populate = populate;
+	core.copy = Driver::Impl::copy;
+	core.unused = config.frees_pages ? on_unused : nullptr;
+}
+
+} // namespace
+
+// As stub_devmem_create().
+int create_devmem(Vram &vram, Mm &mm, usize first, u32 npages, Devmem **out)
+{
+	void *const memory = dsvm_os_alloc(sizeof(Devmem) + npages * sizeof(u32));
+
+	if (memory == nullptr)
+		return -DSVM_ENOMEM;
+	Devmem *const devmem = new (memory) Devmem;
+	devmem->npages = npages;
+	devmem->vram = &vram;
+	devmem->mm = &mm;
+	devmem->first = first;
+	devmem->frames = reinterpret_cast<u32 *>(devmem + 1);
+	if (!choose_frames(vram, *devmem)) {
+		dsvm_os_free(memory);
+		return -DSVM_ENOSPC;
+	}
+	for (u32 i = 0; i < npages; i++)
+		vram.frames[devmem->frames[i]] = devmem;
+	Devmem **end = &vram.devmems;
+	while (*end != nullptr)
+		end = &(*end)->next;
+	*end = devmem;
+	*out = devmem;
+	return 0;
+}
+
+// As zdd_create(): an unplugged device takes nothing any more, also if it was unplugged just now.
+DevmemZdd *create_zdd(Devmem &devmem, int &err)
+{
+	void *const memory = dsvm_os_alloc(sizeof(DevmemZdd));
+
+	err = -DSVM_ENOMEM;
+	if (memory == nullptr) {
+		driver().put_devmem(devmem);
+		return nullptr;
+	}
+	DevmemZdd *const zdd = new (memory) DevmemZdd;
+	zdd->refs = 1;
+	zdd->provider = to_os(devmem.vram->provider);
+	zdd->mm = devmem.mm;
+	zdd->released = detach;
+	zdd->freed = on_freed;
+	zdd->allocation = zdd->devmem = &devmem;
+	zdd->core = &zdd->devmem_core;
+	// Before the pages are there, so that no CPU fault sees another time.
+	zdd->timeslice_end_ns = scheduler().now_ns() + driver().config.timeslice_ns;
+	describe(devmem, *zdd);
+	dsvm_os_provider_get(zdd->provider);
+	err = expect("dsvm_devmem_init", dsvm_devmem_init(&zdd->devmem_core), DSVM_ENOMEM,
+		     DSVM_EIO);
+	link_zdd(*zdd);
+	// Who evicts finds it from here on.
+	devmem.zdd = err == 0 ? zdd : nullptr;
+	if (err == 0 && devmem.vram->unplugged)
+		err = -DSVM_ENODEV;
+	if (err == 0)
+		return zdd;
+	put_zdd(*zdd);
+	return nullptr;
 }
 
 // As dsvm_zdd_put(), of who may sleep: the last one destroys it here and now.
@@ -94,127 +240,15 @@ void put_zdd(DevmemZdd &zdd)
 		return;
 	DevmemZdd **link = &driver().zdds_to_destroy;
 	while (*link != &zdd)
-		link = &(*link)->next;
-	*link = zdd.next;
+		link = &(*link)->next_gone;
+	*link = zdd.next_gone;
 	destroy_zdd(zdd);
-}
-
-// Copies ------------------------------------------------------------------------------
-
-// The frames in an order that tells an index of the span from one of the allocation.
-int populate(void *allocation, dsvm_usize npages, dsvm_usize *pfns)
-{
-	const Devmem &devmem = *static_cast<DevmemCall *>(allocation)->devmem;
-
-	if (npages > devmem.npages)
-		scheduler().fail("more frames are asked for than there are", "%lu of %u", npages,
-				 devmem.npages);
-	scheduler().point(Point::kOs);
-	if (machine().fails(Fail::kPopulate))
-		return -DSVM_EIO;
-	for (dsvm_usize i = 0; i < npages; i++)
-		pfns[i] = kDevicePfn + devmem.frames[i];
-	return 0;
-}
-
-// The copy engine reaches RAM by DMA alone, so where it is not mapped it finds nothing.
-Page *ram_at(const dsvm_dma_addr &addr, bool writes)
-{
-	const u32 index = machine().page_of_pfn((addr.addr - kDmaOffset) >> kPageShift);
-
-	if (index == kNoPage || machine().is_device(index) || machine().page(index).dma == 0) {
-		scheduler().fail("the copy engine is sent to where no RAM is mapped",
-				 "address %#llx", addr.addr);
-		return nullptr;
-	}
-	if (addr.order != 0 || addr.proto != DSVM_PROTO_SYSTEM)
-		scheduler().fail("the copy engine gets more than one page an entry", "order %u",
-				 static_cast<u32>(addr.order));
-	if (addr.dir != DSVM_DMA_BIDIRECTIONAL &&
-	    addr.dir != (writes ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE))
-		scheduler().fail("the copy engine copies against the direction of a mapping", "%u",
-				 static_cast<u32>(addr.dir));
-	return &machine().page(index);
-}
-
-// What both directions ask of an allocation and of each of its pages.
-void check_copy(const DevmemCall &call, Page &page)
-{
-	if (page.refs == 0 || !page.locked)
-		scheduler().fail("a page is copied that may change", "page %u: %u references, %s",
-				 machine().index_of(page), page.refs,
-				 page.locked ? "locked" : "not locked");
-	if (page.zdd == nullptr || page.zdd->allocation != call.devmem)
-		scheduler().fail("an allocation is asked to copy another one's page", "page %u",
-				 machine().index_of(page));
-}
-
-int copy(void *allocation, dsvm_os_page **pages, dsvm_dma_addr *addrs, dsvm_usize npages,
-	 bool to_ram)
-{
-	DevmemCall &call = *static_cast<DevmemCall *>(allocation);
-
-	call.copies++;
-	scheduler().may_sleep("a copy");
-	if (scheduler().holds_rank(LockRank::kNotifier))
-		scheduler().fail("waits under a lock that invalidations take", "for a copy");
-	for (dsvm_usize i = 0; i < npages; i++) {
-		if (pages[i] == nullptr)
-			continue;
-		Page &page = from_os(pages[i]);
-
-		scheduler().point(Point::kCopy);
-		if (machine().fails(Fail::kCopy))
-			return -DSVM_EIO;
-		check_copy(call, page);
-		// No source: the page has to be cleared. An address may be zero, a direction is not.
-		Page *const ram = to_ram || addrs[i].dir != 0 ? ram_at(addrs[i], to_ram) : nullptr;
-		if (to_ram && ram != nullptr)
-			ram->content = page.content;
-		else if (!to_ram)
-			page.content = ram != nullptr ? ram->content : 0;
-	}
-	scheduler().point(Point::kCopy);
-	return 0;
-}
-
-int copy_to_device(void *allocation, dsvm_os_page **pages, dsvm_dma_addr *addrs, dsvm_usize npages)
-{
-	return copy(allocation, pages, addrs, npages, false);
-}
-
-int copy_to_ram(void *allocation, dsvm_os_page **pages, dsvm_dma_addr *addrs, dsvm_usize npages)
-{
-	return copy(allocation, pages, addrs, npages, true);
-}
-
-// As to_core_devmem().
-dsvm_devmem to_core_devmem(DevmemCall &call, DevmemZdd *zdd)
-{
-	dsvm_devmem core = {};
-
-	core.allocation = &call;
-	core.dev = to_os(driver().device);
-	core.provider = to_os(driver().provider);
-	core.zdd = zdd != nullptr ? to_os(*zdd) : nullptr;
-	core.size = dsvm_usize{call.devmem->npages} << kPageShift;
-	core.populate = populate;
-	core.copy_to_device = copy_to_device;
-	core.copy_to_ram = copy_to_ram;
-	return core;
-}
-
-void check_copies(const DevmemCall &call, u32 most, const char *what)
-{
-	if (call.copies > most)
-		scheduler().fail("a loop goes on after its budget", "%s: %u copies", what,
-				 call.copies);
 }
 
 // To VRAM -------------------------------------------------------------------------------
 
 // What dsvm_migrate_to_device() says has to fit what it did.
-void check_migrated(const dsvm_to_device &request, int ret)
+static void check_migrated(const dsvm_to_device &request, int ret)
 {
 	const dsvm_usize npages = (request.last - request.first + 1) >> kPageShift;
 
@@ -226,37 +260,28 @@ void check_migrated(const dsvm_to_device &request, int ret)
 }
 
 // As drm_pagemap_migrate_to_devmem(). Consumes the allocation. Locking: the mm's lock.
-int migrate_to_devmem(Devmem &devmem, Mm &mm, usize first, usize last)
+static int migrate_to_devmem(Devmem &devmem, Mm &mm, usize first, usize last)
 {
-	DevmemZdd *const zdd = create_zdd(devmem);
-	DevmemCall call{&devmem};
 	dsvm_to_device request = {};
+	int ret = 0;
+	DevmemZdd *const zdd = create_zdd(devmem, ret);
 
-	if (zdd == nullptr) {
-		driver().put_devmem(devmem);
-		return -DSVM_ENOMEM;
-	}
-	const dsvm_devmem core = to_core_devmem(call, zdd);
+	if (zdd == nullptr)
+		return ret;
 	request.mm = to_os(mm);
 	request.first = first;
 	request.last = last;
-	request.owner = machine().device_owner;
-	request.devmem = &core;
+	request.owner = machine().device_owners[0];
+	request.devmem = &zdd->devmem_core;
 	request.all_or_nothing = true;
-
-	// Before the pages are there, so that no CPU fault sees another time.
-	devmem.timeslice_end_ns = scheduler().now_ns() + driver().config.timeslice_ns;
-	// -EIO is the callbacks'; -EFAULT what DMA does not reach.
-	const int ret =
-		expect("dsvm_migrate_to_device", dsvm_migrate_to_device(&request), DSVM_ENOENT,
-		       DSVM_EINVAL, DSVM_EBUSY, DSVM_ENOMEM, DSVM_EIO, DSVM_EFAULT);
+	// -EIO and -EAGAIN are the callbacks'; -EFAULT what DMA does not reach.
+	ret = expect("dsvm_migrate_to_device", dsvm_migrate_to_device(&request), DSVM_ENOENT,
+		     DSVM_EINVAL, DSVM_EBUSY, DSVM_ENOMEM, DSVM_EIO, DSVM_EAGAIN, DSVM_EFAULT);
 	check_migrated(request, ret);
-	check_copies(call, 1, "dsvm_migrate_to_device");
+	devmem.is_filled = true;
 	put_zdd(*zdd);
 	return ret;
 }
-
-} // namespace
 
 // As drm_pagemap_populate_mm() and stub_vram_populate_mm().
 int Driver::Impl::populate_mm(Mm &mm, usize first, usize last)
@@ -266,7 +291,8 @@ int Driver::Impl::populate_mm(Mm &mm, usize first, usize last)
 	if (!dsvm_os_mm_get(to_os(mm)))
 		return -DSVM_EFAULT;
 	scheduler().read_lock(mm.lock);
-	int ret = create_devmem(mm, static_cast<u32>((last - first + 1) >> kPageShift), &devmem);
+	int ret = create_devmem(vrams[0], mm, first,
+				static_cast<u32>((last - first + 1) >> kPageShift), &devmem);
 	if (ret == 0)
 		ret = migrate_to_devmem(*devmem, mm, first, last);
 	scheduler().read_unlock(mm.lock);
@@ -280,34 +306,35 @@ u32 Driver::Impl::free_pages()
 	u32 count = 0;
 
 	release_worker.flush();
-	for (const u8 taken : frame_taken)
-		count += taken == 0;
+	for (const Devmem *owner : vrams[0].frames)
+		count += owner == nullptr;
 	return count;
 }
 
 // Back to RAM ---------------------------------------------------------------------------
 
 // As pagemap_migrate_to_ram(): the fault's reference to the page is what keeps the rest.
-FaultResult Driver::Impl::migrate_to_ram(Mm &, Vma &vma, usize addr, Page &page)
+FaultResult Driver::Impl::migrate_to_ram(CpuFault &cpu)
 {
-	DevmemZdd &zdd = static_cast<DevmemZdd &>(*page.zdd);
-	DevmemCall call{zdd.devmem};
-	const dsvm_devmem core = to_core_devmem(call, &zdd);
+	const Zdd &zdd = *machine().folio_of(cpu.page).zdd;
+	const u64 now_ns = scheduler().now_ns();
 	dsvm_cpu_fault fault = {};
 
-	fault.vma = to_os(vma);
-	fault.vma_first = vma.first;
-	fault.vma_last = vma.last;
-	fault.addr = addr;
-	fault.page = to_os(page);
-	fault.owner = machine().device_owner;
-	fault.devmem = &core;
-	fault.in_timeslice = scheduler().now_ns() < zdd.devmem->timeslice_end_ns;
-	const dsvm_fault_result result = dsvm_migrate_to_ram(&fault);
-	check_copies(call, fault.in_timeslice ? 0 : 1, "dsvm_migrate_to_ram");
-
-	switch (result) {
+	fault.fault = to_os(cpu);
+	fault.vma = to_os(cpu.vma);
+	fault.vma_first = cpu.vma.first;
+	fault.vma_last = cpu.vma.last;
+	fault.addr = cpu.addr;
+	fault.page = to_os(cpu.page);
+	fault.order = cpu.order;
+	fault.is_part = machine().folio_of(cpu.page).order > cpu.order;
+	fault.owner = machine().owner_of(machine().index_of(cpu.page));
+	fault.devmem = zdd.core;
+	fault.timeslice_ns = zdd.timeslice_end_ns > now_ns ? zdd.timeslice_end_ns - now_ns : 0;
+	switch (dsvm_migrate_to_ram(&fault)) {
 	case DSVM_FAULT_DONE:
+		return FaultResult::kDone;
+	case DSVM_FAULT_RETRY:
 		return FaultResult::kRetry;
 	case DSVM_FAULT_OOM:
 		return FaultResult::kOom;
@@ -317,46 +344,69 @@ FaultResult Driver::Impl::migrate_to_ram(Mm &, Vma &vma, usize addr, Page &page)
 	return FaultResult::kBus;
 }
 
-// As drm_pagemap_evict_to_ram(), with the reference that its caller has.
-int Driver::Impl::evict(Devmem &devmem)
+// Nothing lives in the frames any more, of who has them.
+static void check_evicted(const Devmem &devmem, const Zdd &zdd, u32 index, u32 npages)
 {
-	DevmemCall call{&devmem};
+	for (u32 i = index; i < index + npages && devmem.is_filled; i++) {
+		const Page &folio =
+			machine().folio_of(machine().page(devmem.vram->page_of(devmem.frames[i])));
+
+		if (folio.refs != 0 && folio.zdd == &zdd)
+			scheduler().fail("an eviction is through while something lives there",
+					 "page %u of %u", i, devmem.npages);
+	}
+}
+
+// As drm_svm_evict(), with the reference that its caller has.
+int Driver::Impl::evict(Devmem &devmem, u32 index, u32 npages)
+{
 	int ret = 0;
 
 	devmem.refs++;
 	scheduler().point(Point::kOp);
-	if (devmem.zdd != nullptr) {
-		const dsvm_devmem core = to_core_devmem(call, nullptr);
-
-		ret = expect("dsvm_migrate_evict",
-			     dsvm_migrate_evict(&core, to_os(*devmem.mm),
-						[](void *allocation) -> dsvm_bool {
-							return static_cast<DevmemCall *>(allocation)
-								->devmem->detached;
-						}),
-			     DSVM_EBUSY, DSVM_ENOMEM, DSVM_EIO);
-		check_copies(call, DSVM_EVICT_TRIES, "dsvm_migrate_evict");
-		if (ret == 0 && !devmem.detached)
-			scheduler().fail("an eviction is through while something lives there",
-					 "%u pages", devmem.npages);
+	if (DevmemZdd *const zdd = devmem.zdd) {
+		zdd->refs++;
+		ret = expect(
+			"dsvm_migrate_evict",
+			dsvm_migrate_evict(&zdd->devmem_core, to_os(*devmem.mm), index, npages),
+			DSVM_EBUSY, DSVM_ENOSPC);
+		if (ret == 0)
+			check_evicted(devmem, *zdd, index, npages);
+		put_zdd(*zdd);
 	}
 	put_devmem(devmem);
 	return ret;
 }
 
+// As stub_devmem_evict_oldest().
+bool Driver::Impl::evict_oldest(Vram &vram)
+{
+	Devmem *oldest = vram.devmems;
+
+	while (oldest != nullptr && (oldest->zdd == nullptr || !oldest->is_filled))
+		oldest = oldest->next;
+	if (oldest == nullptr)
+		return false;
+	tally.evicted_for_room++;
+	const int err = evict(*oldest, 0, oldest->npages);
+	release_worker.flush();
+	return err == 0;
+}
+
 // As stub_devmem_release(), for the last reference. May sleep.
 void Driver::Impl::put_devmem(Devmem &devmem)
 {
+	Devmem **link = &devmem.vram->devmems;
+
 	if (--devmem.refs != 0)
 		return;
 	for (u32 i = 0; i < devmem.npages; i++) {
-		const u32 page = machine().page_of_pfn(kDevicePfn + devmem.frames[i]);
-
-		if (machine().page(page).refs != 0)
-			scheduler().fail("VRAM is given back that is in use", "page %u", page);
-		frame_taken[devmem.frames[i]] = 0;
+		if (devmem.vram->frames[devmem.frames[i]] == &devmem)
+			free_frames(devmem, devmem.vram->page_of(devmem.frames[i]), 1);
 	}
-	devmems[devmem.index] = nullptr;
+	while (*link != &devmem)
+		link = &(*link)->next;
+	*link = devmem.next;
 	dsvm_os_free(&devmem);
 }
 
@@ -364,7 +414,7 @@ void Driver::Impl::put_devmem(Devmem &devmem)
 void Driver::Impl::release_zdds()
 {
 	while (DevmemZdd *const zdd = zdds_to_destroy) {
-		zdds_to_destroy = zdd->next;
+		zdds_to_destroy = zdd->next_gone;
 		scheduler().point(Point::kOp);
 		destroy_zdd(*zdd);
 	}

@@ -27,7 +27,20 @@ constexpr Weight kWeights[] = {
 	{Verb::kEvictAll, 3, 30},    {Verb::kEvictRanges, 3, 25}, {Verb::kGarbage, 1, 15},
 	{Verb::kFree, 3, 20},	     {Verb::kVmDestroy, 1, 6},	  {Verb::kUnbind, 1, 6},
 	{Verb::kKill, 2, 8},	     {Verb::kFail, 4, 12},	  {Verb::kDropRanges, 3, 30},
+	{Verb::kToPeer, 8, 60},	     {Verb::kEvictPart, 5, 40},
 };
+
+// The same for programs with hmmptrs.
+constexpr Weight kHmmptrWeights[] = {
+	{Verb::kHmmptrMake, 3, 40},	   {Verb::kHmmptrRelease, 6, 55},
+	{Verb::kHmmptrPopulate, 10, 60},   {Verb::kHmmptrMap, 10, 60},
+	{Verb::kHmmptrBind, 24, 95},	   {Verb::kHmmptrUnmap, 8, 50},
+	{Verb::kHmmptrInject, 3, 30},	   {Verb::kHmmptrLoad, 12, 60},
+	{Verb::kHmmptrStore, 16, 60},	   {Verb::kHmmptrExec, 24, 80},
+	{Verb::kHmmptrRevalidate, 12, 60},
+};
+constexpr usize kNumWeights = sizeof(kWeights) / sizeof(kWeights[0]);
+constexpr usize kNumHmmptrWeights = sizeof(kHmmptrWeights) / sizeof(kHmmptrWeights[0]);
 
 class Generator {
 public:
@@ -40,13 +53,17 @@ private:
 	void choose_machine();
 	void choose_driver();
 	void choose_contract();
+	void choose_migration();
 	void choose_areas();
+	void choose_hmmptrs();
 	void choose_verbs();
 	void make_thread(std::vector<Op> &thread);
 	void add_sequel(std::vector<Op> &thread, const Op &op);
 	Op make_op();
 	Verb draw_verb();
+	u32 choose_weight(const Weight &weight);
 	u16 draw_page();
+	u16 draw_slot(Verb verb);
 	void draw_span(Op &op);
 	template <class T, usize N> const T &one_of(const T (&list)[N])
 	{
@@ -58,9 +75,10 @@ private:
 	Program program_;
 	u32 hot_first_ = 0; // where most happens
 	u32 hot_pages_ = 0;
-	u32 weights_[sizeof(kWeights) / sizeof(kWeights[0])] = {};
+	u32 weights_[kNumWeights + kNumHmmptrWeights] = {};
 	u32 total_ = 0;
 	bool forks_ = false;
+	bool without_mirror_ = false; // hmmptrs alone
 };
 
 void Generator::choose_machine()
@@ -102,6 +120,7 @@ void Generator::choose_driver()
 	driver.fini_removes = rng_.chance(30);
 	driver.behind_iommu = rng_.chance(35);
 	choose_contract();
+	choose_migration();
 }
 
 // Mainline's, the stub's, or what is between them.
@@ -119,6 +138,29 @@ void Generator::choose_contract()
 	driver.window_locks = driver.trims && rng_.chance(percent);
 	driver.wide_reads = rng_.chance(percent);
 	driver.finish_slots = driver.trims ? one_of(slots) : 0;
+}
+
+// Mainline's way of moving memory, or all or some of what goes beyond it.
+void Generator::choose_migration()
+{
+	static const u32 workers[] = {1, 1, 2, 3};
+	static const u32 granules[] = {0, 0, 1, 2, 4, 8};
+	static const u32 peers[] = {0, 0, 1, 1, 2, 3};
+	DriverConfig &driver = program_.driver;
+
+	if (rng_.chance(25))
+		return;
+	program_.geometry.fragmented = program_.kernel->moves_huge_pages && rng_.chance(20);
+	driver.workers = rng_.chance(85) ? one_of(workers) : 0;
+	driver.fault_in = rng_.chance(30);
+	driver.granule_pages = one_of(granules);
+	driver.copies_runs = rng_.chance(50);
+	driver.copies_later = rng_.chance(60);
+	driver.frees_pages = rng_.chance(70);
+	driver.evicts = driver.workers != 0 && rng_.chance(60);
+	driver.scatters = rng_.chance(20);
+	driver.peer = driver.workers != 0 ? one_of(peers) : 0;
+	program_.geometry.peer_pages = driver.peer != 0 ? program_.geometry.device_pages : 0;
 }
 
 // The hot pages and something around them, in one VMA or in two.
@@ -154,6 +196,46 @@ void Generator::choose_areas()
 	}
 }
 
+// Over what is hot and some of what is around it, so that they overlap.
+void Generator::choose_hmmptrs()
+{
+	static const u32 blocks[] = {0, 0, 8, 4, 2, 1};
+	const u32 pages = program_.geometry.va_pages;
+
+	if (rng_.chance(60))
+		return;
+	const u32 count = 1 + rng_.below(3);
+	for (u32 i = 0; i < count; i++) {
+		HmmptrArea hmmptr{static_cast<u16>(hot_first_),
+				  static_cast<u16>(hot_first_ + hot_pages_ - 1)};
+
+		if (rng_.chance(30))
+			hmmptr.first = static_cast<u16>(rng_.below(hot_first_ + 1));
+		if (rng_.chance(30))
+			hmmptr.last =
+				static_cast<u16>(hmmptr.last + rng_.below(pages - hmmptr.last));
+		hmmptr.flags =
+			(rng_.chance(50) ? kHmmptrSvm : 0u) | (rng_.chance(8) ? kHmmptrConst : 0u);
+		program_.hmmptrs.push_back(hmmptr);
+	}
+	without_mirror_ = rng_.chance(50);
+	program_.driver.block_pages = one_of(blocks);
+	program_.driver.inject_every = rng_.chance(25) ? 2 + rng_.below(4) : 0;
+}
+
+// 0: it does not occur.
+u32 Generator::choose_weight(const Weight &weight)
+{
+	const bool is_mirrors = weight.verb == Verb::kGpuLoad || weight.verb == Verb::kGpuStore ||
+				weight.verb == Verb::kEvictRanges ||
+				weight.verb == Verb::kDropRanges || weight.verb == Verb::kGarbage;
+
+	if ((weight.verb == Verb::kToPeer && program_.driver.peer == 0) ||
+	    (is_mirrors && without_mirror_))
+		return 0;
+	return rng_.chance(weight.enabled) ? weight.weight : 0;
+}
+
 void Generator::choose_verbs()
 {
 	u32 i = 0;
@@ -169,10 +251,12 @@ void Generator::choose_verbs()
 			 (weight.verb == Verb::kGpuLoad || weight.verb == Verb::kGpuStore ||
 			  weight.verb == Verb::kDropRanges));
 
-		weights_[i] = rng_.chance(boosted ? 100 : weight.enabled) ? weight.weight : 0;
-		weights_[i] *= boosted ? 3 : 1;
-		total_ += weights_[i++];
+		weights_[i++] = boosted ? 3 * weight.weight : choose_weight(weight);
 	}
+	for (const Weight &weight : kHmmptrWeights)
+		weights_[i++] = program_.hmmptrs.empty() ? 0 : choose_weight(weight);
+	for (const u32 weight : weights_)
+		total_ += weight;
 	if (total_ == 0)
 		total_ = weights_[0] = 1;
 }
@@ -183,7 +267,21 @@ Verb Generator::draw_verb()
 
 	while (at >= weights_[i])
 		at -= weights_[i++];
-	return kWeights[i].verb;
+	return i < kNumWeights ? kWeights[i].verb : kHmmptrWeights[i - kNumWeights].verb;
+}
+
+// With what may be said of it.
+u16 Generator::draw_slot(Verb verb)
+{
+	const u32 allowed = operands_of(verb).flags;
+	u32 flags = 0;
+
+	for (u32 flag = 1; flag <= allowed; flag <<= 1) {
+		if ((flag & allowed) != 0 && rng_.chance(flag == kHmmptrConst ? 8 : 45))
+			flags |= flag;
+	}
+	return static_cast<u16>(rng_.below(static_cast<u32>(program_.hmmptrs.size())) |
+				flags << kSlotBits);
 }
 
 u16 Generator::draw_page()
@@ -234,8 +332,12 @@ Op Generator::make_op()
 		op.to = static_cast<u16>(op.first < half ? op.first + half : op.first - half);
 	} else if (op.verb == Verb::kMap) {
 		op.to = rng_.chance(40);
+	} else if (op.verb == Verb::kEvictPart) {
+		op.to = static_cast<u16>(1 + rng_.below(8));
 	} else if (op.verb == Verb::kPin) {
 		op.to = static_cast<u16>(rng_.chance(60) ? 1 + rng_.below(6) : 0);
+	} else if (operands.to == Operands::To::kHmmptr) {
+		op.to = draw_slot(op.verb);
 	}
 	return op;
 }
@@ -251,7 +353,11 @@ void Generator::add_sequel(std::vector<Op> &thread, const Op &op)
 	};
 	static const Sequel sequels[] = {{Verb::kUnmap, Verb::kMap, 50},
 					 {Verb::kFree, Verb::kGpuStore, 50},
-					 {Verb::kGpuStore, Verb::kPageOut, 5}};
+					 {Verb::kGpuStore, Verb::kPageOut, 5},
+					 {Verb::kHmmptrPopulate, Verb::kHmmptrMap, 50},
+					 {Verb::kHmmptrBind, Verb::kHmmptrExec, 40},
+					 {Verb::kHmmptrBind, Verb::kCompact, 15},
+					 {Verb::kHmmptrRelease, Verb::kHmmptrMake, 50}};
 
 	for (const Sequel &sequel : sequels) {
 		const Operands operands = operands_of(sequel.then);
@@ -261,10 +367,16 @@ void Generator::add_sequel(std::vector<Op> &thread, const Op &op)
 		Op next = op;
 		next.verb = sequel.then;
 		next.mm = operands.mm ? op.mm : 0;
+		next.to = operands.to == Operands::To::kNone ? 0 : op.to;
 		if (operands.pages == Operands::Pages::kOne)
 			next.last = next.first;
 		if (operands.to == Operands::To::kHuge)
 			next.to = rng_.chance(40);
+		if (operands.to == Operands::To::kHmmptr)
+			next.to = static_cast<u16>(
+				slot_of(op) |
+				flags_of(Op{.verb = next.verb, .to = draw_slot(next.verb)})
+					<< kSlotBits);
 		thread.push_back(next);
 		add_sequel(thread, next);
 		return;
@@ -288,6 +400,7 @@ Program Generator::make()
 	choose_machine();
 	choose_driver();
 	choose_areas();
+	choose_hmmptrs();
 	choose_verbs();
 
 	const u32 most = shape_.max_threads < kMaxThreads ? shape_.max_threads : kMaxThreads;

@@ -41,13 +41,48 @@ Gpu &Gpu::current()
 
 void Gpu::reset(Mm &mm, const Device &device, u32 tlb_entries)
 {
-	mm_ = &mm;
 	device_ = &device;
 	epoch_ = 0;
-	table_.assign(machine().geometry().va_pages, GpuPte{});
+	region_pages_ = machine().geometry().va_pages;
+	regions_.assign(1, &mm);
+	table_.assign(region_pages_, GpuPte{});
 	tlb_.assign(tlb_entries, TlbEntry{});
 	for (Flight &flight : flights_)
 		flight = Flight{};
+}
+
+// Regions ---------------------------------------------------------------------
+
+u32 Gpu::open_region(Mm &mm)
+{
+	u32 region = 0;
+
+	while (region < regions_.size() && regions_[region] != nullptr)
+		region++;
+	if (region == regions_.size()) {
+		regions_.push_back(nullptr);
+		table_.resize(table_.size() + region_pages_);
+	}
+	regions_[region] = &mm;
+	return region * region_pages_;
+}
+
+void Gpu::close_region(u32 base)
+{
+	const auto is_inside = [&](u32 index) {
+		return index != kNoPage && index / region_pages_ == base / region_pages_;
+	};
+	bool in_use = false;
+
+	for (u32 i = base; i < base + region_pages_; i++)
+		in_use = in_use || table_[i].valid;
+	for (const TlbEntry &entry : tlb_)
+		in_use = in_use || is_inside(entry.index);
+	for (const Flight &flight : flights_)
+		in_use = in_use || (flight.on && is_inside(flight.index));
+	if (in_use)
+		scheduler().fail("the GPU keeps a translation", "of a region that is given up");
+	regions_[base / region_pages_] = nullptr;
 }
 
 // The page table --------------------------------------------------------------
@@ -66,7 +101,7 @@ void Gpu::map(u32 index, u64 dma_addr, bool write)
 		machine().hash_in(hash_of(index, pte));
 	pte = GpuPte{.valid = true, .write = write, .page = page, .dma = dma_addr};
 	machine().hash_in(hash_of(index, pte));
-	check(*mm_, index);
+	check_page(index);
 }
 
 u32 Gpu::zap(u32 first, u32 last)
@@ -135,15 +170,16 @@ Gpu::Result Gpu::access(u32 index, bool write, u64 *value)
 	check_translation(index, pte, "when an access ends");
 
 	Page &page = machine().page(pte.page);
-	const usize addr = machine().addr_of(index);
+	Mm &mm = mm_of(index);
+	const usize addr = machine().addr_of(shown(index));
 	// What is written out, or dropped, is what the kernel takes for dirty.
 	if (write && !machine().is_device(pte.page) && !machine().folio_of(page).dirty)
 		scheduler().fail("the GPU writes to a page that the kernel takes for clean",
 				 "page %u: frame %u", index, pte.page);
 	if (write)
-		machine().device_store(*mm_, addr, page, *value);
+		machine().device_store(mm, addr, page, *value);
 	else
-		*value = machine().device_load(*mm_, addr, page);
+		*value = machine().device_load(mm, addr, page);
 	flight.on = false;
 	return Result::kDone;
 }
@@ -162,8 +198,8 @@ Gpu::Result Gpu::store(u32 index, u64 value)
 
 void Gpu::check_translation(u32 index, const GpuPte &pte, const char *what)
 {
-	const Pte &cpu = mm_->ptes[index];
-	const Page &page = machine().page(pte.page);
+	const Pte &cpu = mm_of(index).ptes[shown(index)];
+	Page &page = machine().page(pte.page);
 	const char *wrong = nullptr;
 
 	if ((cpu.kind != PteKind::kPresent && cpu.kind != PteKind::kDevice) || cpu.page != pte.page)
@@ -173,7 +209,7 @@ void Gpu::check_translation(u32 index, const GpuPte &pte, const char *what)
 	else if (pte.write && !cpu.write)
 		wrong = "the GPU can write to a page that is read-only";
 	else if (machine().is_device(pte.page)
-			 ? page.refs == 0
+			 ? machine().folio_of(page).refs == 0
 			 : page.dma == 0 || reached_page(*device_, pte.dma, pte.write) != pte.page)
 		wrong = "the GPU can use a page that is not mapped for it";
 	if (wrong != nullptr)
@@ -183,8 +219,14 @@ void Gpu::check_translation(u32 index, const GpuPte &pte, const char *what)
 
 void Gpu::check(Mm &mm, u32 index)
 {
-	if (&mm != mm_)
-		return;
+	for (u32 region = 0; region < regions_.size(); region++) {
+		if (regions_[region] == &mm)
+			check_page(region * region_pages_ + index);
+	}
+}
+
+void Gpu::check_page(u32 index)
+{
 	if (table_[index].valid)
 		check_translation(index, table_[index], "in the page table");
 	if (!tlb_.empty()) {

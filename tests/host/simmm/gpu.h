@@ -18,6 +18,12 @@
 // GPU entry and at every access: a translation that the GPU may still use (an entry of the
 // page table or the TLB, an access in flight) is of the page that the CPU's entry maps, is writable
 // only if that is, and is reachable (RAM: mapped for DMA).
+//
+// GPU addresses are counted in pages. The first region is a mirror: a page has the number there
+// that the CPU has for it. Further ones show address spaces at other addresses:
+//
+//	GPU	|---- region 0 ----|---- region 1 ----|---- region 2 ----|
+//	CPU	 mirrored mm	    any mm	       any mm, or the same
 #ifndef DSVM_SIMMM_GPU_H
 #define DSVM_SIMMM_GPU_H
 
@@ -44,6 +50,9 @@ public:
 
 	// For the address space of `mm`, whose pages it has entries for; seen as `device` does.
 	void reset(Mm &mm, const Device &device, u32 tlb_entries);
+	// One more region, without entries; where its page 0 is, which shows that of `mm`.
+	u32 open_region(Mm &mm);
+	void close_region(u32 base); // nothing is mapped there
 
 	// Writes an entry. The caller holds the notifier lock and the page table's.
 	void map(u32 index, u64 dma_addr, bool write);
@@ -84,8 +93,13 @@ private:
 	bool translate(u32 index, bool write, Flight &flight);
 	Result access(u32 index, bool write, u64 *value);
 	void check_translation(u32 index, const GpuPte &pte, const char *what);
+	void check_page(u32 index);
+	// What a page of the GPU's shows.
+	Mm &mm_of(u32 index) const { return *regions_[index / region_pages_]; }
+	u32 shown(u32 index) const { return index % region_pages_; }
 
-	Mm *mm_ = nullptr;
+	std::vector<Mm *> regions_; // whose pages each shows; nullptr: it is not in use
+	u32 region_pages_ = 0;
 	const Device *device_ = nullptr;
 	u64 epoch_ = 0;
 	std::vector<GpuPte> table_;

@@ -124,7 +124,7 @@ usize Walk::flags_of(const Pte &pte) const
 	if (pte.kind == PteKind::kPresent)
 		return valid;
 	// Of another owner, or of nobody's: as if it were not there.
-	if (pte.kind == PteKind::kDevice && machine().device_owner == request_.owner)
+	if (pte.kind == PteKind::kDevice && machine().owner_of(pte.page) == request_.owner)
 		return valid;
 	return 0;
 }
@@ -168,8 +168,10 @@ int Walk::look_at_block(Vma &vma)
 	const Pte pte = mm_.ptes[at_];
 	const usize flags = flags_of(pte);
 
-	if (needs_fault(flags))
-		return fault_in(vma);
+	if (pte.kind != PteKind::kDevice || flags == 0) {
+		if (needs_fault(flags))
+			return fault_in(vma);
+	}
 	const usize order = usize{machine().geometry().huge_order} << kOrderShift;
 	for (u32 page = pte.page; at_ <= block_last && at_ <= last_; at_++, page++)
 		request_.entries[at_ - first_] = flags != 0 ? encode(page, flags | order) : 0;
@@ -252,18 +254,21 @@ int fault_unlocked(dsvm_hmm_request &request, Walk &walk)
 	Rwsem &lock = from_os(request.mm).lock;
 	const u64 timeout_ns = request.timeout_ns < kJiffyNs ? kJiffyNs : request.timeout_ns;
 	const u64 deadline_ns = sched.now_ns() + timeout_ns;
-	int ret;
 
-	do {
+	for (;;) {
+		int ret = -DSVM_EBUSY;
+
 		request.seq = machine().notifier_read_begin(from_os(request.notifier));
 		sched.read_lock(lock);
 		const bool late = sched.now_ns() > deadline_ns;
-		ret = late ? 0 : walk.run();
+		if (!late) {
+			machine().asked().walk_ns = sched.now_ns();
+			ret = walk.run();
+		}
 		sched.read_unlock(lock);
-		if (late)
-			return -DSVM_EBUSY;
-	} while (ret == -DSVM_EBUSY);
-	return ret;
+		if (late || ret != -DSVM_EBUSY)
+			return ret;
+	}
 }
 
 } // namespace
@@ -280,10 +285,12 @@ int dsvm_os_hmm_fault(dsvm_hmm_request *request)
 	walk.check_request();
 	if (request->mm_locked)
 		return walk.run();
+	machine().no_pinned_vma("hmm_range_fault()");
 	if (machine().kernel().hmm_retries_itself)
 		return fault_unlocked(*request, walk);
 
 	Rwsem &lock = from_os(request->mm).lock;
+	machine().asked().walk_ns = scheduler().now_ns();
 	scheduler().read_lock(lock);
 	const int ret = walk.run();
 	scheduler().read_unlock(lock);
@@ -296,11 +303,58 @@ dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry)
 	return kind_of(entry);
 }
 
-// Kernel: include/linux/mmzone.h, page_pgmap(). There is one, of all of the device's pages.
+// Kernel: include/linux/mmzone.h, page_pgmap(). There is one of each device's pages.
 const void *dsvm_os_hmm_pagemap(dsvm_usize entry)
 {
 	scheduler().point(Point::kOs);
-	return kind_of(entry) == DSVM_PAGE_DEVICE ? machine().device_owner : nullptr;
+	return kind_of(entry) == DSVM_PAGE_DEVICE ? machine().pagemap_of(page_of(entry)) : nullptr;
+}
+
+dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry)
+{
+	return static_cast<dsvm_u32>(entry >> kOrderShift & kOrderMask);
+}
+
+dsvm_bool dsvm_os_hmm_is_part(dsvm_usize entry)
+{
+	scheduler().point(Point::kOs);
+	return machine().folio_of(machine().page(page_of(entry))).order > dsvm_os_hmm_order(entry);
+}
+
+void *dsvm_os_next_owner(void *owner)
+{
+	void *next = nullptr;
+
+	scheduler().point(Point::kOs);
+	for (void *const candidate : machine().device_owners) {
+		if (candidate > owner && (next == nullptr || candidate < next))
+			next = candidate;
+	}
+	return next;
+}
+
+// Flags of a page that may be free or another one: nothing is used but what they say.
+dsvm_u32 dsvm_os_hmm_why(dsvm_usize entry)
+{
+	Machine &m = machine();
+
+	scheduler().point(Point::kOs);
+	if (kind_of(entry) == DSVM_PAGE_NONE)
+		return DSVM_STAY_SWAPPED;
+	const Page &folio = m.folio_of(m.page(page_of(entry)));
+	if (m.is_device(page_of(entry)))
+		return folio.zdd == nullptr ? DSVM_STAY_FOREIGN : DSVM_STAY_BUSY;
+	if (folio.locked)
+		return DSVM_STAY_LOCKED;
+	if (folio.slot != 0)
+		return DSVM_STAY_SWAP_CACHE;
+	if (folio.pins != 0)
+		return DSVM_STAY_PINNED;
+	if (folio.refs != 0 && !folio.anon)
+		return DSVM_STAY_NOT_ANONYMOUS;
+	if (folio.order != 0 && !m.kernel().splits_large_folios)
+		return DSVM_STAY_LARGE_FOLIO;
+	return DSVM_STAY_BUSY;
 }
 
 // Kernel: Documentation/mm/hmm.rst: what hmm_range_fault() has found may be used under the
@@ -322,12 +376,12 @@ void dsvm_os_hmm_decode(dsvm_usize entry, dsvm_page_desc *out)
 		scheduler().fail("a collected page is looked at after an invalidation",
 				 "page %u is free or another one", page_of(entry));
 	out->page = to_os(page);
-	out->order = static_cast<dsvm_u8>(entry >> kOrderShift & kOrderMask);
+	out->order = static_cast<dsvm_u8>(dsvm_os_hmm_order(entry));
 	out->writable = (entry & kWrite) != 0;
 	// Kernel: include/linux/page-flags.h: anonymous, and not swap-backed since MADV_FREE.
 	out->discardable = machine().folio_of(page).lazy;
-	if (out->kind == DSVM_PAGE_DEVICE && page.zdd != nullptr) {
-		out->zdd = to_os(*page.zdd);
-		out->provider = page.zdd->provider;
+	if (Zdd *const zdd = machine().folio_of(page).zdd) {
+		out->zdd = to_os(*zdd);
+		out->provider = zdd->provider;
 	}
 }

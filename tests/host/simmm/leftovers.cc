@@ -92,7 +92,7 @@ void Machine::check_nothing_left()
 				   index_of(notifier->first), index_of(notifier->last));
 	}
 	for (const ActiveSpan &span : active_spans_) {
-		if (span.phase != ActiveSpan::Phase::kNone)
+		if (span.span != nullptr)
 			sched.fail("a migration has no end", "phase %u",
 				   static_cast<u32>(span.phase));
 	}

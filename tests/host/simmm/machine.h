@@ -21,25 +21,24 @@
 //	swap        the content is in a swap slot; one reference to the slot
 //	migration   the page is on its way, CPUs wait; no reference, no mapping
 //
-// A huge mapping (a PMD) is a block of present entries of one folio with the block's bit
-// set; its order is a parameter, so that small machines have huge pages too. On a machine
-// that stands for a real one it is 9.
+// A huge mapping (a PMD) is a block of entries of one folio, all of them present, a device's or
+// on their way, with the block's bit set; its order is a parameter, so that small machines have
+// huge pages too. On a machine that stands for a real one it is 9.
 //
 // What it checks by itself, at once: use of a free page, a page freed while it is mapped or
 // mapped for DMA, foreign locks, a look at entries that are no longer valid, the order of the
 // migration's phases, page tables walked that may have gone.
 //
 // What it does not model: caches, page-table pages, NUMA, cgroups, dirty and young bits,
-// files (shared memory stands for what is not anonymous), per-VMA locks (a fault takes the
-// mm's lock, as faults on device pages do on all kernels).
+// files (shared memory stands for what is not anonymous), per-VMA locks but for those that are
+// held on purpose (a fault takes the mm's lock, as faults on device pages do on all kernels).
 #ifndef DSVM_SIMMM_MACHINE_H
 #define DSVM_SIMMM_MACHINE_H
 
 #include <cstdint>
 #include <vector>
 
-#include "core/base/va_range.h"
-#include "drm_svm/os.h"
+#include "tests/host/simmm/device.h"
 #include "tests/host/simmm/rng.h"
 #include "tests/host/simmm/sched.h"
 
@@ -56,6 +55,8 @@ struct Kernel {
 	bool copies_into_zero;	  // splitting a huge page drops subpages that are all zero
 	bool collapses_read_only; // khugepaged wants no writable page in a block that it collapses
 	bool has_two_passes;	  // of interval notifiers
+	bool moves_huge_pages;	  // to a device and back, as one
+	bool pins_vmas;		  // for who has given the mm's lock up
 };
 extern const Kernel kKernel6_1, kKernel6_12, kKernel7_3;
 
@@ -64,6 +65,8 @@ struct Geometry {
 	u32 va_pages = 32; // of each mm, from kVaBase
 	u32 ram_pages = 160;
 	u32 device_pages = 64;
+	u32 peer_pages = 0; // of a second device, behind those
+	u32 fragmented = 0; // 1: no huge page of RAM can be had to migrate to
 	u32 swap_slots = 64;
 	u32 huge_order = 3; // pages of a huge mapping, as a power of two
 };
@@ -75,25 +78,12 @@ constexpr usize kDevicePfn = 0x100000;
 constexpr u64 kDmaOffset = 1ull << 44;
 constexpr u32 kMaxMms = 4;
 constexpr u32 kMaxVmas = 24;
-constexpr u32 kMaxNotifiers = 16;
-constexpr u32 kNoPage = ~0u;
+constexpr u32 kMaxNotifiers = 32;
 // The zero page: RAM's first; nobody counts its references.
 constexpr u32 kZeroPage = 0;
 
 struct Mm;
 struct Notifier;
-
-// What a device page points to: struct drm_pagemap_zdd. One for each allocation.
-struct Zdd {
-	u32 refs = 0;
-	dsvm_os_provider *provider = nullptr;
-	void *owner = nullptr;
-	const Mm *mm = nullptr; // that the allocation was made for
-	bool entered = false;	// dsvm_os_zdd_enter()
-	// The last reference has gone: the allocation is empty. Any context, may not sleep.
-	void (*released)(Zdd &zdd) = nullptr;
-	void *allocation = nullptr;
-};
 
 // A page of RAM or of a device. Folios are runs of pages; what is the folio's is kept in its
 // head.
@@ -118,6 +108,7 @@ struct Page {
 	u32 dma = 0;	      // DMA mappings
 	u32 generation = 0;   // goes up when it is freed
 	bool retired = false; // device: dsvm_os_page_retire()
+	bool entered = false; // device: dsvm_os_page_enter()
 	bool spent = false;   // device: the data has gone to RAM
 	bool dirty = false;   // dsvm_os_page_mark_dirty()
 	bool lazy = false;    // the kernel may drop it: MADV_FREE, and no write that it knows of
@@ -152,6 +143,10 @@ struct Vma {
 	// VMA inherits its parent's at fork and adds one of its own.
 	u64 anon_vmas = 0;
 	u8 own_anon_vma = 0;
+	// Who keeps it as it is, and who waits to change it: see dsvm_os_vma_pin().
+	u32 pins = 0;
+	u8 pinned_by[kMaxFibers + 1] = {}; // by fiber; the last one is nobody's: set-up
+	bool is_awaited = false;
 	u32 object = 0;	     // shared, or a private mapping of a file: which object
 	u32 object_page = 0; // ... and which page of it is at `first`
 	bool is_private() const { return kind == VmaKind::kAnonymous || kind == VmaKind::kFile; }
@@ -224,6 +219,7 @@ struct Mm {
 	Vma vmas[kMaxVmas];
 	std::vector<Pte> ptes;
 	std::vector<u8> huge;	 // by block
+	std::vector<u8> table;	 // by block: a page table is there, so that nothing huge fits in
 	std::vector<u64> shadow; // what a read has to give
 	// struct mmu_notifier_subscriptions.
 	usize invalidate_seq = 2;
@@ -234,8 +230,19 @@ struct Mm {
 enum class Access : u8 { kDone, kSegv, kBus, kOom, kGone };
 const char *name_of(Access access);
 
+// A CPU's fault on a device page: struct vm_fault.
+struct CpuFault {
+	Mm &mm;
+	Vma &vma;
+	const usize addr;
+	Page &page;
+	const u32 order;	   // of the entry that it came by
+	const bool may_unlock;	   // FAULT_FLAG_ALLOW_RETRY
+	bool has_unlocked = false; // the mm
+};
+
 // How a device's migrate_to_ram() ended: VM_FAULT_*.
-enum class FaultResult : u8 { kRetry, kOom, kBus };
+enum class FaultResult : u8 { kDone, kRetry, kOom, kBus };
 
 // Faults that are injected: the n-th call from now fails.
 enum class Fail : u8 {
@@ -243,8 +250,10 @@ enum class Fail : u8 {
 	kAlloc,	    // dsvm_os_alloc()
 	kPageAlloc, // any page of RAM
 	kDmaMap,
-	kCopy,	   // a copy callback of the driver
-	kPopulate, // the driver's page frames
+	kCopy,	    // a copy callback of the driver: -EIO
+	kCopyLater, // the copy itself, after the callback has returned: -EIO
+	kCopyAgain, // a copy callback: -EAGAIN
+	kPopulate,  // the driver's page frames
 	kCount
 };
 const char *name_of(Fail fail);
@@ -255,7 +264,34 @@ struct ActiveSpan {
 
 	Phase phase = Phase::kNone;
 	bool by_frames = false; // migrate_device_*()
+	u32 fiber = kNobody;	// whose it is
 	const dsvm_migrate_span *span = nullptr;
+};
+
+// Pages that have gone from one kind of memory to another, which is what counters have to say;
+// and what has happened on the way.
+struct Moves {
+	u64 to_device = 0; // also from another one
+	u64 to_ram = 0;
+	u64 between_devices = 0;
+	u64 vmas_kept = 0;
+	u64 folios_split = 0; // of a device
+	u64 free_waits = 0;   // for copies, with a VMA kept and not the mm's lock
+};
+
+// What the kernel has been told of pages of RAM that a device uses: calls.
+struct Marks {
+	u32 dirty = 0;
+	u32 accessed = 0;
+	bool operator==(const Marks &) const = default;
+};
+
+// What a fiber has asked of the kernel.
+struct Asked {
+	// How many pages it has kept from being dropped (MADV_FREE), by marking them dirty.
+	u32 kept_pages = 0;
+	Marks marks;
+	u64 walk_ns = 0; // when its last walk of pages to collect began
 };
 
 class Machine {
@@ -276,12 +312,13 @@ public:
 	// The driver's side ------------------------------------------------------------
 
 	// Called for a CPU fault on a device page, as pgmap->ops->migrate_to_ram(): the mm's lock
-	// is held, the page is referenced, and locked if the kernel does that.
-	FaultResult (*migrate_to_ram)(Mm &mm, Vma &vma, usize addr, Page &page) = nullptr;
+	// is held, the page is referenced, and locked if the kernel does that. kRetry: the mm's
+	// lock is not held any more.
+	FaultResult (*migrate_to_ram)(CpuFault &fault) = nullptr;
 	// Called after each change of a page table entry: who maps memory by it must not be left
 	// behind. Any context.
 	void (*pte_changed)(Mm &mm, u32 index) = nullptr;
-	void *device_owner = nullptr; // struct dev_pagemap's owner of the device's memory
+	void *device_owners[kMaxDevices] = {}; // struct dev_pagemap's, of each device's memory
 
 	// Programs: mm.cc, mm_ops.cc ------------------------------------------------------
 
@@ -337,10 +374,11 @@ public:
 
 	// Faults -----------------------------------------------------------------------------
 
-	// handle_mm_fault(): the mm's lock is held for reading. kDone: look again.
-	Access fault(Mm &mm, usize addr, bool write);
+	// handle_mm_fault(): the mm's lock is held for reading. kDone: look again. It may be given
+	// up for who says so, and is told.
+	Access fault(Mm &mm, usize addr, bool write, bool *unlocked = nullptr);
 	// The entry of a page has gone to a device: see migrate_to_ram.
-	Access device_fault(Mm &mm, Vma &vma, u32 index);
+	Access device_fault(Mm &mm, Vma &vma, u32 index, bool *unlocked);
 
 	Vma *find_vma(Mm &mm, usize addr);
 	Vma *first_vma(Mm &mm, usize first, usize last);
@@ -366,11 +404,24 @@ public:
 	usize addr_of(u32 index) const { return kVaBase + (usize{index} << kPageShift); }
 	u32 block_pages() const { return 1u << geometry_.huge_order; }
 
+	// VMAs that are kept: vma_pin.cc --------------------------------------------------------
+
+	bool pin_vma(Vma &vma); // false: somebody waits to change it
+	void unpin_vma(Vma &vma);
+	bool has_pinned(const Vma &vma) const; // the running fiber
+	bool has_pinned_any() const;
+	// Complains if the running fiber is about to wait for the mm's lock, and keeps a VMA.
+	void no_pinned_vma(const char *what);
+	// vma_start_write() for those of a span: nobody keeps them. The mm's lock is held for
+	// writing.
+	void await_vmas(Mm &mm, usize first, usize last);
+
 	// Reverse mappings: mm_rmap.cc ---------------------------------------------------------
 
 	// try_to_migrate(): every mapping of the folio becomes a migration entry, each after a
-	// CLEAR. The folio is locked. Complains if page tables are walked that may have gone.
-	void unmap_for_migration(Page &folio);
+	// CLEAR; huge mappings stay huge, but if they are to be split. The folio is locked.
+	// Complains if page tables are walked that may have gone.
+	void unmap_for_migration(Page &folio, bool split = false);
 	// remove_migration_ptes(): entries that wait for `from` map `to` (may be the same).
 	void restore_mappings(Page &from, Page &to);
 	// try_to_unmap(): to swap entries of `slot`.
@@ -405,8 +456,15 @@ public:
 	u32 page_of_pfn(usize pfn) const;
 	// A folio of RAM with one reference, all zero; kNoPage if there is none. Sleeps.
 	u32 alloc_ram(u32 order);
-	// Makes a free device page one in use: locked, one reference.
-	void init_device_page(u32 index, Zdd &zdd);
+	// Which device's frame; what identifies its memory.
+	u32 device_of(u32 index) const
+	{
+		return index >= geometry_.ram_pages + geometry_.device_pages;
+	}
+	void *owner_of(u32 index) const { return device_owners[device_of(index)]; }
+	const void *pagemap_of(u32 index) const { return &device_owners[device_of(index)]; }
+	// Makes free device pages a folio in use: locked, one reference.
+	void init_device_folio(u32 first, u32 order, Zdd &zdd);
 	void get_page(Page &page);
 	// The last reference frees the folio; a device's says so to its zdd. Any context.
 	void put_page(Page &page);
@@ -417,6 +475,8 @@ public:
 	// A folio of one becomes folios of pages; the caller holds it locked and alone.
 	// The head stays locked; tails have the references of their mappings, or are freed.
 	void split_folio(Page &folio);
+	// What a new folio has of the one that it is split from; ->folio_split().
+	void inherit(Page &part, const Page &head);
 	void zdd_put(Zdd &zdd); // any context
 	// A new page of RAM or of a device becomes the VMA's own.
 	void make_anonymous(Vma &vma, u32 page);
@@ -446,10 +506,13 @@ public:
 
 	// Migrations under way: migrate.cc ---------------------------------------------------
 
-	// By fiber, the last one is the set-up's: at most one at a time.
-	ActiveSpan &active_span();
-	// How many pages this fiber has kept from being dropped (MADV_FREE), by marking them dirty.
-	u32 &kept_pages();
+	// nullptr: it is not.
+	ActiveSpan *active_span(const dsvm_migrate_span *span);
+	ActiveSpan &new_active_span();
+	bool has_active_spans() const; // the running fiber
+	Moves moves;
+	// The running fiber.
+	Asked &asked();
 
 	// Memory of the core, freed by reset() if a run was abandoned ------------------------
 
@@ -486,7 +549,8 @@ private:
 	Mm *unused_mm();
 	void split_edges(Mm &mm, usize first, usize last);
 	bool fault_huge(Mm &mm, Vma &vma, u32 index);
-	void unmap_each(Page &folio, u32 slot);
+	void unmap_each(Page &folio, u32 slot, bool split);
+	void restore_huge(Mm &mm, u32 block, Page &to);
 	Vma *span_vma(Mm &mm, usize first, usize last);
 	usize object_index(const Vma &vma, u32 index) const;
 	void notifier_drain(Mm &mm);
@@ -501,6 +565,7 @@ private:
 	void split_block(Mm &mm, u32 block);
 	void tear_down(Mm &mm);
 	bool copy_page_table(Mm &from, Mm &to, Vma &vma);
+	bool move_huge(Mm &mm, u32 from, u32 to, u32 count);
 	bool fork_entry(Mm &from, Mm &to, u32 index);
 	bool is_exclusive(const Page &folio) const;
 	void put_mapping(Pte &pte);
@@ -524,8 +589,8 @@ private:
 	struct Memory;
 	Memory *memory_ = nullptr; // a list of what the core has
 	u64 state_hash_ = 0;
-	ActiveSpan active_spans_[kMaxFibers + 1];
-	u32 kept_pages_[kMaxFibers + 1] = {};
+	std::vector<ActiveSpan> active_spans_;
+	Asked asked_[kMaxFibers + 1];
 };
 
 inline Machine &machine()
@@ -561,33 +626,6 @@ private:
 	const bool started_;
 };
 
-// struct drm_pagemap.
-struct Provider {
-	u32 refs = 0;
-};
-
-// A page of a device's window of addresses: what is linked there.
-struct IovaPage {
-	u32 page = kNoPage; // kNoPage: nothing
-	dsvm_dma_dir dir = DSVM_DMA_BIDIRECTIONAL;
-	bool begins = false; // a run
-	bool ends = false;
-	bool visible = false; // to the device: synced
-};
-struct IovaWindow {
-	u64 addr;
-	std::vector<IovaPage> pages;
-};
-
-// struct device.
-struct Device {
-	u32 mappings = 0;	   // DMA: runs that are mapped or linked
-	u32 max_order = 63;	   // larger mappings are refused
-	bool behind_iommu = false; // and lets windows of addresses be filled by hand
-	u64 next_iova = 1ull << 46;
-	std::vector<IovaWindow> windows = {};
-};
-
 // The opaque types of os.h are these.
 #define DSVM_SIM_IS(type, opaque)                           \
 	inline type &from_os(opaque *handle)                \
@@ -599,6 +637,8 @@ struct Device {
 		return reinterpret_cast<opaque *>(&object); \
 	}
 DSVM_SIM_IS(Device, dsvm_os_dev)
+DSVM_SIM_IS(CpuFault, dsvm_os_fault)
+DSVM_SIM_IS(Fence, dsvm_os_fence)
 DSVM_SIM_IS(Mm, dsvm_os_mm)
 DSVM_SIM_IS(Notifier, dsvm_os_notifier)
 DSVM_SIM_IS(Page, dsvm_os_page)

@@ -16,9 +16,31 @@
 
 namespace dsvm::sim {
 
-ActiveSpan &Machine::active_span()
+ActiveSpan *Machine::active_span(const dsvm_migrate_span *span)
 {
-	return active_spans_[scheduler().in_fiber() ? scheduler().running() : kMaxFibers];
+	for (ActiveSpan &active : active_spans_) {
+		if (active.span == span)
+			return &active;
+	}
+	return nullptr;
+}
+
+ActiveSpan &Machine::new_active_span()
+{
+	for (ActiveSpan &active : active_spans_) {
+		if (active.span == nullptr)
+			return active;
+	}
+	return active_spans_.emplace_back();
+}
+
+bool Machine::has_active_spans() const
+{
+	for (const ActiveSpan &active : active_spans_) {
+		if (active.span != nullptr && active.fiber == scheduler().running())
+			return true;
+	}
+	return false;
 }
 
 // Entries and pages -----------------------------------------------------------
@@ -53,6 +75,11 @@ void unlock_and_put(Page &page)
 	machine().put_page(page);
 }
 
+u32 pages_of(usize entry)
+{
+	return (entry & kCompound) != 0 ? machine().block_pages() : 1;
+}
+
 bool is_locked_by_us(Page &page)
 {
 	const Page &folio = machine().folio_of(page);
@@ -63,16 +90,8 @@ bool is_locked_by_us(Page &page)
 bool is_locked_by_fault(const dsvm_migrate_span &span, const Page &page)
 {
 	return machine().kernel().locks_fault_page && span.fault_page != nullptr &&
-	       &from_os(span.fault_page) == &page;
+	       from_os(span.fault_page).head == page.head;
 }
-
-} // namespace migration
-
-using namespace migration;
-
-namespace {
-
-using Phase = ActiveSpan::Phase;
 
 // The references that a page may have which nothing but a migration holds: the migration's,
 // that of a CPU fault, the page cache's or the swap cache's.
@@ -84,30 +103,49 @@ u32 expected_refs(const dsvm_migrate_span &span, const Page &page)
 	return 1u + in_fault + in_cache;
 }
 
+} // namespace migration
+
+using namespace migration;
+
+namespace {
+
+using Phase = ActiveSpan::Phase;
+
 // Protocol --------------------------------------------------------------------
 
+// Several spans may be under way at a time, also of one thread.
 void enter(const dsvm_migrate_span &span, bool by_frames, Phase before, Phase after)
 {
-	ActiveSpan &active = machine().active_span();
+	ActiveSpan *active = machine().active_span(&span);
+	const Phase phase = active != nullptr ? active->phase : Phase::kNone;
 
 	scheduler().may_sleep("a migration");
 	no_notifier_lock("a migration");
-	if (active.phase != before)
+	if (phase != before)
 		scheduler().fail("the phases of a migration are out of order", "%u, not %u",
-				 static_cast<u32>(active.phase), static_cast<u32>(before));
-	if (before != Phase::kNone && (active.span != &span || active.by_frames != by_frames))
+				 static_cast<u32>(phase), static_cast<u32>(before));
+	if (active != nullptr &&
+	    (active->by_frames != by_frames || active->fiber != scheduler().running()))
 		scheduler().fail("the phases of two migrations are mixed", "phase %u",
 				 static_cast<u32>(before));
-	active = {after, by_frames, &span};
+	if (active == nullptr)
+		active = &machine().new_active_span();
+	*active = {after, by_frames, scheduler().running(), &span};
+}
+
+void leave(const dsvm_migrate_span &span)
+{
+	*machine().active_span(&span) = ActiveSpan{};
 }
 
 // Kernel: include/linux/migrate.h, struct migrate_vma: under the mmap lock from the first
-// phase to the last.
-Mm &locked_mm_of(const dsvm_migrate_span &span)
+// phase to the last. What that is good for is that the VMA stays as it is.
+Mm &locked_mm_of(const dsvm_migrate_span &span, bool may_be_pin)
 {
-	Mm &mm = mm_of(from_os(span.vma));
+	const Vma &vma = from_os(span.vma);
+	Mm &mm = mm_of(vma);
 
-	if (!scheduler().holds(mm.lock))
+	if (!scheduler().holds(mm.lock) && !(may_be_pin && machine().has_pinned(vma)))
 		scheduler().fail("a lock is not held that has to be", "%s, in a migration",
 				 mm.lock.name);
 	return mm;
@@ -148,12 +186,16 @@ void give_back(const dsvm_migrate_span &span, Page &page)
 // migrate_device_unmap(): first all of them, then those that have to stay are put back.
 void unmap_all(dsvm_migrate_span &span)
 {
-	for (usize i = 0; i < span.npages; i++) {
+	for (usize i = 0; i < span.npages;) {
 		Page *const page = page_of(span.src[i]);
 
 		scheduler().point(Point::kPhase);
-		if (page != nullptr && !unmap(span, *page))
-			span.src[i] &= ~kMigrate;
+		if (page != nullptr) {
+			span.src[i] |= page->order != 0 ? kCompound : 0;
+			if (!unmap(span, *page))
+				span.src[i] &= ~kMigrate;
+		}
+		i += pages_of(span.src[i]);
 	}
 	for (usize i = 0; i < span.npages; i++) {
 		Page *const page = page_of(span.src[i]);
@@ -166,115 +208,21 @@ void unmap_all(dsvm_migrate_span &span)
 	}
 }
 
-// Switching -------------------------------------------------------------------
-
-// Kernel: the destination is the caller's: a page that nobody else has seen, locked.
-void check_destination(const dsvm_migrate_span &span, usize index, Page &page)
-{
-	const char *broken = nullptr;
-
-	if (page.refs == 0)
-		broken = "it is free";
-	else if (!is_locked_by_us(page))
-		broken = "it is not locked";
-	else if (page.mapped != 0 || page.slot != 0 || page.anon)
-		broken = "it is in use";
-	else if (page.dma != 0)
-		broken = "a device still writes it";
-	for (usize i = 0; i < index; i++) {
-		if (span.dst[i] == span.dst[index])
-			broken = "it is given twice";
-	}
-	if (broken != nullptr)
-		scheduler().fail("a page is no destination for a migration", "page %u: %s",
-				 machine().index_of(page), broken);
-}
-
-// migrate_vma_insert_page(): fills a hole, or takes the zero page's place, if it still is one.
-bool fill_hole(const dsvm_migrate_span &span, u32 index, Page &page)
-{
-	Machine &m = machine();
-	Vma &vma = from_os(span.vma);
-	Mm &mm = mm_of(vma);
-
-	// It prepares page tables and an anon_vma, and sleeps.
-	scheduler().point(Point::kPte);
-	Scheduler::Atomic atomic{"a page-table lock"};
-	const Pte pte = mm.ptes[index];
-	const bool is_zero = pte.kind == PteKind::kPresent && pte.page == kZeroPage;
-	if (vma.kind != VmaKind::kAnonymous || m.is_huge(mm, index) ||
-	    (pte.kind != PteKind::kNone && !is_zero))
-		return false;
-	m.make_anonymous(vma, m.index_of(page));
-	if (is_zero)
-		m.clear_pte(mm, index);
-	m.set_present(mm, index, m.index_of(page), vma.write);
-	return true;
-}
-
-// folio_migrate_mapping(): the point of no return. False if somebody has the old page, too.
-bool replace(const dsvm_migrate_span &span, Page &from, Page &to)
-{
-	// Kernel: only anonymous memory goes to a device, and not while swap has it.
-	if (is_device(to) && !is_device(from) && !from.anon)
-		return false;
-	if (is_device(to) && from.slot != 0 && !machine().free_swap_cache(from))
-		return false;
-	if (from.refs != expected_refs(span, from))
-		return false;
-	if (from.spent)
-		scheduler().fail("data are moved again that have gone to RAM", "page %u",
-				 machine().index_of(from));
-	// folio_migrate_flags(); what it does not know of the data the new page does not, either.
-	to.anon = from.anon;
-	to.anon_vma = from.anon_vma;
-	to.lazy = from.lazy && !to.dirty;
-	to.written = from.written;
-	from.spent = is_device(from);
-	return true;
-}
-
-void switch_pages(dsvm_migrate_span &span, bool by_frames)
-{
-	Machine &m = machine();
-	EventRange event{nullptr, 0, span.last, Event::kMigrate, span.owner, true};
-
-	for (usize i = 0; i < span.npages; i++) {
-		Page *const from = page_of(span.src[i]);
-		Page *const to = page_of(span.dst[i]);
-
-		scheduler().point(Point::kPhase);
-		if (to != nullptr)
-			check_destination(span, i, *to);
-		if (to == nullptr || (span.src[i] & kMigrate) == 0) {
-			span.src[i] &= ~kMigrate;
-			continue;
-		}
-		bool moves;
-		if (from != nullptr) {
-			moves = replace(span, *from, *to);
-		} else if (by_frames) {
-			scheduler().fail("a page goes where there is no address space", "entry %zu",
-					 static_cast<size_t>(i));
-			return;
-		} else {
-			const u32 index = m.index_of(span.first) + static_cast<u32>(i);
-
-			if (event.mm == nullptr) {
-				event.mm = &mm_of(from_os(span.vma));
-				event.first = m.addr_of(index);
-				static_cast<void>(m.invalidate_start(event));
-			}
-			moves = fill_hole(span, index, *to);
-		}
-		if (!moves)
-			span.src[i] &= ~kMigrate;
-	}
-	if (event.mm != nullptr)
-		m.invalidate_end(event);
-}
-
 // Finishing -------------------------------------------------------------------
+
+// Pages have arrived: who has made their destinations may want to know, and so do statistics.
+void tell_of_arrival(const dsvm_migrate_span &span, usize i, const Page *from, Page &to)
+{
+	Machine &m = machine();
+	const u32 count = 1u << to.order;
+	const bool from_device = from != nullptr && is_device(*from);
+
+	m.moves.to_device += is_device(to) ? count : 0;
+	m.moves.to_ram += is_device(to) ? 0 : count;
+	m.moves.between_devices += is_device(to) && from_device ? count : 0;
+	if (to.zdd != nullptr && to.zdd->arrived != nullptr && span.vma != nullptr)
+		to.zdd->arrived(*to.zdd, m.index_of(span.first) + static_cast<u32>(i), count);
+}
 
 void finish(dsvm_migrate_span &span)
 {
@@ -283,11 +231,12 @@ void finish(dsvm_migrate_span &span)
 	for (usize i = 0; i < span.npages; i++) {
 		Page *const from = page_of(span.src[i]);
 		Page *const to = page_of(span.dst[i]);
-		const bool moved =
-			from != nullptr && to != nullptr && (span.src[i] & kMigrate) != 0;
+		const bool moved = to != nullptr && (span.src[i] & kMigrate) != 0;
 
 		scheduler().point(Point::kPhase);
-		if (to != nullptr && !moved)
+		if (moved)
+			tell_of_arrival(span, i, from, *to);
+		if (to != nullptr && (!moved || from == nullptr))
 			unlock_and_put(*to);
 		if (from == nullptr)
 			continue;
@@ -317,24 +266,43 @@ bool is_valid(const dsvm_migrate_span &span)
 	       (!machine().kernel().locks_fault_page || is_locked_by_us(from_os(span.fault_page)));
 }
 
-// migrate_device_pfn_lock().
-usize take_frame(usize pfn)
+// migrate_device_pfn_lock(): by its first frame.
+usize take_frame(Page &page)
 {
 	Machine &m = machine();
-	const u32 index = m.page_of_pfn(pfn);
 
-	if (index == kNoPage || !m.is_device(index)) {
-		scheduler().fail("a page frame is none of the device's", "%#lx", pfn);
-		return 0;
-	}
-	Page &page = m.page(index);
-	if (!m.try_get_page(page))
+	if (page.head != m.index_of(page) || !m.try_get_page(page))
 		return 0;
 	if (!m.try_lock_page(page)) {
 		m.put_page(page);
 		return 0;
 	}
 	return encode(page, kMigrate);
+}
+
+// migrate_device_pfns(). The frames of a folio that is larger have to follow each other in the
+// list, and are one entry. What is behind a frame that has been split since is left out.
+usize take_frames(dsvm_migrate_span &span, usize i)
+{
+	Machine &m = machine();
+	const u32 index = m.page_of_pfn(span.src[i]);
+
+	if (index == kNoPage || !m.is_device(index)) {
+		scheduler().fail("a page frame is none of the device's", "%#lx", span.src[i]);
+		return 1;
+	}
+	Page &page = m.page(index);
+	const usize entry = take_frame(page);
+	const usize count = usize{1} << (entry != 0 ? page.order : 0);
+	bool whole = count <= span.npages - i;
+	for (usize j = 1; j < count && whole; j++)
+		whole = span.src[i + j] == span.src[i] + j;
+	if (!whole)
+		unlock_and_put(page);
+	span.src[i] = whole ? entry : 0;
+	for (usize j = 1; j < count && whole; j++)
+		span.src[i + j] = 0;
+	return whole ? count : 1;
 }
 
 } // namespace
@@ -349,7 +317,7 @@ using namespace dsvm::sim::migration;
 
 int dsvm_os_migrate_setup(dsvm_migrate_span *span)
 {
-	Mm &mm = locked_mm_of(*span);
+	Mm &mm = locked_mm_of(*span, false);
 
 	scheduler().point(Point::kPhase);
 	if (!is_valid(*span))
@@ -370,17 +338,17 @@ int dsvm_os_migrate_setup(dsvm_migrate_span *span)
 
 void dsvm_os_migrate_pages(dsvm_migrate_span *span)
 {
-	static_cast<void>(locked_mm_of(*span));
+	static_cast<void>(locked_mm_of(*span, true));
 	enter(*span, false, Phase::kCollected, Phase::kMoved);
 	switch_pages(*span, false);
 }
 
 void dsvm_os_migrate_finalize(dsvm_migrate_span *span)
 {
-	static_cast<void>(locked_mm_of(*span));
+	static_cast<void>(locked_mm_of(*span, true));
 	enter(*span, false, Phase::kMoved, Phase::kMoved);
 	finish(*span);
-	machine().active_span() = ActiveSpan{};
+	leave(*span);
 }
 
 // No event of its own, no lock of an address space: the reverse mappings say who is told.
@@ -388,8 +356,8 @@ int dsvm_os_migrate_device_setup(dsvm_migrate_span *span)
 {
 	scheduler().point(Point::kPhase);
 	enter(*span, true, Phase::kNone, Phase::kCollected);
-	for (usize i = 0; i < span->npages; i++)
-		span->src[i] = take_frame(span->src[i]);
+	for (usize i = 0; i < span->npages;)
+		i += take_frames(*span, i);
 	unmap_all(*span);
 	return 0;
 }
@@ -404,7 +372,7 @@ void dsvm_os_migrate_device_finalize(dsvm_migrate_span *span)
 {
 	enter(*span, true, Phase::kMoved, Phase::kMoved);
 	finish(*span);
-	machine().active_span() = ActiveSpan{};
+	leave(*span);
 }
 
 // Entries ---------------------------------------------------------------------
@@ -416,9 +384,11 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 	Page *const page = page_of(src);
 	*out = {};
 	out->moves = (src & kMigrate) != 0;
+	out->order =
+		static_cast<dsvm_u8>((src & kCompound) != 0 ? machine().geometry().huge_order : 0);
 	if (page == nullptr)
 		return;
-	if (machine().active_span().phase == Phase::kNone || page->refs == 0)
+	if (!machine().has_active_spans() || page->refs == 0)
 		scheduler().fail("an entry of a migration is read after its end", "page %u",
 				 machine().index_of(*page));
 	out->page = to_os(*page);
@@ -430,9 +400,15 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 	}
 }
 
-dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *page)
+dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *handle, dsvm_u32 order)
 {
-	return encode(from_os(page), 0);
+	const Page &page = from_os(handle);
+
+	if (page.order != order)
+		scheduler().fail("a destination is of another order than its folio",
+				 "page %u: %u, not %u", machine().index_of(page), order,
+				 page.order);
+	return encode(page, order != 0 ? kCompound : 0);
 }
 
 dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)

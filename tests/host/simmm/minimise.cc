@@ -3,6 +3,7 @@
 #include "tests/host/simmm/minimise.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace dsvm::sim {
 
@@ -28,6 +29,7 @@ private:
 	bool drop_threads();
 	bool drop_ops();
 	bool drop_areas();
+	bool drop_hmmptrs();
 	bool join_threads();
 	bool shrink_ops();
 	bool shrink_areas();
@@ -142,6 +144,22 @@ bool Minimiser::drop_areas()
 			     });
 }
 
+// The slots of those behind change, so that operations on them have to do without, too.
+bool Minimiser::drop_hmmptrs()
+{
+	bool any = remove_pieces([](const Program &p) { return p.hmmptrs.size(); },
+				 [](Program &p, usize first, usize end) {
+					 p.hmmptrs.erase(p.hmmptrs.begin() + first,
+							 p.hmmptrs.begin() + end);
+				 });
+
+	for (usize i = 0; i < best_.hmmptrs.size(); i++) {
+		any |= change(
+			[&](Program &p) { return std::exchange(p.hmmptrs[i].flags, 0) != 0; });
+	}
+	return any;
+}
+
 // Puts the operations of a thread before, or behind, those of another one.
 bool Minimiser::join_threads()
 {
@@ -162,7 +180,7 @@ bool Minimiser::join_threads()
 	return false;
 }
 
-// A span becomes its first page, else its last page, else its first half.
+// A span becomes its first page, else its last page, else its first half; flags go.
 bool Minimiser::shrink_ops()
 {
 	bool any = false;
@@ -182,6 +200,11 @@ bool Minimiser::shrink_ops()
 			};
 			const Op op = best_.threads[thread][i];
 
+			if (operands_of(op.verb).to == Operands::To::kHmmptr && flags_of(op) != 0)
+				any |= change([&](Program &p) {
+					p.threads[thread][i].to = static_cast<u16>(slot_of(op));
+					return true;
+				});
 			if (op.verb == Verb::kFail || op.last <= op.first)
 				continue;
 			any |= shrink(op.first, op.first) || shrink(op.last, op.last) ||
@@ -258,6 +281,19 @@ bool Minimiser::reset_options()
 	reset([](Program & p) -> auto & { return p.driver.trims; });
 	reset([](Program & p) -> auto & { return p.driver.wide_reads; });
 	reset([](Program & p) -> auto & { return p.driver.finish_slots; });
+	reset([](Program & p) -> auto & { return p.driver.fault_in; });
+	reset([](Program & p) -> auto & { return p.driver.granule_pages; });
+	reset([](Program & p) -> auto & { return p.driver.copies_runs; });
+	reset([](Program & p) -> auto & { return p.driver.copies_later; });
+	reset([](Program & p) -> auto & { return p.driver.frees_pages; });
+	reset([](Program & p) -> auto & { return p.driver.evicts; });
+	reset([](Program & p) -> auto & { return p.driver.scatters; });
+	reset([](Program & p) -> auto & { return p.driver.inject_every; });
+	reset([](Program & p) -> auto & { return p.driver.block_pages; });
+	reset([](Program & p) -> auto & { return p.driver.workers; });
+	reset([](Program & p) -> auto & { return p.driver.peer; });
+	reset([](Program & p) -> auto & { return p.geometry.peer_pages; });
+	reset([](Program & p) -> auto & { return p.geometry.fragmented; });
 	reset([](Program & p) -> auto & { return p.geometry.va_pages; });
 	reset([](Program & p) -> auto & { return p.geometry.huge_order; });
 	reset([](Program & p) -> auto & { return p.geometry.ram_pages; });
@@ -319,6 +355,7 @@ Minimal Minimiser::minimise()
 		smaller = drop_threads();
 		smaller |= drop_ops();
 		smaller |= drop_areas();
+		smaller |= drop_hmmptrs();
 		smaller |= join_threads();
 		smaller |= shrink_ops();
 		smaller |= shrink_areas();

@@ -36,6 +36,8 @@ void Machine::set_entry(Mm &mm, u32 index, const Pte &pte)
 	hash_in(hash_of(mm, index, mm.ptes[index]));
 	hash_in(hash_of(mm, index, pte));
 	mm.ptes[index] = pte;
+	if (pte.kind != PteKind::kNone && !is_huge(mm, index))
+		mm.table[index >> geometry_.huge_order] = true;
 	if (pte_changed != nullptr)
 		pte_changed(mm, index);
 }
@@ -144,6 +146,7 @@ void Machine::set_write(Mm &mm, u32 index, bool write)
 void Machine::set_huge(Mm &mm, u32 block, bool huge)
 {
 	mm.huge[block] = huge;
+	mm.table[block] = !huge;
 	hash_in((u64{mm.index} << 60) ^ (u64{block} << 40) ^ 0x1f00);
 }
 
@@ -250,9 +253,11 @@ Access Machine::access(Mm &mm, usize addr, bool write, u64 *value)
 			}
 			return Access::kDone;
 		}
+		bool unlocked = false;
 		sched.read_lock(mm.lock);
-		const Access result = fault(mm, addr, write);
-		sched.read_unlock(mm.lock);
+		const Access result = fault(mm, addr, write, &unlocked);
+		if (!unlocked)
+			sched.read_unlock(mm.lock);
 		if (result != Access::kDone)
 			return result;
 	}
@@ -270,7 +275,7 @@ Access Machine::store(Mm &mm, usize addr, u64 value)
 
 // Faults ----------------------------------------------------------------------
 
-Access Machine::fault(Mm &mm, usize addr, bool write)
+Access Machine::fault(Mm &mm, usize addr, bool write, bool *unlocked)
 {
 	const u32 index = index_of(addr);
 
@@ -299,7 +304,7 @@ Access Machine::fault(Mm &mm, usize addr, bool write)
 		});
 		return Access::kDone;
 	case PteKind::kDevice:
-		return device_fault(mm, *vma, index);
+		return device_fault(mm, *vma, index, unlocked);
 	case PteKind::kPresent:
 		return write && !pte.write ? fault_write(mm, *vma, index) : Access::kDone;
 	}
@@ -319,6 +324,8 @@ bool Machine::fault_huge(Mm &mm, Vma &vma, u32 index)
 	const u32 first = index & ~(block_pages() - 1);
 	const u32 last = first + block_pages() - 1;
 	const auto empty = [&] {
+		if (mm.table[first >> geometry_.huge_order])
+			return false;
 		for (u32 i = first; i <= last; i++) {
 			if (mm.ptes[i].kind != PteKind::kNone)
 				return false;
@@ -506,32 +513,54 @@ Access Machine::copy_on_write(Mm &mm, Vma &vma, u32 index)
 
 // Kernel: do_swap_page() for a device-private entry. 7.3 locks the page, or waits for its
 // lock and lets the CPU try again; before, nobody keeps two faults from meeting in the driver.
-Access Machine::device_fault(Mm &mm, Vma &vma, u32 index)
+// A huge entry names the folio's first page, and nobody waits (do_huge_pmd_device_private()).
+Access Machine::device_fault(Mm &mm, Vma &vma, u32 index, bool *unlocked)
 {
-	const Pte pte = mm.ptes[index];
+	const bool huge = is_huge(mm, index);
+	const u32 at = huge ? index & ~(block_pages() - 1) : index;
+	const Pte pte = mm.ptes[at];
 	Page &page = pages_[pte.page];
+	const auto changed = [&] {
+		return mm.ptes[at] != pte || is_huge(mm, at) != huge;
+	};
 
 	get_page(page);
 	if (kernel_->locks_fault_page && !try_lock_page(page)) {
 		put_page(page);
-		scheduler().wait_until("a device page's lock",
-				       [&] { return mm.ptes[index] != pte || !page.locked; });
+		if (huge)
+			scheduler().relax();
+		else
+			scheduler().wait_until("a device page's lock",
+					       [&] { return changed() || !folio_of(page).locked; });
 		return Access::kDone;
 	}
-	FaultResult result = FaultResult::kBus;
+	CpuFault fault{mm,
+		       vma,
+		       addr_of(index),
+		       page,
+		       huge ? geometry_.huge_order : 0,
+		       unlocked != nullptr};
+	FaultResult result = FaultResult::kDone;
 	// try_lock_page() was a point, and the page-table lock has been dropped for it.
-	if (mm.ptes[index] != pte)
-		result = FaultResult::kRetry;
-	else if (migrate_to_ram != nullptr)
-		result = migrate_to_ram(mm, vma, addr_of(index), page);
+	const Marks told = asked().marks;
+	if (!changed())
+		result = migrate_to_ram != nullptr ? migrate_to_ram(fault) : FaultResult::kBus;
+	// What the driver of the memory marks is not told by whoever needs the page.
+	asked().marks = told;
+	if ((result == FaultResult::kRetry) != fault.has_unlocked)
+		scheduler().fail("a CPU fault does not say whether it has unlocked the mm",
+				 "page %u of mm %u", index, mm.index);
+	if (unlocked != nullptr)
+		*unlocked = fault.has_unlocked;
 	if (kernel_->locks_fault_page)
 		unlock_page(page);
 	put_page(page);
 	// The caller comes again at once; whoever keeps the page has a CPU of his own.
-	if (mm.ptes[index] == pte)
+	if (!changed())
 		scheduler().relax();
 
 	switch (result) {
+	case FaultResult::kDone:
 	case FaultResult::kRetry:
 		return Access::kDone;
 	case FaultResult::kOom:

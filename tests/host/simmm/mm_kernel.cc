@@ -156,8 +156,11 @@ int Machine::collapse(Mm &mm, usize addr)
 	for (u32 i = first; i <= last; i++)
 		writable = writable || (mm.ptes[i].kind == PteKind::kPresent && mm.ptes[i].write);
 	if (!collapses() || !writable) {
+		// What is huge already will do, but for a device's, which is not present.
+		const bool is_huge = mm.huge[block] && mm.ptes[first].kind != PteKind::kDevice;
+
 		scheduler().read_unlock(mm.lock);
-		return -DSVM_EINVAL;
+		return is_huge ? 0 : -DSVM_EINVAL;
 	}
 	for (u32 i = first; i <= last; i++) {
 		if (mm.ptes[i].kind == PteKind::kSwap || mm.ptes[i].kind == PteKind::kDevice)
@@ -169,6 +172,7 @@ int Machine::collapse(Mm &mm, usize addr)
 	if (huge == kNoPage)
 		return -DSVM_ENOMEM;
 	scheduler().write_lock(mm.lock);
+	await_vmas(mm, addr_of(first), addr_of(last + 1) - 1);
 	const bool done = collapses() && collapse_block(mm, block, huge);
 	scheduler().write_unlock(mm.lock);
 	put_page(pages_[huge]);

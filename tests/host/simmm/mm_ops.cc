@@ -159,6 +159,8 @@ void Machine::zap(Mm &mm, usize first, usize last)
 				clear_pte(mm, j);
 				mm.shadow[j] = untouched(find_vma(mm, addr_of(j)), j);
 			}
+			if (whole && i + count - 1 <= index_of(last))
+				mm.table[block] = false;
 		}
 		i += count;
 	}
@@ -168,6 +170,7 @@ int Machine::munmap(Mm &mm, usize first, usize last)
 {
 	WriteLock lock{mm};
 
+	await_vmas(mm, first, last);
 	if (mm.users == 0 || !split_vmas(mm, first, last))
 		return -DSVM_ENOMEM;
 
@@ -186,6 +189,10 @@ int Machine::munmap(Mm &mm, usize first, usize last)
 		vma.in_use = vma.in_use && !vma.detached;
 		vma.detached = false;
 	}
+	// Kernel: free_pgtables().
+	const u32 mask = block_pages() - 1;
+	for (u32 i = (index_of(first) + mask) & ~mask; i + mask <= index_of(last); i += mask + 1)
+		mm.table[i >> geometry_.huge_order] = false;
 	return 0;
 }
 
@@ -193,6 +200,7 @@ int Machine::mprotect(Mm &mm, usize first, usize last, bool read, bool write)
 {
 	WriteLock lock{mm};
 
+	await_vmas(mm, first, last);
 	if (mm.users == 0 || !is_covered(mm, first, last) || !split_vmas(mm, first, last))
 		return -DSVM_ENOMEM;
 	for (Vma &vma : mm.vmas) {
@@ -283,6 +291,30 @@ Vma *Machine::span_vma(Mm &mm, usize first, usize last)
 	return vma != nullptr && vma->last >= last ? vma : nullptr;
 }
 
+// Kernel: move_huge_pmd(). False: it has to go page by page.
+bool Machine::move_huge(Mm &mm, u32 from, u32 to, u32 count)
+{
+	const u32 from_block = from >> geometry_.huge_order, to_block = to >> geometry_.huge_order;
+
+	scheduler().point(Point::kPte);
+	if (((from | to) & (block_pages() - 1)) != 0 || count < block_pages() ||
+	    !mm.huge[from_block] || mm.table[to_block])
+		return false;
+	Scheduler::Atomic atomic{"two page-table locks"};
+	for (u32 i = 0; i < block_pages(); i++) {
+		const Pte pte = mm.ptes[from + i];
+
+		set_entry(mm, from + i, Pte{});
+		set_entry(mm, to + i, pte);
+		mm.shadow[to + i] = mm.shadow[from + i];
+		mm.shadow[from + i] = 0;
+	}
+	set_huge(mm, from_block, false);
+	mm.table[from_block] = false;
+	set_huge(mm, to_block, true);
+	return true;
+}
+
 int Machine::mremap(Mm &mm, usize first, usize last, usize to)
 {
 	WriteLock lock{mm};
@@ -292,6 +324,7 @@ int Machine::mremap(Mm &mm, usize first, usize last, usize to)
 	if (mm.users == 0 || span_vma(mm, first, last) == nullptr ||
 	    index_of(to) + count > mm.ptes.size() || first_vma(mm, to, to_last) != nullptr)
 		return -DSVM_EFAULT;
+	await_vmas(mm, first, last);
 	if (!split_vmas(mm, first, last))
 		return -DSVM_ENOMEM;
 	Vma *const from_vma = span_vma(mm, first, last);
@@ -309,6 +342,10 @@ int Machine::mremap(Mm &mm, usize first, usize last, usize to)
 			const u32 from_index = index_of(first) + i;
 			const u32 to_index = index_of(to) + i;
 
+			if (move_huge(mm, from_index, to_index, count - i)) {
+				i += block_pages() - 1;
+				continue;
+			}
 			scheduler().point(Point::kPte);
 			Scheduler::Atomic atomic{"two page-table locks"};
 			split_block(mm, from_index >> geometry_.huge_order);
@@ -381,7 +418,8 @@ bool Machine::copy_page_table(Mm &from, Mm &to, Vma &vma)
 
 		scheduler().point(Point::kPte);
 		if (count > 1 && from.huge[block]) {
-			// A huge mapping is shared as one, unless somebody has it pinned.
+			// A huge mapping is shared as one, also one that is on its way, unless
+			// somebody has it pinned.
 			if (folio_of(pages_[from.ptes[i].page]).pins != 0) {
 				split_block(from, block);
 				continue;
@@ -423,6 +461,7 @@ Mm *Machine::fork(Mm &mm)
 
 	if (mm.users == 0 || child == nullptr)
 		return nullptr;
+	await_vmas(mm, 0, ~usize{0});
 
 	// Reverse mappings find it from here on; nobody can use it yet.
 	child->in_use = true;
@@ -432,6 +471,7 @@ Mm *Machine::fork(Mm &mm)
 			continue;
 		child->vmas[i] = vma;
 		child->vmas[i].detached = false;
+		child->vmas[i].is_awaited = false;
 		if (!vma.is_private())
 			continue; // its pages are found in the object
 		const u8 own = new_anon_vma();
@@ -469,8 +509,13 @@ void Machine::tear_down(Mm &mm)
 		Invalidation event{mm, vma.first, vma.last, Event::kUnmap};
 		zap(mm, vma.first, vma.last);
 	}
-	for (Vma &vma : mm.vmas)
+	for (Vma &vma : mm.vmas) {
+		if (vma.in_use && vma.pins != 0)
+			scheduler().fail("a VMA goes that is kept", "mm %u", mm.index);
 		vma.in_use = false;
+	}
+	for (u8 &table : mm.table)
+		table = false;
 	mm.torn_down = true;
 }
 

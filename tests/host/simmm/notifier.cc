@@ -244,8 +244,9 @@ usize Machine::notifier_read_begin(Notifier &notifier)
 	const Mm &mm = *notifier.mm;
 	const usize seq = notifier.seq;
 	// It compares the two and nothing else, and those of notifiers are odd: an even one would
-	// be waited for until something happens to the address space.
-	if ((seq & 1) == 0)
+	// be waited for until something happens to the address space; but for 0, which no address
+	// space has.
+	if ((seq & 1) == 0 && seq != 0)
 		sched.fail("a sequence is waited for that no invalidation has", "%lu", seq);
 	if (seq == mm.invalidate_seq) {
 		// Its callback takes this lock: to wait for it with the lock held is a deadlock.

@@ -44,6 +44,7 @@ bool describe(Mm &mm, Vma *vma, dsvm_vma_info *out)
 	*out = {to_os(*vma),
 		vma->first,
 		vma->last,
+		vma->read,
 		vma->write,
 		vma->kind == VmaKind::kAnonymous,
 		vma->kind == VmaKind::kSpecial};
@@ -86,6 +87,12 @@ dsvm_u64 dsvm_os_now_ns(void)
 void dsvm_os_relax(void)
 {
 	scheduler().relax();
+}
+
+void dsvm_os_resched(void)
+{
+	scheduler().may_sleep("cond_resched");
+	scheduler().point(Point::kOs);
 }
 
 // Kernel: fatal_signal_pending(current).
@@ -188,6 +195,7 @@ void dsvm_os_mm_put_async(dsvm_os_mm *mm)
 
 void dsvm_os_mm_read_lock(dsvm_os_mm *mm)
 {
+	machine().no_pinned_vma("dsvm_os_mm_read_lock()");
 	scheduler().read_lock(from_os(mm).lock);
 }
 

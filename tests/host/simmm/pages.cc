@@ -20,14 +20,14 @@ Machine *the_machine;
 
 } // namespace
 
-const Kernel kKernel6_1{"6.1", false, false, false, false, false, false, false};
-const Kernel kKernel6_12{"6.12", false, false, false, false, true, false, false};
-const Kernel kKernel7_3{"7.3", true, true, true, true, true, true, true};
+const Kernel kKernel6_1{"6.1", false, false, false, false, false, false, false, false, false};
+const Kernel kKernel6_12{"6.12", false, false, false, false, true, false, false, false, false};
+const Kernel kKernel7_3{"7.3", true, true, true, true, true, true, true, true, true};
 
 const char *name_of(Fail fail)
 {
-	static const char *const names[] = {"none",    "alloc", "page_alloc",
-					    "dma_map", "copy",	"populate"};
+	static const char *const names[] = {"none", "alloc",	  "page_alloc", "dma_map",
+					    "copy", "copy_later", "copy_again", "populate"};
 	static_assert(sizeof(names) / sizeof(names[0]) == static_cast<usize>(Fail::kCount));
 
 	return names[static_cast<usize>(fail)];
@@ -67,7 +67,7 @@ void Machine::reset(const Geometry &geometry, const Kernel &kernel)
 
 	geometry_ = geometry;
 	kernel_ = &kernel;
-	pages_.assign(geometry.ram_pages + geometry.device_pages, Page{});
+	pages_.assign(geometry.ram_pages + geometry.device_pages + geometry.peer_pages, Page{});
 	for (u32 i = 0; i < pages_.size(); i++) {
 		pages_[i].head = i;
 		pages_[i].content = kPoison | i;
@@ -88,6 +88,7 @@ void Machine::reset(const Geometry &geometry, const Kernel &kernel)
 			vma = Vma{};
 		mm.ptes.assign(geometry.va_pages, Pte{});
 		mm.huge.assign(geometry.va_pages, 0);
+		mm.table.assign(geometry.va_pages, 0);
 		mm.shadow.assign(geometry.va_pages, 0);
 		mm.invalidate_seq = 2;
 		mm.active_invalidations = 0;
@@ -98,8 +99,10 @@ void Machine::reset(const Geometry &geometry, const Kernel &kernel)
 		notifier = nullptr;
 	for (u32 &fail : fail_in_)
 		fail = 0;
-	for (ActiveSpan &span : active_spans_)
-		span = ActiveSpan{};
+	active_spans_.clear();
+	moves = Moves{};
+	for (Asked &asked : asked_)
+		asked = Asked{};
 	next_anon_vma_ = 1;
 	ram_hint_ = 1;
 	state_hash_ = 0;
@@ -109,7 +112,7 @@ void Machine::reset(const Geometry &geometry, const Kernel &kernel)
 
 u32 Machine::page_of_pfn(usize pfn) const
 {
-	if (pfn >= kDevicePfn && pfn - kDevicePfn < geometry_.device_pages)
+	if (pfn >= kDevicePfn && pfn - kDevicePfn < geometry_.device_pages + geometry_.peer_pages)
 		return geometry_.ram_pages + static_cast<u32>(pfn - kDevicePfn);
 	if (pfn >= kRamPfn && pfn - kRamPfn < geometry_.ram_pages)
 		return static_cast<u32>(pfn - kRamPfn);
@@ -145,22 +148,29 @@ u32 Machine::alloc_ram(u32 order)
 	return kNoPage;
 }
 
-void Machine::init_device_page(u32 index, Zdd &zdd)
+void Machine::init_device_folio(u32 first, u32 order, Zdd &zdd)
 {
-	Page &page = pages_[index];
+	const u32 count = 1u << order;
+	bool fits = first + count <= pages_.size() && is_device(first) &&
+		    device_of(first) == device_of(first + count - 1) && pfn_of(first) % count == 0;
 
-	if (!is_device(index) || page.refs != 0) {
-		scheduler().fail("a device page is taken that is in use", "page %u", index);
+	for (u32 i = first; fits && i < first + count; i++)
+		fits = pages_[i].refs == 0 && pages_[i].head == i;
+	if (!fits) {
+		scheduler().fail("a device page is taken that is in use", "2^%u from page %u on",
+				 order, first);
 		return;
 	}
 	zdd.refs++;
-	page = Page{.refs = 1,
-		    .locker = scheduler().running(),
-		    .locked = true,
-		    .head = index,
-		    .generation = page.generation,
-		    .zdd = &zdd,
-		    .content = page.content};
+	for (u32 i = first; i < first + count; i++)
+		pages_[i] = Page{.head = first,
+				 .generation = pages_[i].generation,
+				 .content = pages_[i].content};
+	pages_[first].refs = 1;
+	pages_[first].order = static_cast<u8>(order);
+	pages_[first].locked = true;
+	pages_[first].locker = scheduler().running();
+	pages_[first].zdd = &zdd;
 }
 
 void Machine::get_page(Page &page)
@@ -216,8 +226,11 @@ void Machine::free_folio(Page &folio)
 			.head = i, .generation = pages_[i].generation + 1, .content = kPoison | i};
 	}
 	if (zdd != nullptr) {
-		// Possibly under a page-table lock (kernel: mm/memremap.c, ->folio_free).
+		// Possibly under a page-table lock (kernel: mm/memremap.c, ->folio_free). The
+		// frames may be somebody else's before the driver has returned.
 		Scheduler::Atomic atomic{"the freeing of a device page"};
+		if (zdd->freed != nullptr)
+			zdd->freed(*zdd, first, count);
 		zdd_put(*zdd);
 	}
 }
@@ -285,16 +298,31 @@ void Machine::split_folio(Page &folio)
 		}
 		page.head = i;
 		page.order = 0;
-		page.anon = head.anon;
-		page.anon_vma = head.anon_vma;
-		page.dirty = head.dirty;
 		page.mapped = mapped;
 		page.refs = mapped + (i == first);
+		page.entered = false;
+		if (i != first)
+			inherit(page, head);
 	}
 	for (u32 i = first + 1; i < first + count; i++) {
 		if (pages_[i].refs == 0)
 			free_folio(pages_[i]);
 	}
+}
+
+// Of a device's the zdd has one more page. Whoever is in the folio because of a CPU fault is in
+// none of the new ones (src/linux: a bit beside the zdd, which he drops if it is there).
+void Machine::inherit(Page &part, const Page &head)
+{
+	part.anon = head.anon;
+	part.anon_vma = head.anon_vma;
+	part.dirty = head.dirty;
+	part.retired = head.retired;
+	part.spent = head.spent;
+	part.zdd = head.zdd;
+	part.entered = false;
+	if (part.zdd != nullptr)
+		part.zdd->refs++;
 }
 
 // Swap ------------------------------------------------------------------------
@@ -365,9 +393,9 @@ void Machine::finish_exits()
 	}
 }
 
-u32 &Machine::kept_pages()
+Asked &Machine::asked()
 {
-	return kept_pages_[scheduler().in_fiber() ? scheduler().running() : kMaxFibers];
+	return asked_[scheduler().in_fiber() ? scheduler().running() : kMaxFibers];
 }
 
 // Injection, memory -----------------------------------------------------------

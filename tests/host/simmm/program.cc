@@ -46,17 +46,34 @@ constexpr VerbInfo kVerbs[] = {
 	{"oom_reap", {true, Pages::kNone, To::kNone}},
 	{"to_vram", {false, Pages::kSpan, To::kNone}},
 	{"to_ram", {false, Pages::kSpan, To::kNone}},
+	{"to_peer", {false, Pages::kSpan, To::kNone}},
 	{"evict", {false, Pages::kOne, To::kNone}},
+	{"evict_part", {false, Pages::kOne, To::kNumber}},
 	{"evict_all", {false, Pages::kNone, To::kNone}},
 	{"evict_ranges", {false, Pages::kSpan, To::kNone}},
 	{"drop_ranges", {false, Pages::kSpan, To::kNone}},
 	{"garbage", {false, Pages::kNone, To::kNone}},
 	{"vm_destroy", {false, Pages::kNone, To::kNone}},
 	{"unbind", {false, Pages::kNone, To::kNone}},
+	{"hmmptr_make", {true, Pages::kSpan, To::kHmmptr, kHmmptrSvm | kHmmptrConst}},
+	{"hmmptr_release", {false, Pages::kNone, To::kHmmptr, kHmmptrEarly}},
+	{"hmmptr_populate", {false, Pages::kSpan, To::kHmmptr, kHmmptrWrite}},
+	{"hmmptr_map", {false, Pages::kSpan, To::kHmmptr}},
+	{"hmmptr_bind", {false, Pages::kSpan, To::kHmmptr, kHmmptrWrite | kHmmptrSecond}},
+	{"hmmptr_unmap", {false, Pages::kSpan, To::kHmmptr, kHmmptrForget}},
+	{"hmmptr_inject", {false, Pages::kSpan, To::kHmmptr}},
+	{"hmmptr_load", {false, Pages::kOne, To::kHmmptr}},
+	{"hmmptr_store", {false, Pages::kOne, To::kHmmptr}},
+	{"hmmptr_exec", {false, Pages::kOne, To::kHmmptr, kHmmptrWrite}},
+	{"hmmptr_revalidate", {false, Pages::kNone, To::kNone}},
 	{"kill", {false, Pages::kNone, To::kNumber}},
 	{"fail", {false, Pages::kNone, To::kNumber}},
 };
 static_assert(sizeof(kVerbs) / sizeof(kVerbs[0]) == static_cast<usize>(Verb::kCount));
+
+// Bits of enum HmmptrFlag, in order.
+constexpr const char *kHmmptrFlags[] = {"svm", "const", "write", "second", "forget", "early"};
+static_assert(1u << (sizeof(kHmmptrFlags) / sizeof(kHmmptrFlags[0]) - 1) == kHmmptrEarly);
 
 constexpr const char *kVmaKinds[] = {"anon", "shared", "file", "special"};
 constexpr u8 kNumVmaKinds = sizeof(kVmaKinds) / sizeof(kVmaKinds[0]);
@@ -71,9 +88,14 @@ struct GeometryField {
 	u32 max;
 };
 constexpr GeometryField kGeometry[] = {
-	{"mms", &Geometry::mms, 1, kMaxMms},	  {"pages", &Geometry::va_pages, 1, kMaxVaPages},
-	{"ram", &Geometry::ram_pages, 2, 2048},	  {"vram", &Geometry::device_pages, 1, 1024},
-	{"swap", &Geometry::swap_slots, 2, 1024}, {"huge", &Geometry::huge_order, 0, 6},
+	{"mms", &Geometry::mms, 1, kMaxMms},
+	{"pages", &Geometry::va_pages, 1, kMaxVaPages},
+	{"ram", &Geometry::ram_pages, 2, 2048},
+	{"vram", &Geometry::device_pages, 1, 1024},
+	{"swap", &Geometry::swap_slots, 2, 1024},
+	{"huge", &Geometry::huge_order, 0, 6},
+	{"peer_vram", &Geometry::peer_pages, 0, 1024},
+	{"fragmented", &Geometry::fragmented, 0, 1},
 };
 
 constexpr u32 kMaxPages = 64; // of a range, of a piece
@@ -92,6 +114,11 @@ constexpr DriverField kDriver[] = {
 	{"fault_tries", &DriverConfig::fault_tries, 1, 1000, false},
 	{"max_dma_order", &DriverConfig::max_dma_order, 0, 63, false},
 	{"finish_slots", &DriverConfig::finish_slots, 0, 4, false},
+	{"workers", &DriverConfig::workers, 0, 4, false},
+	{"granule_pages", &DriverConfig::granule_pages, 0, kMaxPages, false},
+	{"inject_every", &DriverConfig::inject_every, 0, 1000, false},
+	{"block_pages", &DriverConfig::block_pages, 0, 512, false},
+	{"peer", &DriverConfig::peer, 0, static_cast<u32>(DriverConfig::Peer::kForeign), false},
 };
 struct DriverFlag {
 	const char *name;
@@ -105,6 +132,12 @@ constexpr DriverFlag kDriverFlags[] = {
 	{"window_locks", &DriverConfig::window_locks},
 	{"trims", &DriverConfig::trims},
 	{"wide_reads", &DriverConfig::wide_reads},
+	{"fault_in", &DriverConfig::fault_in},
+	{"copies_runs", &DriverConfig::copies_runs},
+	{"copies_later", &DriverConfig::copies_later},
+	{"frees_pages", &DriverConfig::frees_pages},
+	{"evicts", &DriverConfig::evicts},
+	{"scatters", &DriverConfig::scatters},
 };
 constexpr u64 kMaxTimesliceUs = 10000000;
 
@@ -150,6 +183,15 @@ std::string driver_text(const DriverConfig &driver)
 	}
 	if (driver.timeslice_ns != defaults.timeslice_ns)
 		text += " timeslice_us=" + std::to_string(driver.timeslice_ns / 1000);
+	return text;
+}
+
+std::string flags_text(u32 flags)
+{
+	std::string text;
+
+	for (u32 i = 0; flags >> i != 0; i++)
+		text += (flags >> i & 1) != 0 ? std::string(" ") + kHmmptrFlags[i] : "";
 	return text;
 }
 
@@ -302,6 +344,10 @@ bool parse_driver(Line &line, DriverConfig &driver)
 		if (!parse_option(line, text.substr(0, equals), value, driver))
 			return false;
 	}
+	if (driver.granule_pages != 0 && !is_power_of_two(driver.granule_pages))
+		return line.fail("granule_pages has to be a power of two");
+	if (driver.block_pages != 0 && !is_power_of_two(driver.block_pages))
+		return line.fail("block_pages has to be a power of two");
 	return driver.chunk_pages[0] <= driver.notifier_pages ||
 	       line.fail("a chunk is larger than a notifier");
 }
@@ -338,6 +384,48 @@ bool parse_area(Line &line, Program &program)
 			return line.fail("areas overlap");
 	}
 	program.areas.push_back(area);
+	return true;
+}
+
+// Up to the end of the line.
+bool parse_flags(Line &line, u32 allowed, u32 &flags)
+{
+	std::string word;
+
+	while (line.word(word)) {
+		u32 flag = 0;
+
+		for (u32 i = 0; i < sizeof(kHmmptrFlags) / sizeof(kHmmptrFlags[0]); i++)
+			flag |= word == kHmmptrFlags[i] ? 1u << i : 0;
+		if ((flag & allowed) == 0)
+			return line.fail("no such property of a hmmptr: " + word);
+		flags |= flag;
+	}
+	return true;
+}
+
+bool parse_hmmptr(Line &line, Program &program)
+{
+	HmmptrArea hmmptr{};
+
+	if (program.hmmptrs.size() == kMaxHmmptrs)
+		return line.fail("too many hmmptrs");
+	if (!line.span(program.geometry.va_pages, hmmptr.first, hmmptr.last) ||
+	    !parse_flags(line, kHmmptrSvm | kHmmptrConst, hmmptr.flags))
+		return false;
+	program.hmmptrs.push_back(hmmptr);
+	return true;
+}
+
+bool parse_slot(Line &line, const Operands &operands, Op &op)
+{
+	u64 slot = 0;
+	u32 flags = 0;
+
+	if (!line.number("a slot", 0, kMaxHmmptrs - 1, slot) ||
+	    !parse_flags(line, operands.flags, flags))
+		return false;
+	op.to = static_cast<u16>(slot | flags << kSlotBits);
 	return true;
 }
 
@@ -384,6 +472,8 @@ bool parse_op(Line &line, const Geometry &geometry, Op &op)
 		if (!line.number("a number", 0, 1000, value))
 			return false;
 		op.to = static_cast<u16>(value);
+	} else if (operands.to == To::kHmmptr) {
+		return parse_slot(line, operands, op);
 	} else if (operands.to == To::kHuge && line.word(word)) {
 		if (word != "huge")
 			return line.fail("more than there should be: " + word);
@@ -405,6 +495,8 @@ bool parse_line(Line &line, Program &program)
 		return parse_driver(line, program.driver);
 	if (word == "area")
 		return parse_area(line, program);
+	if (word == "hmmptr")
+		return parse_hmmptr(line, program);
 	if (word == "thread") {
 		if (program.threads.size() == kMaxThreads)
 			return line.fail("too many threads");
@@ -463,6 +555,8 @@ std::string to_text(const Op &op)
 		text += " " + span_text(op.first, op.last);
 	if (operands.to == To::kNumber)
 		text += " " + std::to_string(op.to);
+	else if (operands.to == To::kHmmptr)
+		text += " " + std::to_string(slot_of(op)) + flags_text(flags_of(op));
 	else if (operands.to == To::kHuge && op.to != 0)
 		text += " huge";
 	return text;
@@ -488,6 +582,9 @@ std::string to_text(const Program &program)
 		text += area.filled ? " filled" : "";
 		text += area.in_vram ? " vram\n" : "\n";
 	}
+	for (const HmmptrArea &hmmptr : program.hmmptrs)
+		text += "hmmptr " + span_text(hmmptr.first, hmmptr.last) +
+			flags_text(hmmptr.flags) + "\n";
 	for (const auto &thread : program.threads) {
 		text += "thread\n";
 		for (const Op &op : thread)

@@ -8,11 +8,14 @@
 //	driver migrate_on_fault=1 ...	DriverConfig, what is not the default; `chunks=8,4,1`
 //	area 0-15 anon huge filled	memory that mm 0 has before the threads start: `anon`, `shared`,
 //					`file` (private) or `special`; `filled` by the CPU, then moved to `vram`
+//	hmmptr 0-7 svm			made before the threads start, in the first slot that is
+//					empty: `svm`, `const` (see enum HmmptrFlag), or a userptr
 //	thread				its operations follow, one a line, in order
 //	  store 0 3			mm 0, page 3; values are made up, never twice the same
 //	  gpu_store 3			of the GPU, in mm 0, which its VM mirrors
 //	  move 0 4-7 12			to page 12
 //	  to_vram 0-7
+//	  hmmptr_bind 4-7 0 write	of slot 0
 //	  fail copy 2			the second copy from now fails
 //	  ...
 //
@@ -57,15 +60,29 @@ enum class Verb : u8 {
 	kOomReap,
 	kToVram,
 	kToRam,
+	kToPeer, // the second device's memory
 	kEvict,
+	kEvictPart, // `to` pages of it
 	kEvictAll,
 	kEvictRanges,
 	kDropRanges,
 	kGarbage,
 	kVmDestroy,
 	kUnbind, // the device goes
-	kKill,	 // thread `to`: what it is at may give up, and it does nothing more
-	kFail,	 // the `to`-th call of kind `first` (enum Fail) from now fails
+	// Of a hmmptr; `to`: its slot, and what it is for (enum HmmptrFlag), see slot_of().
+	kHmmptrMake, // of mm `mm`; if the slot is empty
+	kHmmptrRelease,
+	kHmmptrPopulate,
+	kHmmptrMap,
+	kHmmptrBind,
+	kHmmptrUnmap,
+	kHmmptrInject,
+	kHmmptrLoad, // by a GPU that faults
+	kHmmptrStore,
+	kHmmptrExec, // by a job that cannot
+	kHmmptrRevalidate,
+	kKill, // thread `to`: what it is at may give up, and it does nothing more
+	kFail, // the `to`-th call of kind `first` (enum Fail) from now fails
 	kCount
 };
 const char *name_of(Verb verb);
@@ -83,9 +100,21 @@ struct Op {
 struct Operands {
 	bool mm;
 	enum class Pages : u8 { kNone, kOne, kSpan } pages;
-	enum class To : u8 { kNone, kNumber, kHuge } to;
+	enum class To : u8 { kNone, kNumber, kHuge, kHmmptr } to;
+	u32 flags = 0; // of a hmmptr, that may be said
 };
 Operands operands_of(Verb verb);
+
+// Of an operation on a hmmptr.
+constexpr u32 kSlotBits = 8;
+inline u32 slot_of(const Op &op)
+{
+	return op.to & ((1u << kSlotBits) - 1);
+}
+inline u32 flags_of(const Op &op)
+{
+	return op.to >> kSlotBits;
+}
 
 struct Area {
 	u16 first;
@@ -97,6 +126,14 @@ struct Area {
 	bool operator==(const Area &) const = default;
 };
 
+// A hmmptr that the first mm has when the threads start.
+struct HmmptrArea {
+	u16 first;
+	u16 last;
+	u32 flags = 0;
+	bool operator==(const HmmptrArea &) const = default;
+};
+
 constexpr u32 kMaxVaPages = 256;
 constexpr u32 kMaxThreads = 6; // so that workers find a virtual CPU
 
@@ -105,6 +142,7 @@ struct Program {
 	Geometry geometry;
 	DriverConfig driver;
 	std::vector<Area> areas;
+	std::vector<HmmptrArea> hmmptrs;
 	std::vector<std::vector<Op>> threads;
 
 	usize ops() const

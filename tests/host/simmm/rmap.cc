@@ -46,9 +46,11 @@ bool Machine::find_mapping(Page &folio, bool migration, Mm *&found_mm, u32 &foun
 	return false;
 }
 
-// Every mapping becomes a migration entry, or with a slot a swap entry; each after a CLEAR.
-void Machine::unmap_each(Page &folio, u32 slot)
+// Every mapping becomes a migration entry, or with a slot a swap entry; each after a CLEAR. A huge
+// mapping stays one, on its way, if it is not to be split.
+void Machine::unmap_each(Page &folio, u32 slot, bool split)
 {
+	const bool keeps_huge = !split && slot == 0;
 	Mm *mm = nullptr;
 	u32 index = 0;
 
@@ -65,7 +67,9 @@ void Machine::unmap_each(Page &folio, u32 slot)
 		scheduler().point(Point::kPte);
 		if ((mm->huge[block] != 0) != huge)
 			continue;
-		split_block(*mm, block);
+		Scheduler::Atomic atomic{"a page-table lock"};
+		if (!keeps_huge)
+			split_block(*mm, block);
 		for (u32 i = first; i < first + count; i++) {
 			const Pte &pte = mm->ptes[i];
 			if ((pte.kind != PteKind::kPresent && pte.kind != PteKind::kDevice) ||
@@ -82,14 +86,31 @@ void Machine::unmap_each(Page &folio, u32 slot)
 	}
 }
 
-void Machine::unmap_for_migration(Page &folio)
+void Machine::unmap_for_migration(Page &folio, bool split)
 {
-	unmap_each(folio, 0);
+	unmap_each(folio, 0, split);
 }
 
 void Machine::unmap_to_swap(Page &folio, u32 slot)
 {
-	unmap_each(folio, slot);
+	unmap_each(folio, slot, true);
+}
+
+// Kernel: remove_migration_pmd(): with a folio of single pages it maps what is behind the first
+// of them, or stops at a VM_BUG_ON.
+void Machine::restore_huge(Mm &mm, u32 block, Page &to)
+{
+	const u32 first = block << geometry_.huge_order;
+	Scheduler::Atomic atomic{"a page-table lock"};
+
+	if (to.order != geometry_.huge_order || mm.ptes[first].kind != PteKind::kMigration) {
+		scheduler().fail("a huge page that is on its way comes back as something else",
+				 "page %u of mm %u, page frame %u is of order %u", first, mm.index,
+				 index_of(to), to.order);
+		return;
+	}
+	for (u32 i = 0; i < block_pages(); i++)
+		restore_migration(mm, first + i, index_of(to) + i);
 }
 
 void Machine::restore_mappings(Page &from, Page &to)
@@ -110,10 +131,14 @@ void Machine::restore_mappings(Page &from, Page &to)
 	}
 	while (find_mapping(from, true, mm, index)) {
 		scheduler().point(Point::kPte);
-		// Zapped, or moved, meanwhile.
+		// Zapped, moved, or split, meanwhile.
 		const Pte &pte = mm->ptes[index];
 		if (pte.kind != PteKind::kMigration || pages_[pte.page].head != index_of(from))
 			continue;
+		if (is_huge(*mm, index)) {
+			restore_huge(*mm, index >> geometry_.huge_order, to);
+			continue;
+		}
 		// The zero page takes the place of any page; a folio, page by page that of a folio.
 		const u32 offset = index_of(to) == kZeroPage ? 0 : pte.page - index_of(from);
 		restore_migration(*mm, index, index_of(to) + offset);

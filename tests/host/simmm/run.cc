@@ -7,6 +7,7 @@
 //	the end		one fiber, by the default schedule: everything is looked at, and goes
 
 #include "tests/host/simmm/claims.h"
+#include "tests/host/simmm/hmmptr_ops.h"
 
 namespace dsvm::sim {
 
@@ -65,6 +66,7 @@ private:
 	void perform_on_driver(Thread &thread, const Op &op);
 	void access(const Op &op, Mm &mm, u64 value);
 	void gpu_access(const Op &op, u64 value);
+	void judge_eviction(const Op &op, int ret);
 	void change(const Op &op, Mm &mm);
 	void fork(Mm &mm);
 	void pin(Thread &thread, const Op &op, Mm &mm);
@@ -119,6 +121,12 @@ void Run::set_stage()
 			driver.to_vram(m.addr_of(area.first), m.addr_of(area.last + 1u) - 1);
 	}
 	driver.flush();
+	for (u32 slot = 0; slot < program_.hmmptrs.size(); slot++) {
+		const HmmptrArea &hmmptr = program_.hmmptrs[slot];
+
+		if (driver.hmmptr_make(slot, m.mm(0), hmmptr.first, hmmptr.last, hmmptr.flags) != 0)
+			scheduler().fail("a hmmptr cannot be made", "page %u", hmmptr.first);
+	}
 }
 
 void Run::start()
@@ -205,6 +213,10 @@ void Run::perform_on_mm(Thread &thread, const Op &op, Mm &mm)
 		break;
 	case Verb::kPin:
 		pin(thread, op, mm);
+		break;
+	case Verb::kHmmptrMake:
+		claims_.judge(op, Driver::current().hmmptr_make(slot_of(op), mm, op.first, op.last,
+								flags_of(op)));
 		break;
 	default:
 		if (!perform_daemon(op, mm))
@@ -358,15 +370,25 @@ void Run::gpu_access(const Op &op, u64 value)
 	claims_.judge(op, ret, DSVM_EBUSY);
 }
 
+// No RAM to go to has its own error.
+void Run::judge_eviction(const Op &op, int ret)
+{
+	if (ret != -DSVM_ENOSPC || !claims_.lacks_huge)
+		claims_.judge(op, ret, DSVM_EBUSY);
+}
+
 void Run::perform_on_driver(Thread &thread, const Op &op)
 {
 	Machine &m = machine();
 	Driver &driver = Driver::current();
 	const usize first = m.addr_of(op.first), last = m.addr_of(op.last + 1u) - 1;
 	const bool is_ioctl = op.verb == Verb::kToVram || op.verb == Verb::kToRam ||
-			      op.verb == Verb::kEvictRanges || op.verb == Verb::kDropRanges;
+			      op.verb == Verb::kToPeer || op.verb == Verb::kEvictRanges ||
+			      op.verb == Verb::kDropRanges;
 
 	// By a thread of the process that has the VM.
+	if (perform_on_hmmptr(op, (u64{thread.index + 1} << 16) | (thread.next + 1), claims_))
+		return;
 	if (is_ioctl && (!alive_[0] || !m.mm_get(m.mm(0))))
 		return;
 	switch (op.verb) {
@@ -379,6 +401,10 @@ void Run::perform_on_driver(Thread &thread, const Op &op)
 		claims_.judge(op, driver.to_vram(first, last), DSVM_EBUSY, DSVM_ENOSPC,
 			      DSVM_ENOENT);
 		break;
+	case Verb::kToPeer:
+		claims_.judge(op, driver.to_peer(first, last), DSVM_EBUSY, DSVM_ENOSPC,
+			      DSVM_ENOENT);
+		break;
 	case Verb::kToRam:
 		claims_.judge(op, driver.to_ram(first, last), DSVM_EBUSY, DSVM_ENOENT);
 		break;
@@ -386,10 +412,13 @@ void Run::perform_on_driver(Thread &thread, const Op &op)
 		claims_.judge(op, driver.evict_ranges(first, last));
 		break;
 	case Verb::kEvict:
-		claims_.judge(op, driver.evict(first), DSVM_EBUSY);
+		judge_eviction(op, driver.evict(first));
+		break;
+	case Verb::kEvictPart:
+		judge_eviction(op, driver.evict_part(first, op.to));
 		break;
 	case Verb::kEvictAll:
-		claims_.judge(op, driver.evict_all(), DSVM_EBUSY);
+		judge_eviction(op, driver.evict_all());
 		break;
 	case Verb::kDropRanges:
 		claims_.judge(op, driver.drop_ranges(first, last));
@@ -401,7 +430,7 @@ void Run::perform_on_driver(Thread &thread, const Op &op)
 		driver.vm_destroy();
 		break;
 	case Verb::kUnbind:
-		claims_.judge(op, driver.unbind(), DSVM_EBUSY);
+		judge_eviction(op, driver.unbind());
 		break;
 	case Verb::kUnpin:
 		if (thread.num_pins > 0)
@@ -437,10 +466,17 @@ void Run::look_at_everything()
 		Gpu::current().check(m.mm(0), i);
 	driver.check_quiet();
 	scan_areas();
+	if (program_.driver.workers != 0 && alive_[0])
+		driver.check_report();
+	m.check_consistency();
 	use_gpu();
+	if (driver.has_vm() && alive_[0])
+		use_hmmptrs(program_, claims_);
 	// Every other program has its memory back by eviction, the others by CPU faults.
-	if (program_.ops() % 2 != 0 && driver.evict_all() != 0 && !claims_.lacks_memory)
-		scheduler().fail("an eviction fails that nothing is in the way of", "at the end");
+	const int evicted = program_.ops() % 2 != 0 ? driver.evict_all() : 0;
+	// A huge page that is not mapped where it was made for cannot be split, and needs one of RAM.
+	if (evicted != 0 && !claims_.lacks_huge)
+		scheduler().fail("an eviction fails that nothing is in the way of", "%d", evicted);
 	read_everything();
 	m.check_consistency();
 	driver.check_quiet();
@@ -450,7 +486,7 @@ void Run::look_at_everything()
 dsvm_scan Run::expected_scan(const Area &area, bool from_device) const
 {
 	Mm &mm = machine().mm(0);
-	u32 ram = 0, device = 0;
+	u32 ram = 0, device = 0, peer = 0;
 
 	for (u32 i = area.first; i <= area.last; i++) {
 		const Vma *const vma = machine().find_vma(mm, machine().addr_of(i));
@@ -458,13 +494,21 @@ dsvm_scan Run::expected_scan(const Area &area, bool from_device) const
 		if (vma == nullptr || !vma->read)
 			return DSVM_SCAN_UNPOPULATED;
 		ram += mm.ptes[i].kind == PteKind::kPresent;
-		device += mm.ptes[i].kind == PteKind::kDevice;
+		if (mm.ptes[i].kind != PteKind::kDevice)
+			continue;
+		// Another owner's is as good as nothing.
+		if (machine().owner_of(mm.ptes[i].page) != machine().device_owners[0])
+			return DSVM_SCAN_UNPOPULATED;
+		device += machine().device_of(mm.ptes[i].page) == 0;
+		peer += machine().device_of(mm.ptes[i].page) != 0;
 	}
-	if (ram + device != area.last - area.first + 1u)
+	if (ram + device + peer != area.last - area.first + 1u)
 		return DSVM_SCAN_UNPOPULATED;
 	if (ram != 0)
-		return device != 0 ? DSVM_SCAN_MIXED : DSVM_SCAN_SYSTEM;
-	return from_device ? DSVM_SCAN_EQUAL : DSVM_SCAN_OTHER;
+		return device + peer != 0 ? DSVM_SCAN_MIXED : DSVM_SCAN_SYSTEM;
+	if (device != 0 && peer != 0)
+		return DSVM_SCAN_MIXED_DEVICE;
+	return from_device && peer == 0 ? DSVM_SCAN_EQUAL : DSVM_SCAN_OTHER;
 }
 
 void Run::scan_areas()

@@ -29,7 +29,12 @@ constexpr DriverConfig kStub{.migrate_on_fault = false,
 			     .window_locks = true,
 			     .trims = true,
 			     .wide_reads = true,
-			     .finish_slots = 2};
+			     .finish_slots = 2,
+			     .workers = 1,
+			     .copies_runs = true,
+			     .copies_later = true,
+			     .frees_pages = true,
+			     .evicts = true};
 
 // A page that an actor holds, by the area and the page that it was found at.
 struct Held {

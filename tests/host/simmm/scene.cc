@@ -59,12 +59,12 @@ bool on_invalidate(Notifier &notifier, const EventRange &range, usize seq)
 	return true;
 }
 
-FaultResult on_cpu_fault(Mm &mm, Vma &, usize addr, Page &page)
+FaultResult on_cpu_fault(CpuFault &fault)
 {
-	const u32 index = machine().index_of(addr);
+	const u32 index = machine().index_of(fault.addr);
 
-	static_cast<void>(to_ram(mm, index, index, &page));
-	return FaultResult::kRetry;
+	static_cast<void>(to_ram(fault.mm, index, index, &fault.page));
+	return FaultResult::kDone;
 }
 
 void reset_all(const Kernel &kernel)
@@ -79,10 +79,9 @@ void reset_all(const Kernel &kernel)
 	the_provider = Provider{.refs = 1};
 	the_allocation = Zdd{};
 	the_allocation.provider = to_os(the_provider);
-	the_allocation.owner = owner();
 	the_allocation.mm = &process();
 	the_allocation.refs = 1;
-	machine().device_owner = owner();
+	machine().device_owners[0] = owner();
 	machine().migrate_to_ram = on_cpu_fault;
 	machine().pte_changed = nullptr;
 }
@@ -364,22 +363,38 @@ dsvm_os_page *Moving::page(u32 i) const
 	return entry.page;
 }
 
-void Moving::give_device(u32 i, u32 frame)
+u32 Moving::order(u32 i) const
 {
-	dsvm_os_page *const to = dsvm_os_page_init_device(kDevicePfn + frame, to_os(allocation()));
+	dsvm_migrate_entry entry;
 
-	from_os(to).content = page(i) != nullptr ? from_os(page(i)).content : 0;
-	dst[i] = dsvm_os_migrate_encode(to);
+	dsvm_os_migrate_decode(src[i], &entry);
+	return entry.order;
 }
 
-void Moving::give_ram(u32 i)
+static void fill(dsvm_os_page *to, dsvm_os_page *from, u32 order)
 {
-	dsvm_os_page *const to = dsvm_os_page_alloc(span.vma, span.first + i * kPageSize);
+	for (u32 i = 0; i < 1u << order; i++)
+		from_os(dsvm_os_page_nth(to, i)).content =
+			from != nullptr ? from_os(dsvm_os_page_nth(from, i)).content : 0;
+}
+
+void Moving::give_device(u32 i, u32 frame, u32 order)
+{
+	dsvm_os_page *const to =
+		dsvm_os_page_init_device(kDevicePfn + frame, to_os(allocation()), order);
+
+	fill(to, page(i), order);
+	dst[i] = dsvm_os_migrate_encode(to, order);
+}
+
+void Moving::give_ram(u32 i, u32 order)
+{
+	dsvm_os_page *const to = dsvm_os_page_alloc(span.vma, span.first + i * kPageSize, order);
 
 	if (to == nullptr)
 		return;
-	from_os(to).content = from_os(page(i)).content;
-	dst[i] = dsvm_os_migrate_encode(to);
+	fill(to, page(i), order);
+	dst[i] = dsvm_os_migrate_encode(to, order);
 }
 
 u32 to_device(u32 first, u32 last, u32 frame)

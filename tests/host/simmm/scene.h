@@ -104,9 +104,10 @@ struct Moving {
 
 	bool moves(u32 i) const;
 	dsvm_os_page *page(u32 i) const;
-	// A fresh page of the device, or of RAM, as destination; with the data.
-	void give_device(u32 i, u32 frame);
-	void give_ram(u32 i);
+	u32 order(u32 i) const;
+	// A fresh folio of the device, or of RAM, as destination; with the data.
+	void give_device(u32 i, u32 frame, u32 order = 0);
+	void give_ram(u32 i, u32 order = 0);
 };
 
 // The phases in one go; how many have moved.

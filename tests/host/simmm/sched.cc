@@ -94,6 +94,7 @@ struct Scheduler::Fiber {
 	ucontext_t context;
 	State state = State::kUnused;
 	bool killed = false;
+	uint32_t works_for = kNobody;
 	// While it is blocked.
 	const char *waits_for = nullptr;
 	bool (*ready)(void *) = nullptr;
@@ -114,6 +115,7 @@ struct Scheduler::Fiber {
 	{
 		state = State::kUnused;
 		killed = false;
+		works_for = kNobody;
 		waits_for = nullptr;
 		atomic = non_blockable = no_reclaim = nullptr;
 		num_held = 0;
@@ -559,7 +561,14 @@ void Scheduler::kill(uint32_t fiber)
 
 bool Scheduler::is_killed() const
 {
-	return self().killed;
+	const uint32_t other = self().works_for;
+
+	return self().killed || (other != kNobody && fibers_[other]->killed);
+}
+
+void Scheduler::works_for_us(uint32_t fiber)
+{
+	fibers_[fiber]->works_for = running_;
 }
 
 void Scheduler::assert_no_locks(const char *when)

@@ -36,7 +36,7 @@
 
 namespace dsvm::sim {
 
-constexpr uint32_t kMaxFibers = 12;
+constexpr uint32_t kMaxFibers = 16;
 constexpr uint32_t kNobody = ~0u;
 
 // Why a fiber may be switched here. For traces and for strategies.
@@ -147,6 +147,12 @@ public:
 	void point(Point point);
 	// Lets the others run, and time go on.
 	void relax();
+	// The same until so much time is over, `done()` says so, or it is killed.
+	template <class Done> void sleep(uint64_t ns, Done done)
+	{
+		for (const uint64_t end = now_ns_ + ns; now_ns_ < end && !done() && !is_killed();)
+			relax();
+	}
 	// Goes on as soon as `ready()` says so. Sleeps. Outside of a fiber it must be so already.
 	template <class Ready> void wait_until(const char *what, Ready ready)
 	{
@@ -176,6 +182,8 @@ public:
 	// A fatal signal: dsvm_os_killed() says so from then on.
 	void kill(uint32_t fiber);
 	bool is_killed() const;
+	// What kills the running fiber kills that one as well, which works for it.
+	void works_for_us(uint32_t fiber);
 	// Complains if a lock is still held that the running fiber took.
 	void assert_no_locks(const char *when);
 

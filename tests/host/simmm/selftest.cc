@@ -405,7 +405,7 @@ void programs_are_text()
 // An oracle says nothing about what never happens.
 void programs_meet_everything()
 {
-	constexpr u32 kSeeds = 3000;
+	constexpr u32 kSeeds = 6000;
 	Tally all;
 
 	for (u64 seed = 1; seed <= kSeeds; seed++) {
@@ -428,6 +428,31 @@ void programs_meet_everything()
 		{"collection fails", all.svm.collection_failures},
 		{"collection begins while another one is under way", all.overlaps},
 		{"collection has a window of addresses", all.linked},
+		{"huge page moves as one", all.huge_moved},
+		{"huge page goes to RAM in pieces", all.huge_split},
+		{"device folio is split", all.folios_split},
+		{"copy is waited for without the mm's lock", all.free_waits},
+		{"page moves between devices", all.pages_between},
+		{"VMA is kept", all.vmas_kept},
+		{"copy is waited for", all.late_copies},
+		{"frame comes back before its allocation", all.freed_early},
+		{"allocation is evicted for room", all.evicted_for_room},
+		{"timeslice is waited for", all.timeslice_waits},
+		{"fault meets another one", all.fault_races},
+		{"page is foreign", all.stays[DSVM_STAY_FOREIGN]},
+		{"page is swapped out", all.stays[DSVM_STAY_SWAPPED]},
+		{"page is pinned", all.stays[DSVM_STAY_PINNED]},
+		{"page finds no device memory", all.stays[DSVM_STAY_NO_DEVICE_MEMORY]},
+		{"hmmptr is made", all.hmmptrs},
+		{"collection of a hmmptr begins again", all.hmmptr_retries},
+		{"piece is mapped", all.hmmptr_pages},
+		{"marks are compared", all.hmmptr_marks},
+		{"piece is invalidated", all.hmmptr_invalidated},
+		{"invalidation of a hmmptr has two passes", all.hmmptr_deferred},
+		{"invalidation is injected", all.hmmptr_injected},
+		{"piece is bound again", all.hmmptr_rebinds},
+		{"piece is given up", all.hmmptr_lost},
+		{"job uses a hmmptr", all.hmmptr_jobs},
 	};
 	for (const auto &event : events)
 		expect(event.times != 0, "no %s in %u runs", event.what, kSeeds);
