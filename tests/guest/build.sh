@@ -56,20 +56,38 @@ program test_bind_show test_bind_show.c show.c bind.c memory.c ktap.c stub.c
 program test_bo test_bo.c bind.c memory.c ktap.c stub.c
 program test_fail test_fail.c inject.c memory.c ktap.c stub.c
 program test_fault test_fault.c program.c memory.c ktap.c stub.c
+program test_granule test_granule.c place.c memory.c ktap.c stub.c
+program test_hmmptr test_hmmptr.c userptr.c devices.c modules.c place.c bind.c memory.c ktap.c stub.c
 program test_hold test_hold.c program.c memory.c ktap.c stub.c
+program test_huge test_huge.c place.c memory.c ktap.c stub.c
 program test_ioctl test_ioctl.c ktap.c stub.c
 program test_kill test_kill.c ktap.c stub.c
 program test_kinds test_kinds.c program.c memory.c ktap.c stub.c
-program test_leak test_leak.c bind.c memory.c ktap.c stub.c
-program test_migrate test_migrate.c memory.c ktap.c stub.c
+program test_leak test_leak.c modules.c bind.c memory.c ktap.c stub.c
+program test_migrate test_migrate.c place.c memory.c ktap.c stub.c
+program test_migrate_show test_migrate_show.c show.c place.c memory.c ktap.c stub.c
 program test_mm test_mm.c memory.c ktap.c stub.c
+program test_others test_others.c pin.c swap.c place.c memory.c ktap.c stub.c
+program test_oversub test_oversub.c times.c modules.c place.c memory.c ktap.c stub.c
 program test_process test_process.c program.c memory.c ktap.c stub.c
 program test_race test_race.c memory.c ktap.c stub.c
+program test_report test_report.c pin.c swap.c place.c memory.c ktap.c stub.c
 program test_scenario test_scenario.c test_scenario_actor.c ktap.c stub.c "${parser[@]}" \
 	"${scenarios[@]}" "$list"
 program test_scenario_parse test_scenario_parse.c ktap.c "${parser[@]}"
 program test_storm test_storm.c program.c memory.c ktap.c stub.c
 program test_svm test_svm.c memory.c ktap.c stub.c
 program test_svm_show test_svm_show.c show.c program.c memory.c ktap.c stub.c
-program test_uffd test_uffd.c program.c memory.c ktap.c stub.c
+program test_timeslice test_timeslice.c place.c memory.c ktap.c stub.c
+program test_two test_two.c modules.c place.c memory.c ktap.c stub.c
+program test_uffd test_uffd.c uffd.c program.c memory.c ktap.c stub.c
+program test_unbind test_unbind.c devices.c inject.c modules.c times.c program.c place.c memory.c \
+	ktap.c stub.c
 program test_unmap test_unmap.c program.c memory.c ktap.c stub.c
+program test_userptr test_userptr.c userptr.c devices.c modules.c place.c bind.c memory.c ktap.c \
+	stub.c
+program test_userptr_kinds test_userptr_kinds.c userptr.c place.c bind.c memory.c ktap.c stub.c
+program test_userptr_mm test_userptr_mm.c userptr.c uffd.c pin.c swap.c place.c bind.c memory.c \
+	ktap.c stub.c
+program test_userptr_race test_userptr_race.c userptr.c program.c place.c bind.c memory.c ktap.c \
+	stub.c

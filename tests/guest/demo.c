@@ -136,6 +136,40 @@ static void print_map(const struct demo *demo, const char *when, const struct sn
 	printf("\n");
 }
 
+/* At most so many lines of the library's own list. */
+#define MAX_RUNS 4
+
+/* A line of the list: "  FIRST-END PAGES PLACE". */
+static bool is_run_of(const struct demo *demo, const char *line)
+{
+	unsigned long first, end;
+
+	return line[0] == ' ' && sscanf(line, "%lx-%lx ", &first, &end) == 2 &&
+	       first < demo->end && end > demo->first;
+}
+
+/* The same picture as the library draws it for debugfs: runs of pages in one place. */
+static void print_runs(const struct demo *demo)
+{
+	unsigned int runs = 0;
+
+	for (int minor = 0; minor < 192 && !runs; minor++) {
+		char path[64], line[128];
+		FILE *dump;
+
+		snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%d/residency", minor);
+		dump = fopen(path, "re");
+		while (dump && fgets(line, sizeof(line), dump)) {
+			if (is_run_of(demo, line) && ++runs <= MAX_RUNS)
+				printf("  %-7s %s", runs == 1 ? "debugfs" : "", line + 2);
+		}
+		if (dump)
+			fclose(dump);
+	}
+	if (runs > MAX_RUNS)
+		printf("  %-7s and %u more\n", "", runs - MAX_RUNS);
+}
+
 /* Where the arrays begin and end, above the maps. */
 static void print_ruler(const struct demo *demo)
 {
@@ -234,6 +268,7 @@ static void step(struct demo *demo, const char *title, void (*run)(struct demo *
 	print_ruler(demo);
 	print_map(demo, "before", &this->before);
 	print_map(demo, "after", &this->after);
+	print_runs(demo);
 	printf("  %.1f ms, %llu GPU faults", this->ms, (unsigned long long)this->faults);
 	print_moved(demo, this->to_vram, "VRAM");
 	print_moved(demo, this->to_ram, "RAM");

@@ -2,8 +2,12 @@
 #include "memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 const bool ram;
 const bool vram = true;
@@ -80,6 +84,23 @@ void write_pattern(__u32 *memory, size_t size, __u32 seed)
 		memory[i] = pattern(seed, i);
 }
 
+int open_pattern_file(const char *directory, size_t size, __u32 seed)
+{
+	char path[64];
+	__u32 *words;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/test.XXXXXX", directory);
+	fd = mkstemp(path);
+	EXPECT(fd >= 0, "%s: %s", path, strerror(errno));
+	unlink(path);
+	EXPECT(!ftruncate(fd, size), "ftruncate: %s", strerror(errno));
+	words = map_at(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	write_pattern(words, size, seed);
+	munmap(words, size);
+	return fd;
+}
+
 void check_pattern(const char *file, int line, const __u32 *memory, size_t first, size_t size,
 		   __u32 seed)
 {
@@ -131,3 +152,18 @@ void check_place(const char *file, int line, struct gpu *gpu, const void *varian
 			  size / PAGE, block.device, block.system);
 }
 
+static void write_vm(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	EXPECT(fd >= 0 && write(fd, "1", 1) == 1, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+void drop_page_cache(void)
+{
+	write_vm("/proc/sys/vm/drop_caches");
+	/* Which empties no lists before some kernel; a compaction always has. */
+	if (!access("/proc/sys/vm/compact_memory", W_OK))
+		write_vm("/proc/sys/vm/compact_memory");
+}

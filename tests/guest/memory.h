@@ -10,6 +10,10 @@
 #define WORDS_PER_PAGE (PAGE / 4)
 #define HUGE_PAGE MIB(2)
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /*
  * Many cases run twice: on pages that stay in RAM and on pages that go to VRAM.
  * The argument of such a case points to one of these.
@@ -28,6 +32,13 @@ __u32 *map(size_t size);
 /* The same in small pages. */
 __u32 *map_small(size_t size);
 
+/*
+ * Lets go of pages of files that nobody uses. Also has pages leave the lists of each CPU where they
+ * wait for a while after they were made or have moved: neither reclaim nor migration takes them
+ * from there.
+ */
+void drop_page_cache(void);
+
 /* What VM_STATS says. */
 struct drm_svm_stub_vm_stats stats_of(struct gpu *gpu);
 /* How many pages the GPU's page table maps, or maps for writing. */
@@ -39,6 +50,9 @@ void write_pattern(__u32 *memory, size_t size, __u32 seed);
 void check_pattern(const char *file, int line, const __u32 *memory, size_t first, size_t size,
 		   __u32 seed);
 void check_words(const char *file, int line, const __u32 *memory, size_t size, __u32 value);
+
+/* A file without a name in the directory, with @seed's words. */
+int open_pattern_file(const char *directory, size_t size, __u32 seed);
 
 /* What the GPU reads: the CPU does not touch the memory, which stays where it is. */
 void check_gpu_reads(const char *file, int line, struct gpu *gpu, const __u32 *memory,

@@ -64,7 +64,7 @@ char *end_trace(void)
 	return text;
 }
 
-char *read_vms(void)
+char *read_debugfs(const char *name)
 {
 	char *text = strdup("");
 	bool any = false;
@@ -72,10 +72,15 @@ char *read_vms(void)
 	for (int minor = 0; minor < MAX_MINORS; minor++) {
 		char path[64];
 
-		snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%d/gpuvas", minor);
+		snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%d/%s", minor, name);
 		any |= append(&text, path);
 	}
 	if (!any)
 		ktap_skip("there is no debugfs");
 	return text;
+}
+
+char *read_vms(void)
+{
+	return read_debugfs("gpuvas");
 }

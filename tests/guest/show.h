@@ -8,7 +8,9 @@ void begin_trace(void);
 /* No more; returns what was traced, line by line, for the caller to free. */
 char *end_trace(void);
 
-/* What debugfs shows of all VMs. Ends the case, skipped, where there is no debugfs. */
+/* A file of debugfs, of all devices. Ends the case, skipped, where there is no debugfs. */
+char *read_debugfs(const char *name);
+/* What it shows of all VMs. Ends the case, skipped, where there is no debugfs. */
 char *read_vms(void);
 
 #endif /* TESTS_GUEST_SHOW_H */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sync_file.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,36 +26,63 @@ static bool is_stub(int fd)
 	return !stub_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, STUB_DRIVER);
 }
 
-int stub_open(const char *kind)
+/* The number of the device behind @fd, or a negative errno: it may be going away. */
+static int index_of(int fd)
+{
+	struct drm_svm_stub_info info = {};
+	int err = stub_ioctl(fd, DRM_IOCTL_SVM_STUB_INFO, &info);
+
+	return err ? err : (int)info.index;
+}
+
+/* Opens the node with the lowest number of all from @first to @last. */
+static int open_between(const char *kind, int first, int last)
 {
 	DIR *dir = opendir("/dev/dri");
 	int result = -ENODEV;
 	struct dirent *entry;
 
-	if (!dir)
-		return -ENODEV;
-	while (result < 0 && (entry = readdir(dir))) {
-		int fd;
+	while (dir && (entry = readdir(dir))) {
+		int fd, index;
 
 		if (strncmp(entry->d_name, kind, strlen(kind)))
 			continue;
 		fd = openat(dirfd(dir), entry->d_name, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			result = -errno;
-		else if (is_stub(fd))
-			result = fd;
-		else
+		if (fd < 0) {
+			result = result < 0 ? -errno : result;
+			continue;
+		}
+		index = is_stub(fd) ? index_of(fd) : -ENODEV;
+		if (index < first || index > last) {
 			close(fd);
+			continue;
+		}
+		if (result >= 0)
+			close(result);
+		result = fd;
+		last = index - 1;
 	}
-	closedir(dir);
+	if (dir)
+		closedir(dir);
 	return result;
 }
 
-int gpu_open(struct gpu *gpu, __u32 flags)
+int stub_open(const char *kind)
+{
+	return open_between(kind, 0, INT_MAX);
+}
+
+int stub_open_device(const char *kind, unsigned int index)
+{
+	return open_between(kind, index, index);
+}
+
+/* Makes the open file @fd a GPU with a VM. */
+static int gpu_init(struct gpu *gpu, int fd, __u32 flags)
 {
 	int err;
 
-	*gpu = (struct gpu){ .fd = stub_open("renderD") };
+	*gpu = (struct gpu){ .fd = fd };
 	if (gpu->fd < 0)
 		return gpu->fd;
 	err = gpu_info(gpu, &gpu->info);
@@ -63,6 +91,16 @@ int gpu_open(struct gpu *gpu, __u32 flags)
 	if (err)
 		gpu_close(gpu);
 	return err;
+}
+
+int gpu_open(struct gpu *gpu, __u32 flags)
+{
+	return gpu_init(gpu, stub_open("renderD"), flags);
+}
+
+int gpu_open_device(struct gpu *gpu, unsigned int index, __u32 flags)
+{
+	return gpu_init(gpu, stub_open_device("renderD", index), flags);
 }
 
 int gpu_close(struct gpu *gpu)
@@ -78,11 +116,15 @@ int gpu_info(struct gpu *gpu, struct drm_svm_stub_info *info)
 
 int gpu_create(struct gpu *gpu, __u32 flags)
 {
-	struct drm_svm_stub_vm_create arg = { .flags = flags };
-	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_VM_CREATE, &arg);
+	return gpu_create_as(gpu, (struct drm_svm_stub_vm_create){ .flags = flags });
+}
+
+int gpu_create_as(struct gpu *gpu, struct drm_svm_stub_vm_create create)
+{
+	int err = stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_VM_CREATE, &create);
 
 	if (!err)
-		gpu->vm = arg.vm_id;
+		gpu->vm = create.vm_id;
 	return err;
 }
 
@@ -155,14 +197,24 @@ int gpu_checksum(struct gpu *gpu, const void *src, size_t size, __u64 *sum)
 
 int gpu_migrate(struct gpu *gpu, const void *start, size_t size, __u32 flags)
 {
-	struct drm_svm_stub_migrate arg = {
-		.vm_id = gpu->vm,
-		.flags = flags,
-		.start = (uintptr_t)start,
-		.size = size,
-	};
+	struct drm_svm_stub_migrate arg = { .flags = flags };
 
-	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_MIGRATE, &arg);
+	return gpu_migrate_as(gpu, start, size, &arg);
+}
+
+int gpu_migrate_as(struct gpu *gpu, const void *start, size_t size,
+		   struct drm_svm_stub_migrate *migrate)
+{
+	migrate->vm_id = gpu->vm;
+	migrate->start = (uintptr_t)start;
+	migrate->size = size;
+	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_MIGRATE, migrate);
+}
+
+int gpu_device_stats(struct gpu *gpu, struct drm_svm_stub_device_stats *stats)
+{
+	*stats = (struct drm_svm_stub_device_stats){};
+	return stub_ioctl(gpu->fd, DRM_IOCTL_SVM_STUB_DEVICE_STATS, stats);
 }
 
 int gpu_stats(struct gpu *gpu, struct drm_svm_stub_vm_stats *stats)
@@ -246,6 +298,12 @@ int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_st
 {
 	*sum = (struct drm_svm_stub_block){};
 	return gpu_residency(gpu, start, size, size, sum);
+}
+
+int gpu_where_peer(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum)
+{
+	*sum = (struct drm_svm_stub_block){};
+	return residency(gpu, DRM_SVM_STUB_RESIDENCY_PEER, start, size, size, sum);
 }
 
 int bo_create(struct gpu *gpu, struct bo *bo, size_t size, __u32 flags)

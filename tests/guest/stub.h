@@ -28,15 +28,20 @@ struct gpu {
 	struct drm_svm_stub_info info; /* as it was at gpu_open() */
 };
 
-/* Opens the first node of @kind ("renderD" or "card") that is the stub's. */
+/* Opens the node of @kind ("renderD" or "card") of the stub's device with the lowest number. */
 int stub_open(const char *kind);
+/* Or of device number @index. */
+int stub_open_device(const char *kind, unsigned int index);
 int stub_ioctl(int fd, unsigned long request, void *arg);
 
 /* Opens the device and creates a VM with @flags. */
 int gpu_open(struct gpu *gpu, __u32 flags);
+int gpu_open_device(struct gpu *gpu, unsigned int index, __u32 flags);
 int gpu_close(struct gpu *gpu);
 int gpu_info(struct gpu *gpu, struct drm_svm_stub_info *info);
 int gpu_create(struct gpu *gpu, __u32 flags);
+/* The same with all that VM_CREATE takes. */
+int gpu_create_as(struct gpu *gpu, struct drm_svm_stub_vm_create create);
 int gpu_destroy(struct gpu *gpu, __u32 vm);
 
 /* Programs. @size is in bytes. */
@@ -46,6 +51,11 @@ int gpu_add(struct gpu *gpu, void *dst, const void *src0, const void *src1, size
 int gpu_checksum(struct gpu *gpu, const void *src, size_t size, __u64 *sum);
 
 int gpu_migrate(struct gpu *gpu, const void *start, size_t size, __u32 flags);
+/* The same with all that MIGRATE takes and says; @migrate has the rest. */
+int gpu_migrate_as(struct gpu *gpu, const void *start, size_t size,
+		   struct drm_svm_stub_migrate *migrate);
+/* What has happened to the device's VRAM. */
+int gpu_device_stats(struct gpu *gpu, struct drm_svm_stub_device_stats *stats);
 int gpu_stats(struct gpu *gpu, struct drm_svm_stub_vm_stats *stats);
 
 /* @blocks has room for size / block entries, rounded up. */
@@ -56,6 +66,9 @@ int gpu_residency_write(struct gpu *gpu, const void *start, size_t size, size_t 
 			struct drm_svm_stub_block *blocks);
 /* The first for the whole span as one block. */
 int gpu_where(struct gpu *gpu, const void *start, size_t size, struct drm_svm_stub_block *sum);
+/* The same, and device counts what is in VRAM of other devices. */
+int gpu_where_peer(struct gpu *gpu, const void *start, size_t size,
+		   struct drm_svm_stub_block *sum);
 
 /*
  * Faults that are served at the page of @address stop right before they write the GPU's page
