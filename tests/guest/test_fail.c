@@ -27,6 +27,9 @@ struct scene {
 	__u64 vram_free;
 	__u32 other_vm;
 	pid_t child;
+	__u32 *more; /* other memory, of what moves there or evicts */
+	__u8 report[PAGES];
+	struct bo hog; /* VRAM that nobody can evict */
 };
 
 static struct drm_svm_stub_block where(struct scene *s)
@@ -81,11 +84,16 @@ struct call {
 	int (*call)(struct scene *s);
 	/* Checks what it has done or not done, and undoes it. */
 	void (*after)(struct scene *s, int err);
-	/* What it may return besides -ENOMEM; 0: nothing. */
-	int error;
+	/* What it may return besides -ENOMEM. */
+	int errors[2];
 	/* So many of its allocations let it fail at least; with 0 none may. */
 	unsigned int failures;
 };
+
+static bool is_among(const struct call *call, int err)
+{
+	return err == -ENOMEM || err == call->errors[0] || err == call->errors[1];
+}
 
 static void run(const void *arg)
 {
@@ -103,7 +111,7 @@ static void run(const void *arg)
 		fail_nth(nth);
 		err = call->call(&s);
 		come = has_failed();
-		EXPECT(!err || (come && call->failures && (err == -ENOMEM || err == call->error)),
+		EXPECT(!err || (come && call->failures && is_among(call, err)),
 		       "allocation %u: %s", nth, strerror(-err));
 		failures += err != 0;
 		call->after(&s, err);
@@ -237,6 +245,98 @@ static void after_touch(struct scene *s, int err)
 	after_move(s, err);
 }
 
+/* The same with a report, which has to say where each page is. */
+static int call_report(struct scene *s)
+{
+	struct drm_svm_stub_migrate migrate = { .report = (uintptr_t)s->report };
+
+	return gpu_migrate_as(&s->gpu, s->words, SIZE, &migrate);
+}
+
+static void after_report(struct scene *s, int err)
+{
+	struct drm_svm_stub_block blocks[PAGES];
+
+	EXPECT_OK(gpu_residency(&s->gpu, s->words, SIZE, PAGE, blocks));
+	/* Without memory for it there is none. */
+	for (size_t i = 0; i < PAGES && err != -ENOMEM; i++)
+		EXPECT(blocks[i].device == (s->report[i] <= DRM_SVM_STUB_WAS_THERE),
+		       "page %zu: reported %u, %u in VRAM", i, s->report[i], blocks[i].device);
+	after_to_vram(s, err);
+}
+
+/* --- Making room ---------------------------------------------------------------------- */
+
+/* There is VRAM for this memory or for the other one. */
+static void before_evict(struct scene *s)
+{
+	if (!s->more) {
+		s->more = map(SIZE);
+		madvise(s->more, SIZE, MADV_NOHUGEPAGE);
+		write_pattern(s->more, SIZE, SEED + 1);
+		EXPECT_OK(bo_create(&s->gpu, &s->hog, s->vram_free - SIZE, DRM_SVM_STUB_BO_VRAM));
+		s->vram_free = SIZE;
+	}
+	to_vram(s);
+}
+
+static int call_evict(struct scene *s)
+{
+	return gpu_migrate(&s->gpu, s->more, SIZE, 0);
+}
+
+static void after_evict(struct scene *s, int err)
+{
+	struct drm_svm_stub_block block;
+
+	if (!err) {
+		EXPECT_OK(gpu_where(&s->gpu, s->more, SIZE, &block));
+		EXPECT_EQ(block.device, PAGES);
+	}
+	expect_gpu_reads(&s->gpu, s->more, SIZE, SEED + 1);
+	expect_pattern(s->more, SIZE, SEED + 1);
+	after_move(s, err);
+}
+
+/* --- Huge pages --------------------------------------------------------------------------- */
+
+static void before_huge(struct scene *s)
+{
+	if (!s->more) {
+		s->more = map(HUGE_PAGE);
+		if (madvise(s->more, HUGE_PAGE, MADV_HUGEPAGE))
+			ktap_skip("the kernel has no transparent huge pages");
+		write_pattern(s->more, HUGE_PAGE, SEED + 1);
+	}
+}
+
+static void before_huge_to_ram(struct scene *s)
+{
+	before_huge(s);
+	EXPECT_OK(gpu_migrate(&s->gpu, s->more, HUGE_PAGE, 0));
+}
+
+static int call_huge_to_vram(struct scene *s)
+{
+	return gpu_migrate(&s->gpu, s->more, HUGE_PAGE, 0);
+}
+
+static int call_huge_touch(struct scene *s)
+{
+	return ((volatile __u32 *)s->more)[MIB(1) / 4] == pattern(SEED + 1, MIB(1) / 4) ? 0 : -EIO;
+}
+
+/* New memory each time: what has been split stays in pieces. */
+static void after_huge(struct scene *s, int err)
+{
+	(void)err;
+	expect_gpu_reads(&s->gpu, s->more, HUGE_PAGE, SEED + 1);
+	expect_pattern(s->more, HUGE_PAGE, SEED + 1);
+	munmap(s->more, HUGE_PAGE);
+	s->more = NULL;
+	EXPECT_OK(gpu_wait_free(&s->gpu, 10));
+}
+
 /* --- What the process does to its memory ---------------------------------------------- */
 
 static int call_fork(struct scene *s)
@@ -340,13 +440,21 @@ static const struct ktap_case cases[] = {
 	CASE("VM_CREATE", .call = call_create, .after = after_create, .failures = 1),
 	CASE("VM_DESTROY", .before = before_destroy, .call = call_destroy, .after = nothing_more),
 	CASE("EXEC", .call = call_fill, .after = after_fill, .failures = 1),
-	CASE("MIGRATE to VRAM", .call = call_to_vram, .after = after_to_vram, .error = -EBUSY,
+	CASE("MIGRATE to VRAM", .call = call_to_vram, .after = after_to_vram, .errors = { -EBUSY },
 	     .failures = 3),
 	CASE("MIGRATE to RAM", .before = to_vram, .call = call_to_ram, .after = after_to_ram,
-	     .error = -EBUSY, .failures = 1),
+	     .errors = { -EBUSY }, .failures = 1),
+	CASE("MIGRATE with a report", .call = call_report, .after = after_report,
+	     .errors = { -EBUSY }, .failures = 3),
+	CASE("MIGRATE that evicts", .before = before_evict, .call = call_evict,
+	     .after = after_evict, .errors = { -EBUSY, -ENOSPC }, .failures = 3),
+	CASE("MIGRATE of a huge page", .before = before_huge, .call = call_huge_to_vram,
+	     .after = after_huge, .errors = { -EBUSY }, .failures = 1),
+	CASE("CPU fault of a huge page", .before = before_huge_to_ram, .call = call_huge_touch,
+	     .after = after_huge),
 	CASE("CPU fault", .before = to_vram, .call = call_touch, .after = after_touch),
-	CASE("fork", .before = to_vram, .call = call_fork, .after = after_fork, .error = -EAGAIN,
-	     .failures = 10),
+	CASE("fork", .before = to_vram, .call = call_fork, .after = after_fork,
+	     .errors = { -EAGAIN }, .failures = 10),
 	CASE("munmap", .before = to_vram, .call = call_munmap, .after = after_munmap,
 	     .failures = 1),
 	CASE("mprotect", .before = to_vram, .call = call_mprotect, .after = after_mprotect,

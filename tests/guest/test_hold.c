@@ -94,8 +94,11 @@ static void test_ends_by_itself(const void *arg)
 
 _Static_assert(STATS_SIZE_3 == offsetof(struct drm_svm_stub_vm_stats, events) +
 			       DRM_SVM_STUB_EVENTS * sizeof(__u64), "something has moved");
-_Static_assert(sizeof(struct drm_svm_stub_vm_stats) == STATS_SIZE_3 + 6 * sizeof(__u64),
-	       "version 4 has other counters");
+_Static_assert(offsetof(struct drm_svm_stub_vm_stats, userptrs) ==
+	       STATS_SIZE_3 + 6 * sizeof(__u64), "version 4 has other counters");
+_Static_assert(sizeof(struct drm_svm_stub_vm_stats) ==
+	       offsetof(struct drm_svm_stub_vm_stats, userptrs) + 10 * sizeof(__u64),
+	       "version 6 has other counters");
 _Static_assert(sizeof(struct drm_svm_stub_hold) == 24 &&
 	       offsetof(struct drm_svm_stub_hold, addr) == 8 &&
 	       offsetof(struct drm_svm_stub_hold, waiting) == 16, "HOLD has another layout");

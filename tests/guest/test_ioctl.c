@@ -111,7 +111,6 @@ static void expect_same_state(struct fixture *f, const struct state *before)
 struct bad {
 	unsigned long request;
 	int err;
-	bool migrates; /* the errno is that of a device with CAP_MIGRATE */
 	union {
 		struct drm_svm_stub_info info;
 		struct drm_svm_stub_vm_create create;
@@ -124,25 +123,22 @@ struct bad {
 		struct drm_svm_stub_bo_mmap_offset bo_mmap;
 		struct drm_svm_stub_vm_bind bind;
 		struct drm_svm_stub_hold hold;
-		__u64 words[32];
+		struct drm_svm_stub_device_stats device_stats;
+		__u64 words[64];
 	};
 };
 
 /* Puts what the placeholders stand for into an argument. */
 static void fill_in(struct fixture *f, struct bad *bad)
 {
-	bool has_vm = bad->request != DRM_IOCTL_SVM_STUB_INFO &&
-		      bad->request != DRM_IOCTL_SVM_STUB_VM_CREATE &&
-		      bad->request != DRM_IOCTL_SVM_STUB_BO_CREATE &&
-		      bad->request != DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET;
 	/* The first member of all that have one. */
 	__u32 *vm = &bad->destroy.vm_id;
 
-	if (has_vm && *vm == VM)
+	if (*vm == VM)
 		*vm = f->gpu.vm;
-	else if (has_vm && *vm == CLOSED_VM)
+	else if (*vm == CLOSED_VM)
 		*vm = f->closed;
-	else if (has_vm && *vm == FOREIGN_VM)
+	else if (*vm == FOREIGN_VM)
 		*vm = f->other.vm;
 
 	for (size_t i = 1; i < sizeof(bad->words) / 8; i++) {
@@ -157,6 +153,12 @@ static void fill_in(struct fixture *f, struct bad *bad)
 	}
 }
 
+/* Its errno is that of a device with CAP_MIGRATE. */
+static bool needs_vram(unsigned long request)
+{
+	return request == DRM_IOCTL_SVM_STUB_MIGRATE || request == DRM_IOCTL_SVM_STUB_DEVICE_STATS;
+}
+
 static void run_bad(const void *arg)
 {
 	struct bad bad = *(const struct bad *)arg;
@@ -164,7 +166,7 @@ static void run_bad(const void *arg)
 	struct state before;
 
 	set_up(&f);
-	if (bad.migrates && !gpu_can_migrate(&f.gpu))
+	if (needs_vram(bad.request) && !gpu_can_migrate(&f.gpu))
 		ktap_skip("the device cannot migrate");
 	fill_in(&f, &bad);
 	read_state(&f, &before);
@@ -180,8 +182,6 @@ static void run_bad(const void *arg)
 		.name = #ioc ": " title, .run = run_bad,                              \
 		.arg = &(const struct bad){ .request = DRM_IOCTL_SVM_STUB_##ioc,      \
 					    .err = number,                            \
-					    .migrates = DRM_IOCTL_SVM_STUB_##ioc ==   \
-							DRM_IOCTL_SVM_STUB_MIGRATE,   \
 					    .member = { __VA_ARGS__ } }               \
 	}
 
@@ -197,6 +197,8 @@ static void run_bad(const void *arg)
 #define BIND(title, err, ...) BAD(VM_BIND, title, err, bind, .vm_id = VM, __VA_ARGS__)
 #define HOLD(title, err, ...) BAD(HOLD, title, err, hold, GOOD_HOLD, __VA_ARGS__)
 #define STATS(title, err, ...) BAD(VM_STATS, title, err, stats, .vm_id = VM, __VA_ARGS__)
+
+#define DEVICE_STATS(title, err, ...) BAD(DEVICE_STATS, title, err, device_stats, __VA_ARGS__)
 
 #define GOOD_FILL .vm_id = VM, .op = DRM_SVM_STUB_OP_FILL, .dst = BASE, .size = PAGE
 #define GOOD_COPY \
@@ -230,6 +232,7 @@ static void run_good(const void *arg)
 		{ .request = DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, .bo_mmap = { .handle = 1 } },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_BIND, .bind = { .vm_id = VM } },
 		{ .request = DRM_IOCTL_SVM_STUB_HOLD, .hold = { GOOD_HOLD } },
+		{ .request = DRM_IOCTL_SVM_STUB_DEVICE_STATS },
 		{ .request = DRM_IOCTL_SVM_STUB_VM_DESTROY, .destroy = { .vm_id = VM } },
 	};
 	struct fixture f;
@@ -239,7 +242,7 @@ static void run_good(const void *arg)
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		int err;
 
-		if (good[i].request == DRM_IOCTL_SVM_STUB_MIGRATE && !gpu_can_migrate(&f.gpu))
+		if (needs_vram(good[i].request) && !gpu_can_migrate(&f.gpu))
 			continue;
 		fill_in(&f, &good[i]);
 		err = stub_ioctl(f.gpu.fd, good[i].request, good[i].words);
@@ -253,7 +256,7 @@ static const unsigned long all_requests[] = {
 	DRM_IOCTL_SVM_STUB_MIGRATE,	DRM_IOCTL_SVM_STUB_RESIDENCY,
 	DRM_IOCTL_SVM_STUB_VM_STATS,	DRM_IOCTL_SVM_STUB_BO_CREATE,
 	DRM_IOCTL_SVM_STUB_BO_MMAP_OFFSET, DRM_IOCTL_SVM_STUB_VM_BIND,
-	DRM_IOCTL_SVM_STUB_HOLD,
+	DRM_IOCTL_SVM_STUB_HOLD,	DRM_IOCTL_SVM_STUB_DEVICE_STATS,
 };
 
 #define NUM_REQUESTS (ARRAY_SIZE(all_requests))
@@ -337,7 +340,7 @@ static void run_unknown_number(const void *arg)
 	(void)arg;
 	set_up(&f);
 	read_state(&f, &before);
-	for (unsigned int nr = DRM_COMMAND_BASE + DRM_SVM_STUB_HOLD + 1;
+	for (unsigned int nr = DRM_COMMAND_BASE + DRM_SVM_STUB_DEVICE_STATS + 1;
 	     nr < DRM_COMMAND_END; nr++) {
 		unsigned long request = _IOC(_IOC_READ | _IOC_WRITE, DRM_IOCTL_BASE, nr, 64);
 
@@ -433,7 +436,8 @@ static void run_info(const void *arg)
 	(void)arg;
 	EXPECT_OK(gpu_open(&gpu, 0));
 	EXPECT_EQ(gpu.info.uapi_version, DRM_SVM_STUB_UAPI_VERSION);
-	EXPECT_EQ(gpu.info.capabilities & ~DRM_SVM_STUB_CAP_MIGRATE, 0);
+	EXPECT_EQ(gpu.info.capabilities & ~(DRM_SVM_STUB_CAP_MIGRATE | DRM_SVM_STUB_CAP_PEER |
+					    DRM_SVM_STUB_CAP_HUGE), 0);
 	EXPECT_EQ(gpu.info.page_size, sysconf(_SC_PAGESIZE));
 	EXPECT(gpu.info.vram_free <= gpu.info.vram_size, "more VRAM is free than there is");
 	EXPECT(!gpu_can_migrate(&gpu) || gpu.info.vram_size, "there is no VRAM");
@@ -561,7 +565,7 @@ static const struct ktap_case cases[] = {
 	INFO("unknown flag", EINVAL, .flags = 1),
 	INFO("unknown high flag", EINVAL, .flags = HIGH_BIT),
 
-	CREATE("unknown flag", EINVAL, .flags = 2),
+	CREATE("unknown flag", EINVAL, .flags = 4),
 	CREATE("unknown high flag", EINVAL, .flags = HIGH_BIT),
 
 	DESTROY("pad", EINVAL, .pad = 1),
@@ -616,7 +620,7 @@ static const struct ktap_case cases[] = {
 	MIGRATE("unknown VM", ENOENT, .vm_id = UNKNOWN_VM),
 	MIGRATE("closed VM", ENOENT, .vm_id = CLOSED_VM),
 	MIGRATE("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
-	MIGRATE("unknown flag", EINVAL, .flags = 2),
+	MIGRATE("unknown flag", EINVAL, .flags = 4),
 	MIGRATE("unknown high flag", EINVAL, .flags = HIGH_BIT),
 	MIGRATE("start not aligned", EINVAL, .start = BASE + 4),
 	MIGRATE("size not aligned", EINVAL, .size = SIZE - 4),
@@ -634,7 +638,7 @@ static const struct ktap_case cases[] = {
 	RESIDENCY("unknown VM", ENOENT, .vm_id = UNKNOWN_VM),
 	RESIDENCY("closed VM", ENOENT, .vm_id = CLOSED_VM),
 	RESIDENCY("VM of another file", ENOENT, .vm_id = FOREIGN_VM),
-	RESIDENCY("unknown flag", EINVAL, .flags = 2),
+	RESIDENCY("unknown flag", EINVAL, .flags = 4),
 	RESIDENCY("unknown high flag", EINVAL, .flags = HIGH_BIT),
 	RESIDENCY("pad", EINVAL, .pad = 1),
 	RESIDENCY("start not aligned", EINVAL, .start = BASE + 4),
@@ -661,6 +665,8 @@ static const struct ktap_case cases[] = {
 	STATS("unknown flag", EINVAL, .flags = 1),
 	STATS("unknown high flag", EINVAL, .flags = HIGH_BIT),
 
+	DEVICE_STATS("unknown flag", EINVAL, .flags = 1),
+	DEVICE_STATS("padding", EINVAL, .pad = 1),
 	BO_CREATE("unknown flag", EINVAL, .size = PAGE, .flags = 2),
 	BO_CREATE("unknown high flag", EINVAL, .size = PAGE, .flags = HIGH_BIT),
 	BO_CREATE("size 0", EINVAL, .size = 0),

@@ -6,8 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -23,24 +21,6 @@
 
 /* The file systems that are there: the one that the guest has booted with, and a tmpfs. */
 static const char *const directories[] = { "/", "/tmp" };
-
-/* A file that has no name any more, with @seed's words. */
-static int open_file(const char *directory, size_t size, __u32 seed)
-{
-	char path[32];
-	__u32 *words;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/test_kinds.XXXXXX", directory);
-	fd = mkstemp(path);
-	EXPECT(fd >= 0, "%s: %s", path, strerror(errno));
-	unlink(path);
-	EXPECT(!ftruncate(fd, size), "ftruncate: %s", strerror(errno));
-	words = map_at(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-	write_pattern(words, size, seed);
-	munmap(words, size);
-	return fd;
-}
 
 static __u32 *map_file(int fd, size_t size, int prot, int flags)
 {
@@ -62,7 +42,7 @@ static void expect_in_file(int fd, size_t offset, size_t size, __u32 value)
 static void test_shared_file(const void *arg)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		int fd = open_file(directories[i], SIZE, SEED);
+		int fd = open_pattern_file(directories[i], SIZE, SEED);
 		__u32 *memory = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
 		struct gpu gpu;
 
@@ -85,7 +65,7 @@ static void test_shared_file(const void *arg)
 static void test_private_file(const void *arg)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		int fd = open_file(directories[i], SIZE, SEED);
+		int fd = open_pattern_file(directories[i], SIZE, SEED);
 		__u32 *memory = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 		__u32 *shared = map_file(fd, SIZE, PROT_READ, MAP_SHARED);
 		struct gpu gpu;
@@ -106,7 +86,7 @@ static void test_private_file(const void *arg)
 /* The GPU may write to a file only where the process may. */
 static void test_read_only_file(const void *arg)
 {
-	int fd = open_file("/tmp", SIZE, SEED);
+	int fd = open_pattern_file("/tmp", SIZE, SEED);
 	__u32 *shared = map_file(fd, SIZE, PROT_READ, MAP_SHARED);
 	__u32 *private = map_file(fd, SIZE, PROT_READ, MAP_PRIVATE);
 	struct gpu gpu;
@@ -148,7 +128,7 @@ static void test_sealed_file(const void *arg)
 /* The file becomes shorter and longer while programs run on it. */
 static void test_truncate_under_program(const void *arg)
 {
-	int fd = open_file("/tmp", SIZE, SEED), failed = 0;
+	int fd = open_pattern_file("/tmp", SIZE, SEED), failed = 0;
 	__u32 *memory = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
 	struct gpu gpu;
 
@@ -181,7 +161,7 @@ static void test_truncate_under_program(const void *arg)
 /* Pages of a file that have to stay in memory. */
 static void test_locked_file(const void *arg)
 {
-	int fd = open_file("/tmp", SIZE, SEED);
+	int fd = open_pattern_file("/tmp", SIZE, SEED);
 	__u32 *memory = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
 	struct gpu gpu;
 
@@ -198,7 +178,7 @@ static void test_locked_file(const void *arg)
 /* A hole that is punched is zero for the GPU at once. */
 static void test_punch_hole(const void *arg)
 {
-	int fd = open_file("/tmp", SIZE, SEED);
+	int fd = open_pattern_file("/tmp", SIZE, SEED);
 	__u32 *memory = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
 	struct gpu gpu;
 
@@ -256,7 +236,7 @@ static void test_share_anonymous(const void *arg)
 
 static void test_share_file(const void *arg)
 {
-	share(arg, map_file(open_file("/", SIZE, SEED), SIZE, PROT_READ | PROT_WRITE, MAP_SHARED));
+	share(arg, map_file(open_pattern_file("/", SIZE, SEED), SIZE, PROT_READ | PROT_WRITE, MAP_SHARED));
 }
 
 static void set_huge_pages(const char *count)
@@ -475,7 +455,7 @@ static void test_mixed_with_holes(const void *arg)
 /* Operands of a program may be of any kinds. */
 static void test_kinds_in_one_program(const void *arg)
 {
-	int fd = open_file("/tmp", SIZE, SEED);
+	int fd = open_pattern_file("/tmp", SIZE, SEED);
 	__u32 *file = map_file(fd, SIZE, PROT_READ, MAP_SHARED);
 	__u32 *shared = map_at(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	__u32 *own = map_small(SIZE);

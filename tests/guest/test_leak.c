@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "bind.h"
+#include "modules.h"
 
 #define ROUNDS 32
 #define OBJECTS_TOLERANCE (ROUNDS / 2) /* more of one slab cache than before */
@@ -37,65 +38,11 @@
  */
 #define PATIENCE 20
 
-#define MODULE_PREFIX "drm_svm"
-#define MAX_MODULES 8
 #define MAX_VALUES 512
 
 static char demo[256];
 
 /* --- Modules -------------------------------------------------------------- */
-
-struct module {
-	char name[64];
-	char parameters[128];
-	bool was_loaded;
-};
-
-static struct module modules[MAX_MODULES];
-static int num_modules;
-
-static bool is_loaded(const struct module *module)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/module/%.63s/initstate", module->name);
-	return !access(path, F_OK);
-}
-
-/* The modules under test, from the list of all. */
-static int read_modules(void)
-{
-	FILE *list = fopen("/modules.list", "r");
-	char line[256];
-
-	while (list && num_modules < MAX_MODULES && fgets(line, sizeof(line), list)) {
-		struct module *module = &modules[num_modules];
-
-		line[strcspn(line, "\n")] = 0;
-		if (strncmp(line, MODULE_PREFIX, strlen(MODULE_PREFIX)) ||
-		    sscanf(line, "%63[^.].ko %127[^\n]", module->name, module->parameters) < 1)
-			continue;
-		module->was_loaded = is_loaded(module);
-		num_modules++;
-	}
-	if (list)
-		fclose(list);
-	return num_modules;
-}
-
-static int load(const struct module *module)
-{
-	char path[128];
-	int fd, err;
-
-	snprintf(path, sizeof(path), "/modules/%.63s.ko", module->name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = syscall(SYS_finit_module, fd, module->parameters, 0) ? -errno : 0;
-	close(fd);
-	return err;
-}
 
 static void load_all(void)
 {
@@ -105,30 +52,11 @@ static void load_all(void)
 			EXPECT_OK(load(&modules[i]));
 }
 
-/* What a process leaves in VRAM holds the module, and is released a little later. */
-static void unload(const struct module *module)
-{
-	double end = now_ms() + 5000;
-
-	while (syscall(SYS_delete_module, module->name, O_NONBLOCK)) {
-		EXPECT(errno == EAGAIN && now_ms() < end, "unloading %s: %s", module->name,
-		       strerror(errno));
-		usleep(1000);
-	}
-}
-
 static void unload_all(void)
 {
 	for (int i = num_modules - 1; i >= 0; i--)
 		if (is_loaded(&modules[i]))
-			unload(&modules[i]);
-}
-
-static void restore_modules(void)
-{
-	for (int i = 0; i < num_modules; i++)
-		if (modules[i].was_loaded && !is_loaded(&modules[i]) && load(&modules[i]))
-			ktap_note("%s cannot be loaded again", modules[i].name);
+			EXPECT_OK(unload(&modules[i]));
 }
 
 /* --- Measuring ------------------------------------------------------------- */

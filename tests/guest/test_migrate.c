@@ -12,92 +12,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "memory.h"
-
-#define HUGE_PAGES (HUGE_PAGE / PAGE)
-#define TO_RAM DRM_SVM_STUB_MIGRATE_TO_RAM
+#include "place.h"
 
 /* How much VRAM a case leaves free that wants to run out of it. */
 #define SMALL_VRAM MIB(4)
 
-/* A VM that moves memory only when it is told to, on a device that is idle. */
-static void open_idle_vm(struct gpu *gpu, __u32 flags)
+/* Leaves SMALL_VRAM bytes of VRAM free: the rest is an object's, which nobody can evict. */
+static void take_vram(struct gpu *gpu, struct bo *hog)
 {
-	EXPECT_OK(gpu_open(gpu, 0));
-	if (!gpu_can_migrate(gpu))
-		ktap_skip("the device cannot migrate");
-	EXPECT_OK(gpu_create(gpu, flags));
-	EXPECT_OK(gpu_wait_free(gpu, 10));
-	EXPECT_OK(gpu_info(gpu, &gpu->info));
-}
-
-static __u32 *map_pattern(size_t size, __u32 seed)
-{
-	__u32 *words = map(size);
-
-	write_pattern(words, size, seed);
-	return words;
-}
-
-/* On small pages: kernels before 7.x cannot move a huge page that is only in part there. */
-static __u32 *map_small_pages(size_t size, __u32 seed)
-{
-	__u32 *words = map(size);
-
-	madvise(words, size, MADV_NOHUGEPAGE);
-	write_pattern(words, size, seed);
-	return words;
-}
-
-static void check_blocks(int line, struct gpu *gpu, const void *start, size_t size, __u32 none,
-			 __u32 in_ram, __u32 in_vram)
-{
-	struct drm_svm_stub_block block;
-
-	ktap_check_err(__FILE__, line, "RESIDENCY", gpu_where(gpu, start, size, &block), 0);
-	if (block.none != none || block.system != in_ram || block.device != in_vram)
-		ktap_fail(__FILE__, line,
-			  "%u pages are not there, %u in RAM, %u in VRAM; not %u, %u, %u",
-			  block.none, block.system, block.device, none, in_ram, in_vram);
-}
-
-#define expect_none(gpu, start, size) \
-	check_blocks(__LINE__, gpu, start, size, (size) / PAGE, 0, 0)
-#define expect_ram(gpu, start, size) \
-	check_blocks(__LINE__, gpu, start, size, 0, (size) / PAGE, 0)
-#define expect_vram(gpu, start, size) \
-	check_blocks(__LINE__, gpu, start, size, 0, 0, (size) / PAGE)
-
-/* Waits for VRAM in use to become @used; it is given back a little late. */
-static void check_vram_used(int line, struct gpu *gpu, __u64 used)
-{
-	double end = now_ms() + 10000;
-	struct drm_svm_stub_info info;
-
-	do {
-		ktap_check_err(__FILE__, line, "INFO", gpu_info(gpu, &info), 0);
-		if (info.vram_size - info.vram_free == used)
-			return;
-		usleep(2000);
-	} while (now_ms() < end);
-	ktap_fail(__FILE__, line, "%llu KiB of VRAM are in use, not %llu",
-		  (info.vram_size - info.vram_free) >> 10, used >> 10);
-}
-
-#define expect_vram_used(...) check_vram_used(__LINE__, __VA_ARGS__)
-
-/* Leaves SMALL_VRAM bytes of VRAM free. */
-static __u32 *take_vram(struct gpu *gpu, size_t *size)
-{
-	__u32 *hog;
-
-	*size = gpu->info.vram_free - SMALL_VRAM;
-	if (*size > MIB(1024))
-		ktap_skip("the device has too much VRAM to fill");
-	hog = map_pattern(*size, 99);
-	EXPECT_OK(gpu_migrate(gpu, hog, *size, 0));
-	expect_vram_used(gpu, *size);
-	return hog;
+	EXPECT_OK(bo_create(gpu, hog, gpu->info.vram_free - SMALL_VRAM, DRM_SVM_STUB_BO_VRAM));
+	expect_vram_used(gpu, hog->size);
 }
 
 /* --- There and back ------------------------------------------------------- */
@@ -231,7 +155,7 @@ static void test_any_span(const void *arg)
 
 static void test_holes(const void *arg)
 {
-	__u32 *memory = map_small_pages(MIB(8), 6);
+	__u32 *memory = map_small_pattern(MIB(8), 6);
 	struct gpu gpu;
 
 	(void)arg;
@@ -281,7 +205,7 @@ static void test_part_of_huge_page(const void *arg)
 
 static void test_several_mappings(const void *arg)
 {
-	__u32 *memory = map_small_pages(MIB(6), 7);
+	__u32 *memory = map_small_pattern(MIB(6), 7);
 	struct gpu gpu;
 
 	(void)arg;
@@ -302,7 +226,7 @@ static void test_several_mappings(const void *arg)
 /* Memory of a file cannot move; that beside it does. */
 static void test_file(const void *arg)
 {
-	__u32 *memory = map_small_pages(MIB(2), 16);
+	__u32 *memory = map_small_pattern(MIB(2), 16);
 	__u32 *file = memory + MIB(1) / 4;
 	int fd = memfd_create("test_migrate", MFD_CLOEXEC);
 	struct gpu gpu;
@@ -348,7 +272,7 @@ static void test_untouched(const void *arg)
 /* A page that somebody holds cannot move; all others do. */
 static void test_held_page(const void *arg)
 {
-	__u32 *memory = map_small_pages(MIB(2), 8);
+	__u32 *memory = map_small_pattern(MIB(2), 8);
 	__u32 *held = memory + 100 * WORDS_PER_PAGE;
 	struct iovec iovec = { .iov_base = held, .iov_len = PAGE };
 	static char sink[4096];
@@ -374,58 +298,51 @@ static void test_held_page(const void *arg)
 
 static void test_vram_exhausted(const void *arg)
 {
-	struct drm_svm_stub_vm_stats before, after;
-	__u32 *memory = map_pattern(2 * SMALL_VRAM, 9), *hog;
+	__u32 *memory = map_pattern(SMALL_VRAM, 9), *other = map_pattern(SMALL_VRAM, 8);
 	struct gpu gpu;
-	size_t size;
+	struct bo hog;
 
 	(void)arg;
 	open_idle_vm(&gpu, 0);
-	hog = take_vram(&gpu, &size);
-	EXPECT_OK(gpu_stats(&gpu, &before));
-	EXPECT_ERR(gpu_migrate(&gpu, memory, 2 * SMALL_VRAM, 0), -ENOSPC);
-	EXPECT_ERR(gpu_migrate(&gpu, memory, SMALL_VRAM + PAGE, 0), -ENOSPC);
-	EXPECT_OK(gpu_stats(&gpu, &after));
-	EXPECT_EQ(after.pages_to_vram, before.pages_to_vram);
-	expect_ram(&gpu, memory, 2 * SMALL_VRAM);
-	expect_vram_used(&gpu, size);
+	take_vram(&gpu, &hog);
 	/* To the last page. */
 	EXPECT_OK(gpu_migrate(&gpu, memory, SMALL_VRAM, 0));
 	expect_vram(&gpu, memory, SMALL_VRAM);
 	expect_vram_used(&gpu, gpu.info.vram_size);
-	EXPECT_ERR(gpu_migrate(&gpu, memory + SMALL_VRAM / 4, PAGE, 0), -ENOSPC);
 	/* What is there already needs no more. */
 	EXPECT_OK(gpu_migrate(&gpu, memory, SMALL_VRAM, 0));
-	/* And when there is room again, it works again. */
-	munmap(hog, size);
-	expect_vram_used(&gpu, SMALL_VRAM);
-	EXPECT_OK(gpu_migrate(&gpu, memory, 2 * SMALL_VRAM, 0));
-	expect_vram(&gpu, memory, 2 * SMALL_VRAM);
-	expect_pattern_from(memory, 0, 2 * SMALL_VRAM, 9);
+	expect_vram(&gpu, memory, SMALL_VRAM);
+	/* What comes last gets its place, and what was first gives it up. */
+	EXPECT_OK(gpu_migrate(&gpu, other, SMALL_VRAM / 2, 0));
+	expect_vram(&gpu, other, SMALL_VRAM / 2);
+	expect_gpu_reads(&gpu, memory, SMALL_VRAM, 9);
+	EXPECT_OK(bo_close(&gpu, &hog));
+	EXPECT_OK(gpu_migrate(&gpu, memory, SMALL_VRAM, 0));
+	expect_vram(&gpu, memory, SMALL_VRAM);
+	expect_vram(&gpu, other, SMALL_VRAM / 2);
+	expect_pattern_from(memory, 0, SMALL_VRAM, 9);
+	expect_pattern_from(other, 0, SMALL_VRAM, 8);
 }
 
-/* A GPU fault without VRAM is served from RAM. */
+/* Faults of the GPU for more than there is: all of it is served, from wherever it is. */
 static void test_oversubscription(const void *arg)
 {
-	__u32 *memory = map(4 * SMALL_VRAM), *hog;
+	__u32 *memory = map(4 * SMALL_VRAM);
 	struct drm_svm_stub_block block;
 	struct gpu gpu;
-	size_t size;
+	struct bo hog;
 	__u64 sum;
 
 	(void)arg;
 	open_idle_vm(&gpu, DRM_SVM_STUB_VM_MIGRATE_ON_FAULT);
-	hog = take_vram(&gpu, &size);
+	take_vram(&gpu, &hog);
 	EXPECT_OK(gpu_fill(&gpu, memory, 3, 4 * SMALL_VRAM));
 	EXPECT_OK(gpu_where(&gpu, memory, 4 * SMALL_VRAM, &block));
 	EXPECT_EQ(block.none, 0);
-	EXPECT_EQ(block.gpu_mapped, 4 * SMALL_VRAM / PAGE);
 	EXPECT_OK(gpu_checksum(&gpu, memory, 4 * SMALL_VRAM, &sum));
 	EXPECT_EQ(sum, 3 * 4 * SMALL_VRAM / 4);
 	for (size_t i = 0; i < SMALL_VRAM; i++)
 		EXPECT(memory[i] == 3, "word %zu is %u", i, memory[i]);
-	/* What others have in VRAM has not suffered. */
-	expect_pattern_from(hog, 0, size, 99);
 }
 
 /* --- VRAM comes back ------------------------------------------------------- */
@@ -443,13 +360,10 @@ static void test_munmap(const void *arg)
 	expect_vram_used(&gpu, 0);
 }
 
-/*
- * A part of what was moved goes away, and the rest is as it was. Memory moves in
- * naturally aligned 2 MiB, and VRAM of such a piece is free when all of it is.
- */
+/* A part of what was moved goes away: its VRAM is free at once, and the rest is as it was. */
 static void test_partial_munmap(const void *arg)
 {
-	__u32 *memory = map_pattern(MIB(6), 11);
+	__u32 *memory = map_small_pattern(MIB(6), 11);
 	struct gpu gpu;
 	__u64 sum;
 
@@ -458,8 +372,9 @@ static void test_partial_munmap(const void *arg)
 	EXPECT_OK(gpu_migrate(&gpu, memory, MIB(6), 0));
 	EXPECT_OK(gpu_checksum(&gpu, memory, MIB(6), &sum));
 	munmap(memory + 10 * WORDS_PER_PAGE, 3 * PAGE);
+	expect_vram_used(&gpu, MIB(6) - 3 * PAGE);
 	munmap(memory + MIB(1) / 4, MIB(4));
-	expect_vram_used(&gpu, MIB(4));
+	expect_vram_used(&gpu, MIB(2) - 3 * PAGE);
 	expect_vram(&gpu, memory, 10 * PAGE);
 	expect_none(&gpu, memory + 10 * WORDS_PER_PAGE, 3 * PAGE);
 	expect_vram(&gpu, memory + 13 * WORDS_PER_PAGE, MIB(1) - 13 * PAGE);
@@ -469,15 +384,42 @@ static void test_partial_munmap(const void *arg)
 	EXPECT_OK(gpu_checksum(&gpu, memory + MIB(5) / 4, MIB(1), &sum));
 	expect_pattern_from(memory, 0, 10 * PAGE, 11);
 	expect_pattern_from(memory, 13 * WORDS_PER_PAGE, MIB(1) - 13 * PAGE, 11);
+	expect_vram_used(&gpu, MIB(1));
 	munmap(memory + MIB(5) / 4, MIB(1) / 2);
+	expect_vram_used(&gpu, MIB(1) / 2);
 	expect_pattern_from(memory, (MIB(5) + MIB(1) / 2) / 4, MIB(1) / 2, 11);
-	/* The last page of each piece has left. */
 	expect_vram_used(&gpu, 0);
+}
+
+/* Others get what a part that went has left, while the rest is still in use. */
+static void test_reuse(const void *arg)
+{
+	__u32 *memory, *other = map_small_pattern(MIB(2), 18);
+	struct gpu gpu;
+	struct bo hog;
+
+	(void)arg;
+	open_idle_vm(&gpu, 0);
+	take_vram(&gpu, &hog);
+	memory = map_small_pattern(SMALL_VRAM, 19);
+	EXPECT_OK(gpu_migrate(&gpu, memory, SMALL_VRAM, 0));
+	expect_vram_used(&gpu, gpu.info.vram_size);
+	for (size_t i = 0; i < SMALL_VRAM / PAGE; i += 2)
+		munmap(memory + i * WORDS_PER_PAGE, PAGE);
+	expect_vram_used(&gpu, gpu.info.vram_size - SMALL_VRAM / 2);
+	EXPECT_OK(gpu_migrate(&gpu, other, SMALL_VRAM / 2, 0));
+	expect_vram_used(&gpu, gpu.info.vram_size);
+	expect_gpu_reads(&gpu, other, SMALL_VRAM / 2, 18);
+	for (size_t i = 1; i < SMALL_VRAM / PAGE; i += 2) {
+		expect_vram(&gpu, memory + i * WORDS_PER_PAGE, PAGE);
+		expect_pattern_from(memory, i * WORDS_PER_PAGE, PAGE, 19);
+	}
+	expect_pattern_from(other, 0, MIB(2), 18);
 }
 
 static void test_dontneed(const void *arg)
 {
-	__u32 *memory = map_pattern(MIB(6), 12);
+	__u32 *memory = map_small_pattern(MIB(6), 12);
 	struct gpu gpu;
 
 	(void)arg;
@@ -486,7 +428,7 @@ static void test_dontneed(const void *arg)
 	madvise(memory + MIB(1) / 4, MIB(3), MADV_DONTNEED);
 	expect_vram(&gpu, memory, MIB(1));
 	expect_none(&gpu, memory + MIB(1) / 4, MIB(3));
-	expect_vram_used(&gpu, MIB(4));
+	expect_vram_used(&gpu, MIB(3));
 	EXPECT_EQ(memory[MIB(1) / 4], 0);
 	expect_pattern_from(memory, 0, MIB(1), 12);
 	expect_pattern_from(memory, MIB(4) / 4, MIB(2), 12);
@@ -561,7 +503,7 @@ static void test_fork(const void *arg)
 static void test_random(const void *arg)
 {
 	const size_t words = MIB(3) / 4;
-	__u32 *memory = map_small_pages(MIB(3), 15), *model = map_pattern(MIB(3), 15);
+	__u32 *memory = map_small_pattern(MIB(3), 15), *model = map_pattern(MIB(3), 15);
 	struct gpu gpu;
 
 	(void)arg;
@@ -628,6 +570,7 @@ static const struct ktap_case cases[] = {
 	{ "oversubscription on a fault", test_oversubscription, NULL },
 	{ "munmap frees VRAM", test_munmap, NULL },
 	{ "munmap of a part", test_partial_munmap, NULL },
+	{ "VRAM of a part is used again", test_reuse, NULL },
 	{ "MADV_DONTNEED", test_dontneed, NULL },
 	{ "the end of a process frees VRAM", test_process_exit, NULL },
 	{ "fork", test_fork, NULL },
