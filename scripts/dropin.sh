@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # dropin.sh [-f FILES] [-i INCLUDE] [-o OUT] [BUILD]: compile mainline's users of
-# the GPU VA manager, unmodified, with our headers in the place of the kernel's,
-# and look whether all that they need is there. Prints TAP; exits 1 if anything
-# is missing. scripts/test_dropin.sh proves that it can fail.
+# the GPU VA manager, GPU SVM and the page map, unmodified, with our headers in the
+# place of the kernel's, and look whether all that they need is there. Prints TAP;
+# exits 1 if anything is missing. scripts/test_dropin.sh proves that it can fail.
 #
 #   -f    the list of users (default: scripts/dropin/files.txt)
 #   -i    the headers (default: include)
@@ -14,11 +14,9 @@
 # drivers they are: its Module.symvers says what drm_svm.ko exports.
 #
 # Each user is one result. It has to compile without a warning; what it includes
-# of the names in INCLUDE/drm has to be ours; and each symbol of the GPU VA manager
-# that it leaves undefined has to be one that drm_svm.ko exports, since a name of
-# the kernel's would bind the driver to the kernel's own module. GPU SVM and the
-# page map do not decide, but what is missing there has to be noted in FILES, and
-# is a result "not ok" with the directive TODO.
+# of the names in INCLUDE/drm has to be ours; and each symbol of these three that it
+# leaves undefined has to be one that drm_svm.ko exports, since a name of the
+# kernel's would bind the driver to the kernel's own modules.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -43,22 +41,18 @@ kdir=$(<"$modules/.kdir")
 source=$(realpath "$kdir/source")
 copy=$out/tree
 
-# Symbols, by the part that they belong to.
-gpuvm='^(dsvm_|drm_gpuv|drm_debugfs_gpuva_)'
-svm='^(dsvm_)?drm_(gpusvm|pagemap)_'
+# Symbols that have to come from us.
+ours='^(dsvm_|drm_(gpuv|gpusvm_|pagemap_|debugfs_gpuva_))'
 
-# read_list: set users and left_out, and gap[USER] to what it misses beside the
-# GPU VA manager.
-declare -A gap=()
+# read_list: set users and left_out.
 users=()
 left_out=()
 read_list() {
-	local path kind what
-	while read -r path kind what; do
+	local path kind
+	while read -r path kind _; do
 		[[ $path && $path != '#'* ]] || continue
 		case $kind in
 		'') users+=("$path") ;;
-		gap:) users+=("$path"); gap[$path]=$what ;;
 		out:) left_out+=("$path") ;;
 		*) die "In $files, the word $kind after $path means nothing." ;;
 		esac
@@ -95,16 +89,6 @@ copy_sources() {
 	cp "$top/scripts/dropin/Kbuild" "$copy/"
 }
 
-# copy_headers: those of the GPU VA manager alone, for who gets the kernel's headers
-# of GPU SVM, with their names for the linker.
-copy_headers() {
-	rm -rf "$out/gpuvm"
-	mkdir -p "$out/gpuvm/drm"
-	cp -a "$include/drm_svm" "$out/gpuvm/"
-	cp -a "$include"/drm/drm_gpuvm*.h "$out/gpuvm/drm/"
-	sed -i -E '/^#define drm_(gpusvm|pagemap)_/d' "$out/gpuvm/drm_svm/link_names.h"
-}
-
 # compile LOG INCLUDE USER...: with INCLUDE first on the include path, or with the
 # kernel's headers alone if that is empty. Who has no object afterwards failed, so
 # none may be there before: a compiler that fails leaves an old one where it is.
@@ -136,11 +120,6 @@ undefined() {
 	nm -u "$copy/${1%.c}.o" | awk '{ print $2 }' | sort -u
 }
 
-# svm_missing USER: the symbols of GPU SVM and the page map that are not ours.
-svm_missing() {
-	undefined "$1" | grep -E "$svm" | grep -vxFf "$out/exports" || true
-}
-
 # The findings: functions that print a line for each thing that is wrong.
 
 # What only one side has was generated, or was not to be copied.
@@ -152,36 +131,32 @@ modified() {
 }
 
 unlisted() {
-	(cd "$source" && grep -rlE --include='*.c' '\<drm_(gpuvm?_|debugfs_gpuva_)' drivers rust samples) |
+	(cd "$source" && grep -rlE --include='*.c' '\<drm_(gpu(svm|vm?)|pagemap|debugfs_gpuva)_' drivers rust samples) |
 		grep -vxFf <(printf '%s\n' "${users[@]}" "${left_out[@]}") |
-		sed 's/$/ uses the GPU VA manager and is not in the list/' || true
+		sed 's/$/ uses one of these and is not in the list/' || true
 }
 
-# wrong_headers USER INCLUDE: of the names in INCLUDE/drm, what it has from elsewhere.
+# wrong_headers USER: of the names in INCLUDE/drm, what it has from elsewhere.
 wrong_headers() {
 	local dependencies names
 	dependencies=$copy/$(dirname "$1")/.$(basename "$1" .c).o.cmd
-	names=$(cd "$2/drm" && printf '%s\n' *.h | paste -sd'|')
-	grep -qF " $2/drm/drm_gpuvm.h" "$dependencies" || echo "does not include our drm/drm_gpuvm.h"
-	grep -oE "[^ ]*/drm/($names)" "$dependencies" | grep -vF "$2/drm/" |
+	names=$(cd "$include/drm" && printf '%s\n' *.h | paste -sd'|')
+	grep -qF " $include/drm/drm_gpuvm.h" "$dependencies" || echo "does not include our drm/drm_gpuvm.h"
+	grep -oE "[^ ]*/drm/($names)" "$dependencies" | grep -vF "$include/drm/" |
 		sed "s|.*/drm/|includes the kernel's own drm/|" || true
 }
 
-# wrong_symbols USER: of the GPU VA manager, what it would not get from us.
+# wrong_symbols USER: what it would not get from us.
 wrong_symbols() {
-	undefined "$1" | grep -E "$gpuvm" | grep -vE "$svm" | grep -vxFf "$out/exports" |
+	undefined "$1" | grep -E "$ours" | grep -vxFf "$out/exports" |
 		sed "s/^dsvm_.*/& is not exported by drm_svm.ko/; t; s/\$/ would be the kernel's own/" || true
 }
 
 # wrong USER: all of it.
 wrong() {
 	if compiled "$1" && [[ ! ${broken[$1]-} ]]; then
-		wrong_headers "$1" "${headers[$1]}"
+		wrong_headers "$1"
 		wrong_symbols "$1"
-		[[ ${gap[$1]-} ]] || svm_missing "$1" | sed 's/$/ is not ours, and the list notes no gap/'
-	elif [[ ${gap[$1]-} ]]; then
-		messages gpuvm "$1"
-		echo "does not compile with the kernel's headers of GPU SVM either"
 	elif compiled "$1"; then
 		messages ours "$1"
 		echo "compiles with the kernel's own headers, so ours are to blame"
@@ -205,53 +180,28 @@ report() {
 	fi
 }
 
-# report_gap USER: the same for what its note in the list is about.
-report_gap() {
-	if [[ ${missing[$1]} ]]; then
-		number=$((number + 1))
-		echo "not ok $number - $1: GPU SVM # TODO ${gap[$1]}"
-		printf '%s\n' "${missing[$1]}" | sed 's/^/# /'
-	else
-		report "$1: GPU SVM" "lacks nothing any more; take the note off the list"
-	fi
-}
-
 read_list
 need_packages "${packages_modules[@]}" python3
 mkdir -p "$out"
-copy_headers
 awk '$3 ~ /(^|\/)drm_svm$/ { print $2 }' "$modules/Module.symvers" >"$out/exports"
 copy_sources
 
-step "Compiling ${#users[@]} users of the GPU VA manager."
+step "Compiling ${#users[@]} users of what the project replaces."
 compile ours "$include" "${users[@]}"
 
-# Who failed is compiled once more: with the kernel's headers of GPU SVM if the
-# list notes that ours are not enough, else with all of the kernel's to tell who
+# Who failed is compiled once more, with all of the kernel's headers, to tell who
 # is to blame.
-declare -A headers=() missing=() broken=()
-apart=()
+declare -A broken=()
 for user in "${users[@]}"; do
-	headers[$user]=$include
-	if compiled "$user"; then
-		missing[$user]=$(svm_missing "$user")
-	elif [[ ${gap[$user]-} ]]; then
-		headers[$user]=$out/gpuvm
-		missing[$user]=$(messages ours "$user"; echo "does not compile with our headers of GPU SVM")
-		apart+=("$user")
-	else
-		broken[$user]=1
-	fi
+	compiled "$user" || broken[$user]=1
 done
-compile gpuvm "$out/gpuvm" "${apart[@]}"
 compile kernel '' "${!broken[@]}"
 
 echo "TAP version 13"
-echo "1..$((${#users[@]} + ${#gap[@]} + 2))"
+echo "1..$((${#users[@]} + 2))"
 report "the sources are mainline's" "$(modified)"
 report "every caller is in the list" "$(unlisted)"
 for user in "${users[@]}"; do
 	report "$user" "$(wrong "$user")"
-	[[ ! ${gap[$user]-} ]] || report_gap "$user"
 done
 exit "$failed"

@@ -48,6 +48,15 @@ probe HAVE_PAGE_PGMAP linux/mmzone.h 'page_pgmap[(]'
 # larger than a page.
 probe HAVE_PGMAP_FOLIO_FREE linux/memremap.h '[(][*]folio_free[)]'
 
+# 6.19 splits device folios, and tells their owner.
+probe HAVE_PGMAP_FOLIO_SPLIT linux/memremap.h '[(][*]folio_split[)]'
+
+# 6.13 dropped the last parameter of vma_alloc_folio().
+probe HAVE_VMA_ALLOC_FOLIO_HUGEPAGE linux/gfp.h 'addr, bool hugepage[)];'
+
+# 6.15 made a VMA's lock for readers a count, which may be full.
+probe HAVE_VMA_START_READ_LOCKED linux/mmap_lock.h 'bool vma_start_read_locked[(]'
+
 # 6.3 made vma->vm_flags read-only; 6.1 has no function to change them.
 probe HAVE_VM_FLAGS_SET linux/mm.h 'void vm_flags_set[(]'
 

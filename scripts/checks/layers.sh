@@ -12,7 +12,7 @@ include/drm/*               <(asm|drm|linux|uapi)/.*>|"drm_svm/[a-z_]+[.]h"|<drm
 include/uapi/*              <(drm|linux)/.*>|"drm.h"
 src/core/base/*             "(core/base/.*|drm_svm/(types|os)[.]h)"
 src/core/va/*               "(core/(base|va)/.*|drm_svm/(types|os|va|bind)[.]h)"
-src/core/svm/*              "(core/(base|svm)/.*|drm_svm/(types|os|svm)[.]h)"
+src/core/svm/*              "(core/(base|svm)/.*|drm_svm/(types|os|svm|hmmptr)[.]h)"
 src/core/migrate/*          "(core/(base|svm|migrate)/.*|drm_svm/(types|os|svm|migrate)[.]h)"
 src/abi/*                   "(abi|core|drm_svm)/.*"
 src/linux/compat/*          <(asm|drm|kunit|linux|trace)/.*>|"compat/.*"
@@ -20,6 +20,8 @@ src/linux/*                 <(asm|drm|kunit|linux|trace|uapi)/.*>|"(compat|drm|d
 src/stub/*                  <(asm|drm|linux|trace|uapi)/.*>|"(compat|drm|uapi)/.*"|"stub_?[a-z_]*[.]h"
 kunit/*.c                   <(asm|drm|kunit|linux|trace|uapi)/.*>|"(cases|compat|drm|drm_svm|kunit)/.*"|"[a-z_]+[.]h"
 kunit/gpu*vm_*.h            <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
+kunit/hmmptr_*.h            <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
+kunit/pagemap_*.h           <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
 kunit/*.h                   "(cases|core|drm_svm|kunit)/.*"|"[a-z_]+[.]h"
 kunit/*.cc                  "abi/core[.]cc"|"(cases|core|drm_svm|fake|kunit)/.*"|"[a-z_]+[.](h|cc)"
 '
