@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""Run the tests of the Python scripts in this directory; prints TAP."""
+"""Run the tests of the Python scripts, here and in bench/; prints TAP."""
 
 import os
 import sys
@@ -41,7 +41,11 @@ class Tap(unittest.TestResult):
 
 
 def main():
-    tests = unittest.defaultTestLoader.discover(os.path.dirname(os.path.abspath(__file__)))
+    scripts = os.path.dirname(os.path.abspath(__file__))
+    tests = unittest.TestSuite()
+    for directory in (scripts, os.path.join(scripts, "..", "bench")):
+        # One loader a directory: it takes all tests to be below the first one.
+        tests.addTests(unittest.TestLoader().discover(directory))
     print("TAP version 13")
     print(f"1..{tests.countTestCases()}")
     result = Tap()

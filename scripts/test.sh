@@ -147,6 +147,19 @@ guest() {
 	qemu "guest-$flavour" "$limit" "$flavour" job-test "${options[@]}" "$@"
 }
 
+# soak: what finds more the longer it runs: more memory than VRAM, and a device that is
+# taken away again and again.
+soak() {
+	local names='test_oversub test_unbind' name options=(--module drm_svm --module drm_svm_stub)
+	for name in $names; do
+		options+=(--program "$build/guest/$name" --require "guest/$name")
+		grep "^guest/$name " "$top/tests/guest/programs.txt"
+	done >"$build/expected-soak"
+	step "Testing in a guest with the kernel 7.3 for a quarter of an hour."
+	qemu soak-7.3 "$limit_guest" 7.3 job-test --dir "$build/run/7.3-soak" "${options[@]}" \
+		--expect "$build/expected-soak" --append DRM_SVM_SECONDS=300
+}
+
 # stock: the guest tests on this Debian's own kernel, which has no KUnit and, in
 # Debian 12, no device-private memory.
 stock() {
@@ -180,7 +193,7 @@ qemu() {
 # password, and the stages have no terminal.
 install_packages() {
 	need_packages "${packages_kernel[@]}" "${packages_modules[@]}" "${packages_guest[@]}" \
-		"${packages_qemu[@]}" "${packages_host[@]}"
+		"${packages_qemu[@]}" "${packages_host[@]}" "${packages_bench[@]}"
 }
 
 run_test() {
@@ -215,10 +228,9 @@ run_more() {
 		single host-races "no schedule of a million breaks a rule" "$limit_guest" \
 			"$build/host/sim" --runs 1000000 --jobs "$(nproc)" || true
 	fi
-	if fits 20 "the mutation check"; then
-		step "Planting faults in the core, one at a time."
-		tap mutate "$limit_guest" "$top/scripts/mutate"
-	fi
+	step "Comparing with the kernel's own VA manager, once."
+	single bench "both VA managers do the same, and are measured" "$limit_short" \
+		"$top/bench/run.sh" once || true
 	programs || return 0
 	if modules 7.3; then
 		demo 7.3
@@ -231,6 +243,17 @@ run_more() {
 			demo "$flavour"
 		fi
 	done
+	# A swap device, groups with limits, allocations that fail.
+	if fits $(($(kernel_minutes 7.3-memory 9) + 6)) "the kernel 7.3-memory" && modules 7.3-memory; then
+		guest 7.3-memory "$limit_guest"
+	fi
+	if fits 17 "the long tests"; then
+		soak
+	fi
+	if fits 30 "the mutation check"; then
+		step "Planting faults in the core, one at a time."
+		tap mutate "$limit_kernel" "$top/scripts/mutate"
+	fi
 	if fits 5 "Debian's own kernel"; then
 		stock
 	fi

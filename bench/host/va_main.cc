@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The VA manager, ours and the kernel's own, in one process and in turn (Google Benchmark with
+// --benchmark_enable_random_interleaving=true). bench/ratios.py makes a table of what comes out.
+//
+// Names are WORKLOAD/SIDE/MAPPINGS. Counters: ops (a second), allocs (an op).
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+
+#include <benchmark/benchmark.h>
+
+#include "bench/host/va_work.h"
+
+namespace {
+
+using Work = uint64_t (*)(va_world *world, size_t count);
+
+struct Workload {
+	const char *name;
+	va_shape shape;
+	Work va_side::*work;
+	// What undoes it, outside of the measurement; or null.
+	Work va_side::*before;
+};
+
+constexpr Workload kWorkloads[] = {
+	{"find", VA_RANDOM, &va_side::find, nullptr},
+	{"find_read", VA_RANDOM, &va_side::find_read, nullptr},
+	{"find_hole", VA_RANDOM, &va_side::find_hole, nullptr},
+	{"find_ascending", VA_RANDOM, &va_side::find_ascending, nullptr},
+	{"walk", VA_RANDOM, &va_side::walk, nullptr},
+	{"insert", VA_RANDOM, &va_side::insert, &va_side::remove},
+	{"remove", VA_RANDOM, &va_side::remove, &va_side::insert},
+	{"replace", VA_RANDOM, &va_side::replace, nullptr},
+	{"replace_sparse", VA_SPARSE, &va_side::replace_ascending, nullptr},
+	{"split_list", VA_RANDOM, &va_side::split_list, nullptr},
+};
+constexpr size_t kMappings[] = {100, 10'000, 1'000'000};
+constexpr uint64_t kSeed = 0x9e3779b97f4a7c15;
+
+// Of each kind and size one for each side and workload: what replaces leaves another one behind.
+struct World {
+	const va_side &side;
+	va_world *world;
+
+	World(const va_side &owner, size_t mappings, const Workload &workload) : side(owner)
+	{
+		// What is replaced at random has three times as many mappings in the long run, and
+		// is to have them from the beginning.
+		const bool grows = workload.work == &va_side::replace;
+
+		world = side.create(grows ? mappings / 3 : mappings, workload.shape, kSeed);
+		if (grows)
+			side.replace(world, 4 * mappings);
+	}
+	World(const World &) = delete;
+	World &operator=(const World &) = delete;
+	~World() { side.destroy(world); }
+};
+
+World &world_for(const va_side &side, const Workload &workload, size_t mappings)
+{
+	using Key = std::tuple<std::string, std::string, size_t>;
+	static std::map<Key, std::unique_ptr<World>> worlds;
+	// One that only looks, or puts back what it has taken, may share.
+	const bool alone =
+		workload.work == &va_side::replace || workload.work == &va_side::replace_ascending;
+	std::unique_ptr<World> &world =
+		worlds[Key{side.name, alone ? workload.name : "", mappings}];
+
+	if (!world)
+		world = std::make_unique<World>(side, mappings, workload);
+	return *world;
+}
+
+void run(benchmark::State &state, const va_side &side, const Workload &workload, size_t mappings)
+{
+	va_world *const world = world_for(side, workload, mappings).world;
+	// An eighth of all, so that the rest is what it is done to.
+	const size_t batch = workload.before != nullptr ? mappings / 8 + 1 : 1000;
+	size_t done = 0;
+
+	if (workload.before != nullptr)
+		(side.*workload.before)(world, batch);
+	const unsigned long allocs = bench_allocs;
+	for (auto _ : state) {
+		const uint64_t result = (side.*workload.work)(world, batch);
+
+		benchmark::DoNotOptimize(result);
+		done += batch;
+		if (workload.before != nullptr) {
+			state.PauseTiming();
+			done += result - batch;
+			(side.*workload.before)(world, batch);
+			state.ResumeTiming();
+		}
+	}
+	if (workload.before != nullptr)
+		side.insert(world, batch);
+	state.SetItemsProcessed(static_cast<int64_t>(done));
+	state.counters["allocs"] = static_cast<double>(bench_allocs - allocs) /
+				   static_cast<double>(done != 0 ? done : 1);
+}
+
+// The same requests lead to the same mappings.
+bool sides_agree()
+{
+	uint64_t prints[2] = {};
+
+	for (size_t i = 0; i < 2; i++) {
+		const va_side &side = i == 0 ? va_kernels : va_ours;
+
+		for (const va_shape shape : {VA_RANDOM, VA_SPARSE}) {
+			va_world *const world = side.create(1000, shape, kSeed);
+
+			side.remove(world, 100);
+			side.insert(world, 100);
+			side.replace(world, 5000);
+			side.replace_ascending(world, 500);
+			prints[i] = prints[i] * 31 + side.fingerprint(world);
+			side.destroy(world);
+		}
+	}
+	return prints[0] == prints[1];
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+	for (const Workload &workload : kWorkloads) {
+		for (const size_t mappings : kMappings) {
+			// A batch of a dozen takes no longer than the watch that is stopped around it.
+			if (workload.before != nullptr && mappings < 1000)
+				continue;
+			for (const va_side *side : {&va_kernels, &va_ours}) {
+				const std::string name = std::string(workload.name) + "/" +
+							 side->name + "/" +
+							 std::to_string(mappings);
+
+				benchmark::RegisterBenchmark(
+					name.c_str(), [&workload, side, mappings](auto &state) {
+						run(state, *side, workload, mappings);
+					});
+			}
+		}
+	}
+	benchmark::Initialize(&argc, argv);
+	if (!sides_agree()) {
+		std::fprintf(stderr, "va: the same requests have led to other mappings\n");
+		return 1;
+	}
+	benchmark::RunSpecifiedBenchmarks();
+	return 0;
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * See va_work.h. Plain mainline code: what a driver writes, which is the same for both.
+ */
+#include <sys/mman.h>
+
+#include <drm/drm_gpuvm.h>
+
+#include "bench/host/va_work.h"
+
+#ifndef BENCH_SIDE
+#error "BENCH_SIDE names the side."
+#endif
+
+#define SPACE_START 0x100000ull
+#define SPACE_END (1ull << 47)
+#define SMALL 4096ull
+#define SIZES 10 /* 4 KiB to 2 MiB */
+#define SPARSE 65536ull
+
+/* A driver's object is larger than what the library has of it. */
+struct va_object {
+	union {
+		struct drm_gpuva va;
+		char bytes[256];
+	};
+};
+
+/* A mapping that may be asked for. */
+struct va_place {
+	uint64_t addr;
+	uint64_t range;
+	struct va_object *object; /* NULL: it has been taken out */
+};
+
+struct va_world {
+	struct drm_gpuvm vm;
+	struct drm_device drm;
+	struct drm_gem_object resv;
+	struct va_object *objects;
+	size_t object_count;
+	struct va_object **unused; /* a stack */
+	size_t unused_count;
+	struct va_place *places;   /* in the order of their addresses */
+	size_t place_count;
+	uint32_t *holes;	   /* places that have one behind them */
+	size_t hole_count;
+	uint32_t *out;		   /* places that are out */
+	size_t out_count;
+	uint64_t top;		   /* behind the last place */
+	uint64_t random;
+	uint64_t at;		   /* of what goes on ascending */
+};
+
+/* xorshift64*, S. Vigna. */
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * 0x2545f4914f6cdd1dull;
+}
+
+static uint64_t below(uint64_t *state, uint64_t limit)
+{
+	return (uint64_t)(((unsigned __int128)next_random(state) * limit) >> 64);
+}
+
+/* Large pages, as the kernel's own memory has. */
+static void *map_arena(size_t bytes)
+{
+	const size_t huge = 2ul << 20;
+	void *arena = NULL;
+
+	bytes = (bytes + huge - 1) & ~(huge - 1);
+	if (posix_memalign(&arena, huge, bytes))
+		abort();
+	madvise(arena, bytes, MADV_HUGEPAGE);
+	memset(arena, 0, bytes);
+	return arena;
+}
+
+/* The driver ------------------------------------------------------------------------------ */
+
+static struct va_object *take(struct va_world *world)
+{
+	if (!world->unused_count)
+		abort();
+	return world->unused[--world->unused_count];
+}
+
+static void give(struct va_world *world, struct drm_gpuva *va)
+{
+	world->unused[world->unused_count++] = container_of(va, struct va_object, va);
+}
+
+static int step_map(struct drm_gpuva_op *op, void *priv)
+{
+	struct va_world *const world = priv;
+
+	drm_gpuva_map(&world->vm, &take(world)->va, &op->map);
+	return 0;
+}
+
+static int step_remap(struct drm_gpuva_op *op, void *priv)
+{
+	struct va_world *const world = priv;
+	struct drm_gpuva *const gone = op->remap.unmap->va;
+	struct drm_gpuva *const prev = op->remap.prev ? &take(world)->va : NULL;
+	struct drm_gpuva *const next = op->remap.next ? &take(world)->va : NULL;
+
+	drm_gpuva_remap(prev, next, &op->remap);
+	give(world, gone);
+	return 0;
+}
+
+static int step_unmap(struct drm_gpuva_op *op, void *priv)
+{
+	struct drm_gpuva *const gone = op->unmap.va;
+
+	drm_gpuva_unmap(&op->unmap);
+	give(priv, gone);
+	return 0;
+}
+
+static void vm_free(struct drm_gpuvm *vm)
+{
+}
+
+static const struct drm_gpuvm_ops vm_ops = {
+	.vm_free = vm_free,
+	.sm_step_map = step_map,
+	.sm_step_remap = step_remap,
+	.sm_step_unmap = step_unmap,
+};
+
+static void object_free(struct drm_gem_object *obj)
+{
+}
+
+static const struct drm_gem_object_funcs object_funcs = {
+	.free = object_free,
+};
+
+/* Worlds ---------------------------------------------------------------------------------- */
+
+static void insert_place(struct va_world *world, struct va_place *place)
+{
+	struct drm_gpuva *va;
+
+	place->object = take(world);
+	va = &place->object->va;
+	va->va.addr = place->addr;
+	va->va.range = place->range;
+	va->gem.obj = NULL;
+	va->gem.offset = 0;
+	if (drm_gpuva_insert(&world->vm, va))
+		abort();
+}
+
+static void choose_places(struct va_world *world, enum va_shape shape)
+{
+	uint64_t at = SPACE_START;
+
+	for (size_t i = 0; i < world->place_count; i++) {
+		struct va_place *const place = &world->places[i];
+
+		place->addr = at;
+		place->range = shape == VA_SPARSE ? SPARSE :
+						    SMALL << below(&world->random, SIZES);
+		at += place->range;
+		if (shape == VA_RANDOM && next_random(&world->random) >> 63) {
+			world->holes[world->hole_count++] = i;
+			at += SMALL << below(&world->random, SIZES);
+		}
+	}
+	world->top = at;
+	world->at = SPACE_START;
+}
+
+static void shuffle(uint32_t *values, size_t count, uint64_t *random)
+{
+	for (size_t i = count; i > 1; i--) {
+		const size_t j = below(random, i);
+		const uint32_t value = values[j];
+
+		values[j] = values[i - 1];
+		values[i - 1] = value;
+	}
+}
+
+static struct va_world *create(size_t count, enum va_shape shape, uint64_t seed)
+{
+	struct va_world *const world = calloc(1, sizeof(*world));
+
+	world->random = seed;
+	world->place_count = count;
+	/* Requests at random make three out of one, in the long run. */
+	world->object_count = 4 * count + 1024;
+	world->objects = map_arena(world->object_count * sizeof(*world->objects));
+	world->unused = calloc(world->object_count, sizeof(*world->unused));
+	world->places = map_arena(count * sizeof(*world->places));
+	world->holes = calloc(count, sizeof(*world->holes));
+	world->out = calloc(count, sizeof(*world->out));
+	for (size_t i = world->object_count; i-- > 0;)
+		world->unused[world->unused_count++] = &world->objects[i];
+
+	drm_gem_private_object_init(&world->drm, &world->resv, 0);
+	world->resv.funcs = &object_funcs;
+	drm_gpuvm_init(&world->vm, BENCH_SIDE.name, 0, &world->drm, &world->resv, 0, SPACE_END, 0,
+		       0, &vm_ops);
+	choose_places(world, shape);
+	for (size_t i = 0; i < count; i++)
+		world->out[i] = i;
+	if (shape == VA_RANDOM)
+		shuffle(world->out, count, &world->random);
+	for (size_t i = 0; i < count; i++)
+		insert_place(world, &world->places[world->out[i]]);
+	return world;
+}
+
+static void destroy(struct va_world *world)
+{
+	struct drm_gpuva *va, *next;
+
+	drm_gpuvm_for_each_va_safe(va, next, &world->vm)
+		drm_gpuva_remove(va);
+	drm_gpuvm_put(&world->vm);
+	free(world->objects);
+	free(world->unused);
+	free(world->places);
+	free(world->holes);
+	free(world->out);
+	free(world);
+}
+
+static uint64_t fingerprint(const struct va_world *world)
+{
+	/* The macro of one side wants to write to it. */
+	struct drm_gpuvm *const vm = (struct drm_gpuvm *)&world->vm;
+	struct drm_gpuva *va;
+	uint64_t sum = 0;
+
+	drm_gpuvm_for_each_va(va, vm)
+		sum = (sum ^ va->va.addr) * 0x100000001b3 + va->va.range;
+	return sum + world->unused_count;
+}
+
+/* Looking --------------------------------------------------------------------------------- */
+
+/* A pointer that is not known before what led to it is. */
+static uint64_t depend(uint64_t value)
+{
+	asm volatile("" : "+r"(value));
+	return value;
+}
+
+static uint64_t find_some(struct va_world *world, size_t count, bool read)
+{
+	uint64_t found = 0;
+
+	while (count--) {
+		const size_t i = below(&world->random, world->place_count);
+		const struct va_place *const place = &world->places[i];
+		/* 0, but only the processor knows when it has found the last one. */
+		const uint64_t nothing = depend(found) >> 63;
+		struct drm_gpuva *const va =
+			drm_gpuva_find_first(&world->vm, place->addr + nothing, SMALL);
+
+		found = read ? va->va.addr & 0xfff : (uintptr_t)va & 1;
+	}
+	return found;
+}
+
+static uint64_t find(struct va_world *world, size_t count)
+{
+	return find_some(world, count, false);
+}
+
+static uint64_t find_read(struct va_world *world, size_t count)
+{
+	return find_some(world, count, true);
+}
+
+static uint64_t find_hole(struct va_world *world, size_t count)
+{
+	uint64_t empty = 0;
+
+	while (count--) {
+		const size_t i = world->holes[below(&world->random, world->hole_count)];
+		const struct va_place *const place = &world->places[i];
+		const uint64_t nothing = depend(empty) >> 63;
+
+		empty += drm_gpuvm_interval_empty(&world->vm, place->addr + place->range + nothing,
+						  SMALL);
+	}
+	return empty;
+}
+
+static uint64_t find_ascending(struct va_world *world, size_t count)
+{
+	uint64_t found = 0;
+
+	while (count--) {
+		const uint64_t nothing = depend(found) >> 63;
+
+		found = (uintptr_t)drm_gpuva_find_first(&world->vm, world->at + nothing, SMALL) & 1;
+		world->at += 4 * SMALL;
+		if (world->at >= world->top)
+			world->at = SPACE_START;
+	}
+	return found;
+}
+
+static uint64_t walk(struct va_world *world, size_t count)
+{
+	struct drm_gpuva *va;
+	uint64_t sum = 0;
+
+	while (count) {
+		drm_gpuvm_for_each_va(va, &world->vm) {
+			sum += (uintptr_t)va;
+			if (!--count)
+				break;
+		}
+	}
+	return sum;
+}
+
+/* Changing ---------------------------------------------------------------------------------- */
+
+static uint64_t remove_some(struct va_world *world, size_t count)
+{
+	world->out_count = 0;
+	while (count--) {
+		const size_t i = below(&world->random, world->place_count);
+		struct va_place *const place = &world->places[i];
+
+		if (!place->object)
+			continue;
+		drm_gpuva_remove(&place->object->va);
+		give(world, &place->object->va);
+		place->object = NULL;
+		world->out[world->out_count++] = i;
+	}
+	return world->out_count;
+}
+
+static uint64_t insert(struct va_world *world, size_t count)
+{
+	const size_t out = world->out_count;
+
+	for (size_t i = 0; i < out; i++)
+		insert_place(world, &world->places[world->out[i]]);
+	world->out_count = 0;
+	return out;
+}
+
+static void request(struct va_world *world, uint64_t addr, uint64_t range)
+{
+	const struct drm_gpuvm_map_req req = {
+		.map.va.addr = addr,
+		.map.va.range = range,
+	};
+
+	if (drm_gpuvm_sm_map(&world->vm, world, &req))
+		abort();
+}
+
+static uint64_t replace(struct va_world *world, size_t count)
+{
+	while (count--) {
+		const uint64_t range = SMALL << below(&world->random, SIZES);
+		const uint64_t pages = (world->top - SPACE_START - range) / SMALL;
+
+		request(world, SPACE_START + below(&world->random, pages) * SMALL, range);
+	}
+	return world->unused_count;
+}
+
+static uint64_t replace_ascending(struct va_world *world, size_t count)
+{
+	while (count--) {
+		request(world, world->at, SPARSE);
+		world->at += SPARSE;
+		if (world->at + SPARSE > world->top)
+			world->at = SPACE_START;
+	}
+	return world->unused_count;
+}
+
+static uint64_t split_list(struct va_world *world, size_t count)
+{
+	uint64_t sum = 0;
+
+	while (count--) {
+		const struct va_place *const place =
+			&world->places[below(&world->random, world->place_count)];
+		const struct drm_gpuvm_map_req req = {
+			.map.va.addr = place->addr + place->range / 4,
+			.map.va.range = place->range / 2,
+		};
+		struct drm_gpuva_ops *const ops =
+			drm_gpuvm_sm_map_ops_create(&world->vm, &req);
+
+		if (IS_ERR(ops))
+			abort();
+		sum += (uintptr_t)ops;
+		drm_gpuva_ops_free(&world->vm, ops);
+	}
+	return sum;
+}
+
+const struct va_side BENCH_SIDE = {
+	.name = BENCH_NAME,
+	.create = create,
+	.destroy = destroy,
+	.fingerprint = fingerprint,
+	.find = find,
+	.find_read = find_read,
+	.find_hole = find_hole,
+	.find_ascending = find_ascending,
+	.walk = walk,
+	.remove = remove_some,
+	.insert = insert,
+	.replace = replace,
+	.replace_ascending = replace_ascending,
+	.split_list = split_list,
+};

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the VA managers are made to do. va_work.c is compiled twice, against the kernel's
+ * drm/drm_gpuvm.h and against ours; this is how main.cc sees both.
+ */
+#ifndef BENCH_HOST_VA_WORK_H
+#define BENCH_HOST_VA_WORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Mappings of 4 KiB to 2 MiB, uniform in the exponent, each second one with a hole behind it. They
+ * are made in random order, so that neighbours in the space are none in memory; or, in order,
+ * of 64 KiB each and without holes, as a driver for sparse resources has them.
+ */
+enum va_shape {
+	VA_RANDOM,
+	VA_SPARSE,
+};
+
+struct va_world; /* a space with mappings in it */
+
+struct va_side {
+	const char *name;
+	struct va_world *(*create)(size_t count, enum va_shape shape, uint64_t seed);
+	void (*destroy)(struct va_world *world);
+	/* Depends on each mapping's place. */
+	uint64_t (*fingerprint)(const struct va_world *world);
+
+	/*
+	 * Each does @count of these, and returns something that depends on all of them. What
+	 * is looked for depends on what was found, so that no two overlap in time.
+	 */
+	uint64_t (*find)(struct va_world *world, size_t count);
+	uint64_t (*find_read)(struct va_world *world,
+			      size_t count); /* and looks at what it found */
+	uint64_t (*find_hole)(struct va_world *world, size_t count);
+	uint64_t (*find_ascending)(struct va_world *world, size_t count);
+	uint64_t (*walk)(struct va_world *world, size_t count); /* steps from one to the next */
+
+	/* Takes so many out, at random places, and puts them in again in another order. */
+	uint64_t (*remove)(struct va_world *world, size_t count);
+	uint64_t (*insert)(struct va_world *world, size_t count);
+
+	/* Maps over what is there: in random places and sizes, or 64 KiB in ascending order. */
+	uint64_t (*replace)(struct va_world *world, size_t count);
+	uint64_t (*replace_ascending)(struct va_world *world, size_t count);
+	/* The same as lists of ops, of requests that split a mapping; nothing is changed. */
+	uint64_t (*split_list)(struct va_world *world, size_t count);
+};
+
+extern const struct va_side va_kernels, va_ours;
+
+/* Allocations so far, by whom ever. */
+extern unsigned long bench_allocs;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BENCH_HOST_VA_WORK_H */

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""Tests of ratios.py, on results that are made up."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run(name, ns, allocs=0, kind="iteration"):
+    return {"run_name": name, "run_type": kind, "items_per_second": 1e9 / ns, "allocs": allocs}
+
+
+class Ratios(unittest.TestCase):
+    def ratios(self, runs):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "results.json")
+            out = os.path.join(directory, "out.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({"context": {"date": "today"}, "benchmarks": runs}, file)
+            result = subprocess.run(
+                [sys.executable, os.path.join(HERE, "ratios.py"), path, "--json", out],
+                capture_output=True, text=True, check=False)
+            if result.returncode:
+                return result, None
+            with open(out, encoding="utf-8") as file:
+                return result, json.load(file)
+
+    def test_ratio_of_medians(self):
+        runs = [run("find/kernel/100", ns) for ns in (10, 12, 900)]
+        runs += [run("find/ours/100", ns) for ns in (6, 1, 7)]
+        result, out = self.ratios(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        row, = out["rows"]
+        self.assertAlmostEqual(row["ratio"], 2)
+        self.assertLessEqual(row["low"], 2)
+        self.assertGreater(row["high"], 2)
+        self.assertIn("| find | 100 | 12.0 | 6.0 | 2.00 |", result.stdout)
+
+    def test_aggregates_do_not_count(self):
+        runs = [run("find/kernel/100", 10), run("find/ours/100", 5),
+                run("find/ours/100", 1, kind="aggregate")]
+        _, out = self.ratios(runs)
+        self.assertAlmostEqual(out["rows"][0]["ratio"], 2)
+
+    def test_order_and_allocations(self):
+        runs = []
+        for side in ("ours", "kernel"):
+            for mappings in (10000, 100):
+                runs.append(run(f"walk/{side}/{mappings}", 5, 6 if side == "kernel" else 2))
+        result, out = self.ratios(runs)
+        self.assertEqual([row["mappings"] for row in out["rows"]], [100, 10000])
+        self.assertIn("| 6 / 2 |", result.stdout)
+
+    def test_one_side_is_not_enough(self):
+        result, _ = self.ratios([run("find/ours/100", 5)])
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("one side only", result.stderr)
+
+    def test_unknown_side(self):
+        result, _ = self.ratios([run("find/theirs/100", 5)])
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("theirs", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
