@@ -344,10 +344,11 @@ FaultResult Driver::Impl::migrate_to_ram(CpuFault &cpu)
 	return FaultResult::kBus;
 }
 
-// Nothing lives in the frames any more, of who has them.
+// Nothing lives in the frames any more, of who had them filled when the eviction began: who comes
+// to fill them later may have done it by now.
 static void check_evicted(const Devmem &devmem, const Zdd &zdd, u32 index, u32 npages)
 {
-	for (u32 i = index; i < index + npages && devmem.is_filled; i++) {
+	for (u32 i = index; i < index + npages; i++) {
 		const Page &folio =
 			machine().folio_of(machine().page(devmem.vram->page_of(devmem.frames[i])));
 
@@ -365,12 +366,14 @@ int Driver::Impl::evict(Devmem &devmem, u32 index, u32 npages)
 	devmem.refs++;
 	scheduler().point(Point::kOp);
 	if (DevmemZdd *const zdd = devmem.zdd) {
+		const bool was_filled = devmem.is_filled;
+
 		zdd->refs++;
 		ret = expect(
 			"dsvm_migrate_evict",
 			dsvm_migrate_evict(&zdd->devmem_core, to_os(*devmem.mm), index, npages),
 			DSVM_EBUSY, DSVM_ENOSPC);
-		if (ret == 0)
+		if (ret == 0 && was_filled)
 			check_evicted(devmem, *zdd, index, npages);
 		put_zdd(*zdd);
 	}
