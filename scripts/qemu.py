@@ -5,7 +5,7 @@
   qemu.py KERNEL JOB [options]
 
 KERNEL is a flavour of scripts/kernel.sh, or a kernel build directory. JOB is a
-file of scripts/guest/: job-test, job-demo, job-shell.
+file of scripts/guest/: job-test, job-demo, job-bench, job-shell.
 
 The guest has two serial ports. The kernel alone talks on the first, so whatever
 looks like a report of the kernel there is one. The job talks on the second:
@@ -384,7 +384,14 @@ def qemu_command(args, kernel, initrd, accelerated, serial):
     command += f" loglevel={4 if args.job == 'job-shell' else 7} JOB={args.job}"
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         command += " DRM_SVM_COLOR=1"
-    cpu = "-accel kvm -cpu host" if accelerated else "-accel tcg,thread=multi -cpu max"
+    if args.icount:
+        # One virtual nanosecond an instruction, and nothing from outside that could differ between
+        # two runs: no host clock, no randomness of the host's CPU, no addresses chosen by chance.
+        command += " nokaslr norandmaps"
+        cpu = "-accel tcg,thread=single -cpu max,-rdrand,-rdseed -icount shift=0,sleep=off"
+        cpu += " -rtc base=2026-01-01T00:00:00,clock=vm"
+    else:
+        cpu = "-accel kvm -cpu host" if accelerated else "-accel tcg,thread=multi -cpu max"
     return [
         "qemu-system-x86_64",
         *cpu.split(),
@@ -473,6 +480,8 @@ def arguments():
     parser.add_argument("--result", metavar="FILE", help="write the result there as well")
     parser.add_argument("--memory", default="2G")
     parser.add_argument("--smp", type=int, default=2)
+    parser.add_argument("--icount", action="store_true",
+                        help="let the guest's clocks count instructions; emulates, even if KVM works")
     parser.add_argument("--timeout", type=int, default=600, metavar="SECONDS")
     parser.add_argument("--append", action="append", default=[], metavar="TEXT",
                         help="add to the kernel command line")
@@ -506,7 +515,7 @@ def main():
     if packed.returncode:
         return packed.returncode
 
-    accelerated, why = kvm_works()
+    accelerated, why = (False, "instructions are counted") if args.icount else kvm_works()
     how = "KVM" if accelerated else f"TCG, QEMU's emulation, because {why}"
     print(f"Booting {flavour} with {how}.", file=sys.stderr, flush=True)
     if args.job == "job-shell":

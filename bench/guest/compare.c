@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The same driver over two libraries, in one boot, in turn: one round of all workloads on one
+ * side, then on the other, and in the next round the other way round.
+ *
+ * compare [ROUNDS [OUT]]: OUT (default: /out/compare.json) gets every sample, in the form that
+ * bench/ratios.py reads; standard output is KTAP.
+ */
+#include "compare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+bool counting;
+
+static struct side sides[] = {
+	{ .name = "kernel", .path = "/dev/drm_svm_plain_kernel" },
+	{ .name = "ours", .path = "/dev/drm_svm_plain" },
+};
+
+static FILE *out;
+static bool first_result = true;
+
+static void die(const char *what, const char *why)
+{
+	printf("Bail out! %s: %s\n", what, why);
+	exit(1);
+}
+
+/* Devices -------------------------------------------------------------------------------- */
+
+void ioctl_on(struct side *side, unsigned long request, void *arg)
+{
+	if (ioctl(side->fd, request, arg) < 0)
+		die(side->path, strerror(errno));
+}
+
+void work_on(struct side *side, unsigned long request, struct plain_work *work)
+{
+	if (counting)
+		work->flags |= PLAIN_COUNT;
+	ioctl_on(side, request, work);
+}
+
+struct plain_look look_at(struct side *side, char *start, size_t bytes)
+{
+	struct plain_look look = { .start = (uintptr_t)start, .bytes = bytes };
+
+	ioctl_on(side, PLAIN_LOOK, &look);
+	return look;
+}
+
+struct plain_copies copies_of(struct side *side)
+{
+	struct plain_copies copies;
+
+	ioctl_on(side, PLAIN_COPIES, &copies);
+	return copies;
+}
+
+/* Memory --------------------------------------------------------------------------------- */
+
+static uint32_t word(const char *at)
+{
+	return (uint32_t)((uintptr_t)at >> 12) * 2654435761u + ((uintptr_t)at & 0xfff);
+}
+
+void touch(char *start, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += PAGE) {
+		*(volatile uint32_t *)(start + i) = word(start + i);
+		*(volatile uint32_t *)(start + i + PAGE / 2) = word(start + i + PAGE / 2);
+	}
+}
+
+bool is_as_touched(const char *start, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += sizeof(uint32_t)) {
+		const uint32_t expected = i % (PAGE / 2) ? 0 : word(start + i);
+
+		if (*(const uint32_t *)(start + i) != expected)
+			return false;
+	}
+	return true;
+}
+
+void set_up(struct side *side, enum pages pages, size_t chunk)
+{
+	const struct plain_vm_create create = {
+		.start = (uintptr_t)AREA,
+		.bytes = AREA_BYTES,
+		.chunk = chunk,
+	};
+	struct plain_work warm = { .start = (uintptr_t)AREA, .bytes = PAGE, .flags = PLAIN_WRITE };
+
+	if (mmap(AREA, AREA_BYTES, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != AREA)
+		die("mmap", strerror(errno));
+	if (madvise(AREA, AREA_BYTES, pages == HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+		die("madvise", strerror(errno));
+	ioctl_on(side, PLAIN_VM_CREATE, (void *)&create);
+	touch(AREA, PAGE);
+	ioctl_on(side, PLAIN_FAULT, &warm);
+	if (warm.error)
+		die("the first fault", strerror(warm.error));
+}
+
+void tear_down(struct side *side)
+{
+	munmap(AREA, AREA_BYTES);
+	/* A library may release what was in VRAM some time after its last page was freed. */
+	for (int tries = 0; look_at(side, AREA, PAGE).used; tries++) {
+		if (tries == 5000)
+			die(side->path, "VRAM stays in use");
+		usleep(1000);
+	}
+	ioctl_on(side, PLAIN_VM_DESTROY, NULL);
+}
+
+/* Results -------------------------------------------------------------------------------- */
+
+uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static void begin_result(struct side *side, const char *workload, size_t size, const char *type)
+{
+	fprintf(out, "%s\n{\"run_name\": \"%s/%s/%zu\", \"run_type\": \"%s\"",
+		first_result ? "" : ",", workload, side->name, size, type);
+	first_result = false;
+}
+
+void report(struct side *side, const char *workload, size_t size, double cost, double allocs)
+{
+	begin_result(side, workload, size, counting ? "count" : "iteration");
+	if (counting)
+		fprintf(out, ", \"allocs\": %.4f}", allocs);
+	else
+		fprintf(out, ", \"cost\": %.2f}", cost);
+}
+
+void report_failure(struct side *side, const char *workload, size_t size, int error)
+{
+	begin_result(side, workload, size, "failure");
+	fprintf(out, ", \"error\": \"%s\"}", strerrorname_np(error) ?: "error");
+}
+
+void report_moved(struct side *side, const char *workload, size_t size, size_t moved, size_t of)
+{
+	begin_result(side, workload, size, "moved");
+	fprintf(out, ", \"moved\": %zu, \"of\": %zu}", moved, of);
+}
+
+/* How many instructions a nanosecond of the clock is, if it counts them at all. */
+static double instructions_a_tick(void)
+{
+	const unsigned long count = 5000000;
+	unsigned long left = count;
+	uint64_t began = now();
+
+	/* Two instructions, of which an emulator sees both. */
+	__asm__ volatile("1: dec %0\n\tjnz 1b" : "+r"(left) : : "cc");
+	return 2.0 * count / (now() - began);
+}
+
+static void print_clock(void)
+{
+	char source[32] = "";
+	FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "r");
+
+	if (!file || !fgets(source, sizeof(source), file))
+		source[0] = 0;
+	source[strcspn(source, "\n")] = 0;
+	if (file)
+		fclose(file);
+	fprintf(out, "\"clock\": \"%s\", \"instructions_a_tick\": %.4f, \"cpus\": %ld", source,
+		instructions_a_tick(), sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+/* Rounds --------------------------------------------------------------------------------- */
+
+static void (*const workloads[])(struct side *side) = {
+	svm_workloads,
+	migrate_workloads,
+	va_workloads,
+	worker_workloads,
+};
+
+static void one_round(unsigned int round)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(sides); k++)
+			workloads[i](&sides[(round + k) % ARRAY_SIZE(sides)]);
+}
+
+int main(int argc, char **argv)
+{
+	const unsigned int rounds = argc > 1 ? atoi(argv[1]) : 5;
+	const char *path = argc > 2 ? argv[2] : "/out/compare.json";
+	unsigned int bad;
+
+	printf("KTAP version 1\n");
+	for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
+		sides[i].fd = open(sides[i].path, O_RDWR);
+		if (sides[i].fd < 0)
+			die(sides[i].path, strerror(errno));
+	}
+	bad = check_sides(sides, ARRAY_SIZE(sides));
+	if (bad)
+		return 1;
+
+	out = fopen(path, "w");
+	if (!out)
+		die(path, strerror(errno));
+	fprintf(out, "{\"context\": {");
+	print_clock();
+	fprintf(out, "},\n\"benchmarks\": [");
+	for (unsigned int round = 0; round < rounds; round++) {
+		one_round(round);
+		printf("# round %u of %u is done\n", round + 1, rounds);
+		fflush(stdout);
+	}
+	counting = true;
+	one_round(0);
+	fprintf(out, "\n]}\n");
+	if (fclose(out))
+		die(path, strerror(errno));
+	return 0;
+}

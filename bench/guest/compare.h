@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Both sides of the comparison, as workloads see them.
+ */
+#ifndef BENCH_GUEST_COMPARE_H
+#define BENCH_GUEST_COMPARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plain_uapi.h"
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define KIB(n) ((size_t)(n) << 10)
+#define MIB(n) ((size_t)(n) << 20)
+#define PAGE KIB(4)
+
+/*
+ * The memory that everything is done to: always at the same place, so that both sides find the
+ * same. Its first 2 MiB make a window of the VM's, before anything is measured.
+ */
+#define AREA ((char *)(1ul << 40))
+#define AREA_BYTES MIB(64)
+#define SPAN (AREA + MIB(2))
+
+struct side {
+	const char *name; /* as bench/ratios.py knows it */
+	const char *path;
+	int fd;
+};
+
+/* How the CPU has the memory. */
+enum pages {
+	SMALL, /* 4 KiB, whatever the alignment */
+	HUGE,  /* 2 MiB, where it is possible */
+};
+
+/* Of what is counted: the allocations of a pass in which nothing is timed. */
+extern bool counting;
+
+/* Work of a device; ends the program if the call fails. What it did not do is in work->error. */
+void work_on(struct side *side, unsigned long request, struct plain_work *work);
+void ioctl_on(struct side *side, unsigned long request, void *arg);
+
+/* The area, of one kind of pages, not touched but for the warming-up, and a VM that shows it. */
+void set_up(struct side *side, enum pages pages, size_t chunk);
+/* Both go; waits until the VRAM is free again. */
+void tear_down(struct side *side);
+/* Writes to every page; the same values to the same addresses. */
+void touch(char *start, size_t bytes);
+/* Whether every word of it is as touch() leaves it. */
+bool is_as_touched(const char *start, size_t bytes);
+struct plain_look look_at(struct side *side, char *start, size_t bytes);
+struct plain_copies copies_of(struct side *side);
+
+/* Nanoseconds; with -icount, instructions. */
+uint64_t now(void);
+
+/*
+ * A result of @side: @workload, done at a @size that the name of the workload says the meaning of,
+ * took @cost of these for each item. While allocations are counted it is @allocs for each item
+ * that count.
+ */
+void report(struct side *side, const char *workload, size_t size, double cost, double allocs);
+/* It could not be done. */
+void report_failure(struct side *side, const char *workload, size_t size, int error);
+/* How much of it was done. */
+void report_moved(struct side *side, const char *workload, size_t size, size_t moved, size_t of);
+
+/* compare_svm.c, compare_migrate.c, compare_va.c: each does all its workloads once. */
+void svm_workloads(struct side *side);
+void migrate_workloads(struct side *side);
+void va_workloads(struct side *side);
+void worker_workloads(struct side *side);
+
+/* compare_check.c: both sides do the same. Prints KTAP, returns how many results were bad. */
+unsigned int check_sides(struct side *sides, size_t count);
+
+#endif /* BENCH_GUEST_COMPARE_H */

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * GPU SVM: faults on memory that stays in RAM, and invalidations.
+ */
+#include "compare.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+
+/* GPU faults on the whole span; an item is a fault. */
+static void fault(struct side *side, const char *workload, size_t size, size_t bytes)
+{
+	struct plain_work work = {
+		.start = (uintptr_t)SPAN,
+		.bytes = bytes,
+		.flags = PLAIN_WRITE,
+	};
+
+	work_on(side, PLAIN_FAULT, &work);
+	if (work.error)
+		report_failure(side, workload, size, work.error);
+	else
+		report(side, workload, size, (double)work.ns / work.done,
+		       (double)work.allocs / work.done);
+}
+
+/* The GPU loses all of it, and nothing else changes: the CPU may write again what it has. */
+static void take_away(size_t bytes)
+{
+	mprotect(SPAN, bytes, PROT_READ);
+	mprotect(SPAN, bytes, PROT_READ | PROT_WRITE);
+	touch(SPAN, bytes);
+}
+
+/* Ranges of one size in memory that the CPU has, and once more. */
+static void faults(struct side *side, const char *kind, enum pages pages, size_t chunk,
+		   size_t bytes)
+{
+	char name[64];
+
+	set_up(side, pages, chunk);
+	touch(SPAN, bytes);
+	snprintf(name, sizeof(name), "fault_present%s", kind);
+	fault(side, name, chunk >> 10, bytes);
+	take_away(bytes);
+	snprintf(name, sizeof(name), "refault%s", kind);
+	fault(side, name, chunk >> 10, bytes);
+	tear_down(side);
+}
+
+/* The CPU has nothing there. */
+static void faults_absent(struct side *side, const char *kind, enum pages pages, size_t chunk,
+			  size_t bytes)
+{
+	char name[64];
+
+	set_up(side, pages, chunk);
+	snprintf(name, sizeof(name), "fault_absent%s", kind);
+	fault(side, name, chunk >> 10, bytes);
+	tear_down(side);
+}
+
+static uint64_t time_of_protect(size_t bytes)
+{
+	uint64_t began = now();
+
+	mprotect(SPAN, bytes, PROT_READ);
+	return now() - began;
+}
+
+/* Pages that lie far from each other. */
+#define SINGLES 32
+
+static uint64_t time_of_singles(size_t bytes)
+{
+	const size_t stride = bytes / SINGLES / PAGE * PAGE;
+	uint64_t began = now();
+
+	for (size_t i = 0; i < SINGLES; i++)
+		madvise(SPAN + i * stride, PAGE, MADV_DONTNEED);
+	return now() - began;
+}
+
+/*
+ * What ranges add to a call of the CPU's memory management that takes them all away, or one of
+ * them: an item is a range that is hit. Measured with and without, because the call itself is
+ * most of it. @count is that of ranges in the window.
+ */
+static void invalidations(struct side *side, size_t count)
+{
+	struct plain_work work = { .start = (uintptr_t)SPAN, .flags = PLAIN_WRITE };
+	const size_t bytes = count * PAGE;
+	uint64_t without, with;
+
+	work.bytes = bytes;
+	set_up(side, SMALL, KIB(4));
+	touch(SPAN, bytes);
+	without = time_of_protect(bytes);
+	mprotect(SPAN, bytes, PROT_READ | PROT_WRITE);
+	touch(SPAN, bytes);
+	ioctl_on(side, PLAIN_FAULT, &work);
+	with = time_of_protect(bytes);
+	if (work.error)
+		report_failure(side, "invalidate_all", count, work.error);
+	else
+		report(side, "invalidate_all", count, ((double)with - without) / count, 0);
+	tear_down(side);
+	if (count < SINGLES)
+		return;
+
+	set_up(side, SMALL, KIB(4));
+	touch(SPAN, bytes);
+	without = time_of_singles(bytes);
+	touch(SPAN, bytes);
+	ioctl_on(side, PLAIN_FAULT, &work);
+	with = time_of_singles(bytes);
+	report(side, "invalidate_one", count, ((double)with - without) / SINGLES, 0);
+	tear_down(side);
+}
+
+void svm_workloads(struct side *side)
+{
+	faults_absent(side, "", SMALL, KIB(4), MIB(4));
+	faults_absent(side, "", SMALL, MIB(2), MIB(8));
+	faults_absent(side, "_huge", HUGE, MIB(2), MIB(16));
+	faults(side, "", SMALL, KIB(4), MIB(4));
+	faults(side, "", SMALL, KIB(64), MIB(8));
+	faults(side, "", SMALL, MIB(2), MIB(16));
+	faults(side, "_huge", HUGE, MIB(2), MIB(32));
+	/* Nothing is allocated in an invalidation, and user space could not count it. */
+	if (counting)
+		return;
+	invalidations(side, 1);
+	invalidations(side, 100);
+	invalidations(side, 10000);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * A driver over mainline's API and nothing else, to compare what is below it. It is
+ * compiled twice, against our headers and against the kernel's, and both modules are
+ * loaded at once.
+ *
+ * Its GPU is a page table, an array over the part of an address space that a VM
+ * shows; its VRAM is device-private pages with vmalloc'd memory behind them.
+ *
+ * Locks, outermost first: &plain_vm.lock, mmap_lock, the notifier lock, spinlocks.
+ */
+#ifndef BENCH_GUEST_PLAIN_H
+#define BENCH_GUEST_PLAIN_H
+
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/memremap.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+
+#include <drm/drm_gpusvm.h>
+#include <drm/drm_pagemap.h>
+
+#include "plain_uapi.h"
+
+/* The largest migration and as much again, so that its place is not the question. */
+#define PLAIN_VRAM_PAGES (SZ_64M >> PAGE_SHIFT)
+
+/**
+ * struct plain_vram - The device's memory
+ * @dpagemap: it, as a provider of pages
+ * @pagemap: its struct pages
+ * @region: physical addresses that nothing answers at
+ * @memory: what is in it
+ * @destroyed: the library has let go of @dpagemap
+ * @lock: guards what follows
+ * @used: a bit for each page that is in use
+ * @allocs: of &struct plain_alloc
+ * @copy_ns: time in the copy routine
+ * @copy_pages: how many pages it has copied or cleared
+ * @copy_calls: how often it was called
+ */
+struct plain_vram {
+	struct drm_pagemap dpagemap;
+	struct dev_pagemap pagemap;
+	struct resource *region;
+	void *memory;
+	struct completion destroyed;
+
+	spinlock_t lock;
+	DECLARE_BITMAP(used, PLAIN_VRAM_PAGES);
+	struct list_head allocs;
+
+	atomic64_t copy_ns;
+	atomic64_t copy_pages;
+	atomic64_t copy_calls;
+};
+
+/**
+ * struct plain_device - The device; there is one
+ * @drm: the libraries want one. It is never registered
+ * @vram: its memory
+ */
+struct plain_device {
+	struct drm_device *drm;
+	struct plain_vram vram;
+};
+
+extern struct plain_device plain;
+
+/* An entry of the page table: an address of RAM or in @region, and flags below it. */
+#define PLAIN_PTE_PRESENT	BIT(0)
+#define PLAIN_PTE_WRITABLE	BIT(1)
+#define PLAIN_PTE_VRAM		BIT(2)
+
+/**
+ * struct plain_vm - An address space as the GPU sees it
+ * @svm: the library's part
+ * @lock: all work on ranges happens under it
+ * @table: the page table, an entry for each page from @start on; written under
+ *	the notifier lock
+ * @start: first byte that the GPU may see
+ * @npages: pages from there on
+ * @chunks: sizes of ranges, for the library
+ * @garbage_lock: guards @garbage
+ * @garbage: ranges whose memory has been unmapped
+ * @pinned: a page that stays where it is, ...
+ * @num_pinned: ... and how many there are
+ */
+struct plain_vm {
+	struct drm_gpusvm svm;
+	struct mutex lock;
+	u64 *table;
+	unsigned long start;
+	unsigned long npages;
+	unsigned long chunks[3];
+	spinlock_t garbage_lock;
+	struct list_head garbage;
+	struct page *pinned[64];
+	unsigned int num_pinned;
+};
+
+struct plain_va_space;
+
+/**
+ * struct plain_file - An open file
+ * @lock: one ioctl that makes or destroys at a time
+ * @vm: its VM, or NULL
+ * @space: its space of the GPU VA manager, or NULL
+ */
+struct plain_file {
+	struct mutex lock;
+	struct plain_vm *vm;
+	struct plain_va_space *space;
+};
+
+/* plain_vram.c */
+int plain_vram_init(struct plain_vram *vram, struct drm_device *drm);
+void plain_vram_fini(struct plain_vram *vram);
+/* All of it back to RAM; returns the first error, and goes on. */
+int plain_vram_evict(struct plain_vram *vram, u64 *done);
+/* What is at a device address. */
+void *plain_vram_at(struct plain_vram *vram, u64 addr);
+
+/* plain_svm.c */
+struct plain_vm *plain_vm_create(const struct plain_vm_create *create);
+void plain_vm_destroy(struct plain_vm *vm);
+int plain_fault(struct plain_vm *vm, struct plain_work *work);
+int plain_prefetch(struct plain_vm *vm, struct plain_work *work);
+int plain_look(struct plain_vm *vm, struct plain_look *look);
+int plain_pin(struct plain_vm *vm, unsigned long addr);
+
+/* plain_va.c */
+struct plain_va_space *plain_va_create(const struct plain_va *create);
+void plain_va_destroy(struct plain_va_space *space);
+int plain_va_work(struct plain_va_space *space, unsigned int cmd, struct plain_work *work);
+
+#endif /* BENCH_GUEST_PLAIN_H */
