@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""ratios.py RESULTS.json [--json FILE]
+"""ratios.py RESULTS.json [--json FILE] [--unit NAME] [--size NAME]
 
-What Google Benchmark has measured of both sides, as ratios: how many times as fast ours is.
-RESULTS.json has each workload of both sides several times, in random order; names are
-WORKLOAD/SIDE/MAPPINGS, sides `kernel` and `ours`.
+What was measured of both sides, as ratios: how many times as fast ours is. RESULTS.json is of
+Google Benchmark, or has its form (bench/guest/compare.c): each workload of both sides several
+times, in random order or in turn; names are WORKLOAD/SIDE/SIZE, sides `kernel` and `ours`.
 
-A time is the median over the repetitions, a ratio that of the medians, and what stands behind it
+A cost is the median over the repetitions, a ratio that of the medians, and what stands behind it
 the middle 95 % of the ratios that come of drawing repetitions again (bootstrap, B. Efron).
+
+An entry has items_per_second, or the `cost` of an item in units of which a clock has told
+(--unit). Its run_type may also be `count`, with allocations alone; `failure`, with the `error` of a
+workload that could not be done; and `moved`, with how many pages `of` how many did move.
 """
 import argparse
 import json
@@ -19,20 +23,45 @@ SIDES = ("kernel", "ours")
 DRAWS = 2000
 
 
+class Side:
+    """What one side has done in one workload."""
+
+    def __init__(self):
+        self.costs = []
+        self.allocs = []
+        self.errors = []
+        self.moved = []
+
+    def add(self, run):
+        if run["run_type"] == "failure":
+            self.errors.append(run["error"])
+        elif run["run_type"] == "moved":
+            self.moved.append((run["moved"], run["of"]))
+        elif run["run_type"] == "count":
+            self.allocs.append(run["allocs"])
+        elif run["run_type"] == "iteration":
+            self.costs.append(run["cost"] if "cost" in run else 1e9 / run["items_per_second"])
+            if "allocs" in run:
+                self.allocs.append(run["allocs"])
+
+    def cost(self):
+        """The median; None if it has failed, even once."""
+        return statistics.median(self.costs) if self.costs and not self.errors else None
+
+    def allocations(self):
+        return statistics.median(self.allocs) if self.allocs else None
+
+
 def read(path):
-    """{(workload, mappings): {side: ([ns an op], allocations an op)}}"""
+    """{(workload, size): {side: Side}}"""
     with open(path, encoding="utf-8") as file:
         results = json.load(file)
     found = {}
     for run in results["benchmarks"]:
-        if run["run_type"] != "iteration":
-            continue
-        workload, side, mappings = run["run_name"].split("/")[:3]
+        workload, side, size = run["run_name"].split("/")[:3]
         if side not in SIDES:
             sys.exit(f"ratios.py: {path}: {side} is no side")
-        times, _ = found.setdefault((workload, int(mappings)), {}).setdefault(side, ([], []))
-        times.append(1e9 / run["items_per_second"])
-        found[workload, int(mappings)][side][1].append(run["allocs"])
+        found.setdefault((workload, int(size)), {}).setdefault(side, Side()).add(run)
     return results["context"], found
 
 
@@ -46,45 +75,68 @@ def interval(theirs, mine):
 
 
 def judge(found):
-    for (workload, mappings), sides in sorted(found.items()):
+    for (workload, size), sides in sorted(found.items()):
         if set(sides) != set(SIDES):
-            sys.exit(f"ratios.py: {workload} with {mappings} mappings has one side only")
-        theirs, mine = (sides[side][0] for side in SIDES)
-        low, high = interval(theirs, mine)
-        yield {
-            "workload": workload,
-            "mappings": mappings,
-            "kernel_ns": statistics.median(theirs),
-            "ours_ns": statistics.median(mine),
-            "ratio": statistics.median(theirs) / statistics.median(mine),
-            "low": low,
-            "high": high,
-            "kernel_allocs": statistics.median(sides["kernel"][1]),
-            "ours_allocs": statistics.median(sides["ours"][1]),
-        }
+            sys.exit(f"ratios.py: {workload} of {size} has one side only")
+        row = {"workload": workload, "size": size}
+        for name in SIDES:
+            side = sides[name]
+            row[name] = side.cost()
+            row[f"{name}_allocs"] = side.allocations()
+            if side.errors:
+                row[f"{name}_error"] = side.errors[0]
+            if side.moved:
+                row[f"{name}_moved"], row["of"] = side.moved[-1]
+        theirs, mine = (sides[name].costs for name in SIDES)
+        # A difference of two measurements may come out as nothing, and is no ratio's part then.
+        if all(row[name] is not None for name in SIDES) and min(theirs + mine) > 0:
+            row["ratio"] = row["kernel"] / row["ours"]
+            row["low"], row["high"] = interval(theirs, mine)
+        yield row
 
 
-def table(rows):
-    yield "| workload | mappings | kernel, ns | ours, ns | times as fast | 95 % | allocations |"
+def cell(row, side):
+    if f"{side}_error" in row:
+        return f"fails: {row[f'{side}_error']}"
+    return "" if row[side] is None else f"{row[side]:.1f}"
+
+
+def pair(row, what):
+    values = [row.get(f"{side}_{what}") for side in SIDES]
+    return "" if None in values else " / ".join(f"{value:.3g}" for value in values)
+
+
+def table(rows, unit, size):
+    yield (f"| workload | {size} | kernel, {unit} | ours, {unit} | times as fast | 95 % | "
+           "allocations |")
     yield "|---|---:|---:|---:|---:|---|---|"
     for row in rows:
-        allocs = f"{row['kernel_allocs']:.3g} / {row['ours_allocs']:.3g}"
-        yield (f"| {row['workload']} | {row['mappings']} | {row['kernel_ns']:.1f} | "
-               f"{row['ours_ns']:.1f} | {row['ratio']:.2f} | {row['low']:.2f} to "
-               f"{row['high']:.2f} | {allocs} |")
+        ratio, middle = "", ""
+        if "ratio" in row:
+            ratio = f"{row['ratio']:.2f}"
+            middle = f"{row['low']:.2f} to {row['high']:.2f}"
+        yield (f"| {row['workload']} | {row['size']} | {cell(row, 'kernel')} | "
+               f"{cell(row, 'ours')} | {ratio} | {middle} | {pair(row, 'allocs')} |")
+    for row in rows:
+        if "of" in row:
+            yield ""
+            yield (f"{row['workload']}: of {row['of']} pages the kernel's moved "
+                   f"{row['kernel_moved']}, ours {row['ours_moved']}.")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("results")
     parser.add_argument("--json")
+    parser.add_argument("--unit", default="ns")
+    parser.add_argument("--size", default="mappings", help="what the sizes are")
     arguments = parser.parse_args()
     context, found = read(arguments.results)
     rows = list(judge(found))
-    print("\n".join(table(rows)))
+    print("\n".join(table(rows, arguments.unit, arguments.size)))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"date": context["date"], "rows": rows}, file, indent=1)
+            json.dump({"context": context, "unit": arguments.unit, "rows": rows}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,20 @@ def run(name, ns, allocs=0, kind="iteration"):
     return {"run_name": name, "run_type": kind, "items_per_second": 1e9 / ns, "allocs": allocs}
 
 
+def guest(name, kind="iteration", **fields):
+    return {"run_name": name, "run_type": kind, **fields}
+
+
 class Ratios(unittest.TestCase):
-    def ratios(self, runs):
+    def ratios(self, runs, *options):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "results.json")
             out = os.path.join(directory, "out.json")
             with open(path, "w", encoding="utf-8") as file:
                 json.dump({"context": {"date": "today"}, "benchmarks": runs}, file)
             result = subprocess.run(
-                [sys.executable, os.path.join(HERE, "ratios.py"), path, "--json", out],
+                [sys.executable, os.path.join(HERE, "ratios.py"), path, "--json", out,
+                 *options],
                 capture_output=True, text=True, check=False)
             if result.returncode:
                 return result, None
@@ -53,7 +58,7 @@ class Ratios(unittest.TestCase):
             for mappings in (10000, 100):
                 runs.append(run(f"walk/{side}/{mappings}", 5, 6 if side == "kernel" else 2))
         result, out = self.ratios(runs)
-        self.assertEqual([row["mappings"] for row in out["rows"]], [100, 10000])
+        self.assertEqual([row["size"] for row in out["rows"]], [100, 10000])
         self.assertIn("| 6 / 2 |", result.stdout)
 
     def test_one_side_is_not_enough(self):
@@ -65,6 +70,41 @@ class Ratios(unittest.TestCase):
         result, _ = self.ratios([run("find/theirs/100", 5)])
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("theirs", result.stderr)
+
+    def test_guest_samples(self):
+        runs = [guest("fault/kernel/4", cost=cost) for cost in (300, 320, 310)]
+        runs += [guest("fault/ours/4", cost=cost) for cost in (155, 150, 160)]
+        runs += [guest("fault/kernel/4", "count", allocs=3), guest("fault/ours/4", "count", allocs=2)]
+        result, out = self.ratios(runs, "--unit", "instructions", "--size", "KiB")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(out["unit"], "instructions")
+        self.assertIn("| workload | KiB | kernel, instructions |", result.stdout)
+        self.assertIn("| fault | 4 | 310.0 | 155.0 | 2.00 |", result.stdout)
+        self.assertIn("| 3 / 2 |", result.stdout)
+
+    def test_failure_is_no_number(self):
+        runs = [guest("pinned/kernel/4", "failure", error="EBUSY"),
+                guest("pinned/kernel/4", "moved", moved=0, of=512),
+                guest("pinned/ours/4", cost=5), guest("pinned/ours/4", "moved", moved=511, of=512)]
+        result, out = self.ratios(runs)
+        row, = out["rows"]
+        self.assertNotIn("ratio", row)
+        self.assertIsNone(row["kernel"])
+        self.assertIn("| fails: EBUSY | 5.0 |", result.stdout)
+        self.assertIn("of 512 pages the kernel's moved 0, ours 511.", result.stdout)
+
+    def test_a_single_failure_counts(self):
+        runs = [guest("f/kernel/4", cost=5), guest("f/ours/4", cost=5),
+                guest("f/ours/4", "failure", error="EIO")]
+        _, out = self.ratios(runs)
+        self.assertNotIn("ratio", out["rows"][0])
+
+    def test_nothing_left_is_no_ratio(self):
+        runs = [guest("f/kernel/4", cost=-1), guest("f/ours/4", cost=5)]
+        result, out = self.ratios(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotIn("ratio", out["rows"][0])
+        self.assertIn("| -1.0 | 5.0 |  |  |  |", result.stdout)
 
 
 if __name__ == "__main__":

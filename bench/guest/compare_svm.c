@@ -60,6 +60,7 @@ static void faults_absent(struct side *side, const char *kind, enum pages pages,
 	tear_down(side);
 }
 
+/* To be undone before it is done again. */
 static uint64_t time_of_protect(size_t bytes)
 {
 	uint64_t began = now();
@@ -68,53 +69,54 @@ static uint64_t time_of_protect(size_t bytes)
 	return now() - began;
 }
 
-/* Pages that lie far from each other. */
-#define SINGLES 32
+/* Pages that lie far from each other, at most so many. */
+#define SINGLES 256
 
 static uint64_t time_of_singles(size_t bytes)
 {
-	const size_t stride = bytes / SINGLES / PAGE * PAGE;
+	const size_t count = bytes / PAGE < SINGLES ? bytes / PAGE : SINGLES;
+	const size_t stride = bytes / count / PAGE * PAGE;
 	uint64_t began = now();
 
-	for (size_t i = 0; i < SINGLES; i++)
+	for (size_t i = 0; i < count; i++)
 		madvise(SPAN + i * stride, PAGE, MADV_DONTNEED);
 	return now() - began;
 }
 
-/*
- * What ranges add to a call of the CPU's memory management that takes them all away, or one of
- * them: an item is a range that is hit. Measured with and without, because the call itself is
- * most of it. @count is that of ranges in the window.
- */
-static void invalidations(struct side *side, size_t count)
+static void restore(size_t bytes)
 {
-	struct plain_work work = { .start = (uintptr_t)SPAN, .flags = PLAIN_WRITE };
-	const size_t bytes = count * PAGE;
-	uint64_t without, with;
-
-	work.bytes = bytes;
-	set_up(side, SMALL, KIB(4));
-	touch(SPAN, bytes);
-	without = time_of_protect(bytes);
 	mprotect(SPAN, bytes, PROT_READ | PROT_WRITE);
 	touch(SPAN, bytes);
-	ioctl_on(side, PLAIN_FAULT, &work);
-	with = time_of_protect(bytes);
-	if (work.error)
-		report_failure(side, "invalidate_all", count, work.error);
-	else
-		report(side, "invalidate_all", count, ((double)with - without) / count, 0);
-	tear_down(side);
-	if (count < SINGLES)
-		return;
+}
+
+/*
+ * What ranges add to a call of the CPU's memory management that takes them away; an item is a
+ * range that is hit. Measured with and without, because the call itself is most of it, and once
+ * before, because a first time is different. @count is that of ranges in the window.
+ */
+static void invalidations(struct side *side, const char *workload,
+			  uint64_t (*take)(size_t bytes), size_t count, size_t hit)
+{
+	const size_t bytes = count * PAGE;
+	struct plain_work work = {
+		.start = (uintptr_t)SPAN,
+		.bytes = bytes,
+		.flags = PLAIN_WRITE,
+	};
+	uint64_t without, with;
 
 	set_up(side, SMALL, KIB(4));
 	touch(SPAN, bytes);
-	without = time_of_singles(bytes);
-	touch(SPAN, bytes);
+	take(bytes);
+	restore(bytes);
+	without = take(bytes);
+	restore(bytes);
 	ioctl_on(side, PLAIN_FAULT, &work);
-	with = time_of_singles(bytes);
-	report(side, "invalidate_one", count, ((double)with - without) / SINGLES, 0);
+	with = take(bytes);
+	if (work.error)
+		report_failure(side, workload, count, work.error);
+	else
+		report(side, workload, count, ((double)with - without) / hit, 0);
 	tear_down(side);
 }
 
@@ -130,7 +132,9 @@ void svm_workloads(struct side *side)
 	/* Nothing is allocated in an invalidation, and user space could not count it. */
 	if (counting)
 		return;
-	invalidations(side, 1);
-	invalidations(side, 100);
-	invalidations(side, 10000);
+	invalidations(side, "invalidate_all", time_of_protect, 1, 1);
+	invalidations(side, "invalidate_all", time_of_protect, 100, 100);
+	invalidations(side, "invalidate_all", time_of_protect, 10000, 10000);
+	invalidations(side, "invalidate_one", time_of_singles, 100, 100);
+	invalidations(side, "invalidate_one", time_of_singles, 10000, SINGLES);
 }

@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+#
+# guest.sh [full | once]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and drm_pagemap,
+# and over ours, both loaded in one boot of 7.3 in QEMU. Prints two tables of ratios: instructions,
+# as QEMU counts them, and time. Leaves all figures in build/bench/. Some minutes; in full, half an
+# hour; once says no more than that it works.
+
+. "$(dirname "$0")/../scripts/lib.sh"
+
+count_rounds=9
+time_rounds=5
+case ${1-} in
+'') ;;
+once) count_rounds=1 time_rounds=0 ;;
+full) count_rounds=31 time_rounds=15 ;;
+*) sed -n 's/^# \(guest.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
+esac
+
+need_packages "${packages_modules[@]}" "${packages_guest[@]}" "${packages_qemu[@]}"
+"$top/scripts/kernel.sh" build 7.3
+kernel=$("$top/scripts/kernel.sh" dir 7.3)
+"$top/scripts/build.sh" "$kernel" "$build/7.3"
+out=$build/bench/guest
+"$top/bench/guest/build.sh" "$kernel" "$build/7.3" "$out"
+
+# boot NAME ROUNDS OPTION...: run the comparison in a guest; what it measured becomes
+# build/bench/NAME.json.
+boot() {
+	local name=$1 rounds=$2
+	shift 2
+	"$top/scripts/qemu.py" 7.3 job-bench --dir "$build/run/bench-$name" --timeout 3600 \
+		--module-dir "$out/modules" --module drm_svm_plain --module drm_svm_plain_kernel \
+		--program "$out/compare" --append "ROUNDS=$rounds" --require bench/compare "$@" ||
+		die "The comparison has failed; the logs are in $build/run/bench-$name."
+	cp "$build/run/bench-$name/files/compare.json" "$build/bench/$name.json"
+}
+
+# table NAME UNIT: the ratios of what boot() left.
+table() {
+	"$top/bench/ratios.py" "$build/bench/$1.json" --unit "$2" --size size \
+		--json "$build/bench/$1-ratios.json"
+}
+
+step "Counting instructions, which takes its time."
+boot guest-count "$count_rounds" --icount --smp 1
+if ((time_rounds)); then
+	step "Measuring time, with two CPUs."
+	boot guest-time "$time_rounds" --smp 2
+fi
+
+tick=$(sed -n 's/.*"instructions_a_tick": \([0-9.]*\).*/\1/p' "$build/bench/guest-count.json")
+cat <<END
+An item of fault*, refault* and invalidate* is a range; of to_device*, fault_moves*, evict*,
+cpu_return* and workers_*, a page; of va_*, a request. A size is that of a range in KiB; where pages
+move, that of an allocation; of invalidate_*, ranges in the window; of va_*, mappings; of workers_*,
+workers. Allocations are those of an item, by whom ever.
+
+Instructions: what the guest executed, kernel and driver included; a nanosecond of its clock is
+one instruction ($tick in a loop that counts its own, with the timer's interrupts beside it).
+
+END
+table guest-count instructions
+if ((time_rounds)); then
+	printf '\nTime, of an emulated machine:\n\n'
+	table guest-time ns
+fi
