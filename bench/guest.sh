@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# guest.sh [full | once]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and drm_pagemap,
+# guest.sh [full | once | profile]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and drm_pagemap,
 # and over ours, both loaded in one boot of 7.3 in QEMU. Prints two tables of ratios: instructions,
 # as QEMU counts them, and time. Leaves all figures in build/bench/. Some minutes; in full, half an
-# hour; once says no more than that it works.
+# hour; once says no more than that it works. To profile is to print what of an item's instructions
+# is spent in which module; bench/guest/profile.py then tells functions, of build/bench/profile.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
@@ -13,6 +14,7 @@ time_rounds=5
 case ${1-} in
 '') ;;
 once) count_rounds=1 time_rounds=0 ;;
+profile) ;;
 full) count_rounds=31 time_rounds=15 ;;
 *) sed -n 's/^# \(guest.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
@@ -41,6 +43,18 @@ table() {
 	"$top/bench/ratios.py" "$build/bench/$1.json" --unit "$2" --size size \
 		--json "$build/bench/$1-ratios.json"
 }
+
+if [[ ${1-} == profile ]]; then
+	mkdir -p "$build/bench/profile"
+	gcc -O2 -Wall -shared -fPIC -fvisibility=hidden -o "$out/profile.so" \
+		"$top/bench/guest/profile_plugin.c"
+	step "Counting instructions of each block of code."
+	boot profile 1 --icount --smp 1 --append PROFILE=1 \
+		--plugin "$out/profile.so,out=$build/bench/profile/blocks"
+	cp "$build"/run/bench-profile/files/* "$build/bench/profile/"
+	"$top/bench/guest/profile.py" "$build/bench/profile"
+	exit
+fi
 
 step "Counting instructions, which takes its time."
 boot guest-count "$count_rounds" --icount --smp 1

@@ -400,6 +400,7 @@ def qemu_command(args, kernel, initrd, accelerated, serial):
         *["-nodefaults", "-no-reboot", "-display", "none"],
         *["-kernel", f"{kernel}/arch/x86/boot/bzImage", "-initrd", initrd],
         *["-append", " ".join([command, *args.append])],
+        *(["-plugin", args.plugin] if args.plugin else []),
         *serial,
     ]
 
@@ -482,6 +483,7 @@ def arguments():
     parser.add_argument("--smp", type=int, default=2)
     parser.add_argument("--icount", action="store_true",
                         help="let the guest's clocks count instructions; emulates, even if KVM works")
+    parser.add_argument("--plugin", metavar="FILE,ARGUMENTS", help="let QEMU load this plugin")
     parser.add_argument("--timeout", type=int, default=600, metavar="SECONDS")
     parser.add_argument("--append", action="append", default=[], metavar="TEXT",
                         help="add to the kernel command line")

@@ -27,6 +27,8 @@ static struct side sides[] = {
 
 static FILE *out;
 static bool first_result = true;
+/* How many times something was measured, of which profile.py has to know what it was. */
+static unsigned long sections;
 
 static void die(const char *what, const char *why)
 {
@@ -38,6 +40,7 @@ static void die(const char *what, const char *why)
 
 void ioctl_on(struct side *side, unsigned long request, void *arg)
 {
+	sections += _IOC_SIZE(request) == sizeof(struct plain_work);
 	if (ioctl(side->fd, request, arg) < 0)
 		die(side->path, strerror(errno));
 }
@@ -124,9 +127,9 @@ void tear_down(struct side *side)
 	ioctl_on(side, PLAIN_VM_DESTROY, NULL);
 }
 
-/* Results -------------------------------------------------------------------------------- */
+/* Time ----------------------------------------------------------------------------------- */
 
-uint64_t now(void)
+static uint64_t now(void)
 {
 	struct timespec time;
 
@@ -134,10 +137,27 @@ uint64_t now(void)
 	return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
+uint64_t begin_time(void)
+{
+	uint64_t began = now();
+
+	PLAIN_MARK_BEGIN();
+	return began;
+}
+
+uint64_t end_time(uint64_t began)
+{
+	PLAIN_MARK_END();
+	sections++;
+	return now() - began;
+}
+
+/* Results -------------------------------------------------------------------------------- */
+
 static void begin_result(struct side *side, const char *workload, size_t size, const char *type)
 {
-	fprintf(out, "%s\n{\"run_name\": \"%s/%s/%zu\", \"run_type\": \"%s\"",
-		first_result ? "" : ",", workload, side->name, size, type);
+	fprintf(out, "%s\n{\"run_name\": \"%s/%s/%zu\", \"run_type\": \"%s\", \"section\": %lu",
+		first_result ? "" : ",", workload, side->name, size, type, sections);
 	first_result = false;
 }
 

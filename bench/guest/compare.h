@@ -54,8 +54,9 @@ bool is_as_touched(const char *start, size_t bytes);
 struct plain_look look_at(struct side *side, char *start, size_t bytes);
 struct plain_copies copies_of(struct side *side);
 
-/* Nanoseconds; with -icount, instructions. */
-uint64_t now(void);
+/* Around what is measured here and not by the driver; in nanoseconds. One at a time. */
+uint64_t begin_time(void);
+uint64_t end_time(uint64_t began);
 
 /*
  * A result of @side: @workload, done at a @size that the name of the workload says the meaning of,

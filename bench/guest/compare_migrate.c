@@ -43,9 +43,9 @@ static struct plain_work return_by_cpu(struct side *side, size_t bytes)
 	struct plain_copies before = copies_of(side), after;
 	struct plain_work work = {};
 
-	work.ns = now();
+	work.ns = begin_time();
 	touch(SPAN, bytes);
-	work.ns = now() - work.ns;
+	work.ns = end_time(work.ns);
 	after = copies_of(side);
 	work.copy_ns = after.ns - before.ns;
 	work.copied = after.pages - before.pages;

@@ -63,10 +63,10 @@ static void faults_absent(struct side *side, const char *kind, enum pages pages,
 /* To be undone before it is done again. */
 static uint64_t time_of_protect(size_t bytes)
 {
-	uint64_t began = now();
+	uint64_t began = begin_time();
 
 	mprotect(SPAN, bytes, PROT_READ);
-	return now() - began;
+	return end_time(began);
 }
 
 /* Pages that lie far from each other, at most so many. */
@@ -76,11 +76,11 @@ static uint64_t time_of_singles(size_t bytes)
 {
 	const size_t count = bytes / PAGE < SINGLES ? bytes / PAGE : SINGLES;
 	const size_t stride = bytes / count / PAGE * PAGE;
-	uint64_t began = now();
+	uint64_t began = begin_time();
 
 	for (size_t i = 0; i < count; i++)
 		madvise(SPAN + i * stride, PAGE, MADV_DONTNEED);
-	return now() - began;
+	return end_time(began);
 }
 
 static void restore(size_t bytes)

@@ -68,7 +68,7 @@ static void workers(struct side *side, const char *name, size_t count, size_t ch
 {
 	struct worker worker[2] = {};
 	pthread_barrier_t barrier;
-	uint64_t began;
+	uint64_t began, ns;
 	uint32_t error = 0;
 
 	set_up(side, SMALL, chunk);
@@ -83,15 +83,16 @@ static void workers(struct side *side, const char *name, size_t count, size_t ch
 		pthread_create(&worker[i].thread, NULL, work_main, &worker[i]);
 	}
 	pthread_barrier_wait(&barrier);
-	began = now();
+	began = begin_time();
 	for (size_t i = 0; i < count; i++) {
 		pthread_join(worker[i].thread, NULL);
 		error = error ? error : worker[i].work.error;
 	}
+	ns = end_time(began);
 	if (error)
 		report_failure(side, name, count, error);
 	else
-		report(side, name, count, (double)(now() - began) / (bytes / PAGE), 0);
+		report(side, name, count, (double)ns / (bytes / PAGE), 0);
 	pthread_barrier_destroy(&barrier);
 	tear_down(side);
 }

@@ -13,6 +13,7 @@
 #define BENCH_GUEST_PLAIN_H
 
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/mutex.h>
@@ -113,6 +114,21 @@ struct plain_file {
 	struct plain_vm *vm;
 	struct plain_va_space *space;
 };
+
+/* Around every loop that is measured. */
+static inline u64 plain_begin(void)
+{
+	u64 began = ktime_get_ns();
+
+	PLAIN_MARK_BEGIN();
+	return began;
+}
+
+static inline u64 plain_end(u64 began)
+{
+	PLAIN_MARK_END();
+	return ktime_get_ns() - began;
+}
 
 /* plain_vram.c */
 int plain_vram_init(struct plain_vram *vram, struct drm_device *drm);

@@ -118,9 +118,9 @@ static int do_work(struct plain_file *pf, unsigned int cmd, struct plain_work *w
 	case PLAIN_PREFETCH:
 		return pf->vm ? plain_prefetch(pf->vm, work) : -ENODATA;
 	case PLAIN_EVICT:
-		began = ktime_get_ns();
+		began = plain_begin();
 		ret = plain_vram_evict(vram, &work->done);
-		work->ns = ktime_get_ns() - began;
+		work->ns = plain_end(began);
 		work->error = -ret;
 		return 0;
 	}
@@ -313,7 +313,7 @@ static void __exit plain_exit(void)
 	plain_vram_fini(&plain.vram);
 	/* The library lets go of the device some time after it has let go of its memory. */
 	while (kref_read(&plain.drm->ref) > 1)
-		msleep(1);
+		usleep_range(1000, 2000);
 	drm_dev_put(plain.drm);
 	platform_device_unregister(platform);
 }

@@ -5,7 +5,6 @@
 #include <linux/crc32.h>
 #include <linux/io.h>
 #include <linux/jiffies.h>
-#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -249,7 +248,7 @@ int plain_fault(struct plain_vm *vm, struct plain_work *work)
 	if (!is_inside(vm, work->start, work->bytes))
 		return -EINVAL;
 
-	began = ktime_get_ns();
+	began = plain_begin();
 	while (addr < last) {
 		unsigned long end = addr + PAGE_SIZE;
 
@@ -259,7 +258,7 @@ int plain_fault(struct plain_vm *vm, struct plain_work *work)
 		work->done++;
 		addr = end;
 	}
-	work->ns = ktime_get_ns() - began;
+	work->ns = plain_end(began);
 	work->error = -ret;
 	return 0;
 }
@@ -275,14 +274,14 @@ int plain_prefetch(struct plain_vm *vm, struct plain_work *work)
 		return -EINVAL;
 
 	mutex_lock(&vm->lock);
-	began = ktime_get_ns();
+	began = plain_begin();
 	for (; addr < last; addr += step) {
 		ret = drm_pagemap_populate_mm(&plain.vram.dpagemap, addr, min(last, addr + step),
 					      vm->svm.mm, 0);
 		work->done += !ret;
 		work->error = work->error ?: -ret;
 	}
-	work->ns = ktime_get_ns() - began;
+	work->ns = plain_end(began);
 	mutex_unlock(&vm->lock);
 	return 0;
 }

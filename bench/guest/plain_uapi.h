@@ -109,4 +109,14 @@ struct plain_va {
 #define PLAIN_VA_UNMAP_MAP _IOWR('P', 14, struct plain_work) /* callbacks, out and in again */
 #define PLAIN_VA_CUT_HEAL _IOWR('P', 15, struct plain_work)  /* callbacks, cut in the middle */
 
+/*
+ * Around what is measured, for profile_plugin.c: instructions that do nothing, and that no
+ * compiler makes.
+ */
+#define PLAIN_MARK_SIZE 3
+#define PLAIN_MARK_BEGIN_BYTES "\x66\x87\xdb" /* xchg %bx, %bx */
+#define PLAIN_MARK_END_BYTES "\x66\x87\xd2"	/* xchg %dx, %dx */
+#define PLAIN_MARK_BEGIN() __asm__ volatile(".byte 0x66, 0x87, 0xdb" : : : "memory")
+#define PLAIN_MARK_END() __asm__ volatile(".byte 0x66, 0x87, 0xd2" : : : "memory")
+
 #endif /* BENCH_GUEST_PLAIN_UAPI_H */

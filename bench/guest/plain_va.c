@@ -2,7 +2,6 @@
 /*
  * The GPU VA manager: a space full of mappings, and requests to it.
  */
-#include <linux/ktime.h>
 #include <linux/slab.h>
 
 #include <drm/drm_gem.h>
@@ -164,7 +163,7 @@ static int request(struct plain_va_space *space, unsigned int cmd, u64 *random)
 int plain_va_work(struct plain_va_space *space, unsigned int cmd, struct plain_work *work)
 {
 	u64 random = work->start | 1;
-	u64 began = ktime_get_ns();
+	u64 began = plain_begin();
 	int ret = 0;
 
 	while (work->done < work->bytes) {
@@ -173,7 +172,7 @@ int plain_va_work(struct plain_va_space *space, unsigned int cmd, struct plain_w
 			break;
 		work->done++;
 	}
-	work->ns = ktime_get_ns() - began;
+	work->ns = plain_end(began);
 	work->error = -ret;
 	/* Every request leaves the space as it was. */
 	return space->num_unused == SPARE ? 0 : -EUCLEAN;

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""profile.py DIRECTORY [WORKLOAD/SIZE...] [--top N]
+
+Which functions the instructions of a workload are spent in, on both sides, for one item. DIRECTORY
+is what bench/guest.sh profile left: compare.json, blocks (of profile_plugin.c) and kallsyms.
+Without a workload, says of each how much of it is spent in which module.
+
+A block counts for the function that it begins in.
+"""
+import argparse
+import bisect
+import collections
+import json
+import os
+import re
+import sys
+
+SIDES = ("kernel", "ours")
+# Where user space ends.
+KERNEL = 1 << 63
+
+
+class Symbols:
+    def __init__(self, path):
+        self.symbols = []
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                address, kind, name, *module = line.split()
+                if kind in "tTwW":
+                    self.symbols.append((int(address, 16), name, module[0] if module else ""))
+        self.symbols.sort()
+        self.starts = [address for address, _, _ in self.symbols]
+
+    def find(self, address):
+        """(function, module) of an address."""
+        if address < KERNEL:
+            return "user space", ""
+        index = bisect.bisect_right(self.starts, address) - 1
+        return self.symbols[index][1:] if index >= 0 else ("?", "")
+
+
+def read_sections(path, symbols):
+    """{number: Counter of (function, module)}"""
+    sections = {}
+    blocks = collections.Counter()
+    names = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            first, second = line.split()
+            if first == "section":
+                blocks = sections[int(second)] = collections.Counter()
+                continue
+            address = int(first, 16)
+            if address not in names:
+                names[address] = symbols.find(address)
+            blocks[names[address]] += int(second)
+    return sections
+
+
+def read_workloads(path):
+    """{workload/size: {side: (section, cost of an item)}}, of what is no part of another one."""
+    with open(path, encoding="utf-8") as file:
+        runs = json.load(file)["benchmarks"]
+    workloads = {}
+    for run in runs:
+        workload, side, size = run["run_name"].split("/")
+        # Without the copying it is the same section, and a difference is of two of them.
+        if run["run_type"] == "iteration" and not re.search("_but_copy$|^invalidate", workload):
+            workloads.setdefault(f"{workload}/{size}", {})[side] = run["section"], run["cost"]
+    return workloads
+
+
+def per_item(sections, section, cost):
+    """What an item took, by function: the whole is what the clock said of it."""
+    blocks = sections[section]
+    total = sum(blocks.values())
+    return {name: count * cost / total for name, count in blocks.items()}
+
+
+def modules_of(functions):
+    sums = collections.Counter()
+    for (_, module), count in functions.items():
+        sums[module.strip("[]") or "kernel"] += count
+    return sums
+
+
+def print_modules(sections, workloads):
+    for name, sides in workloads.items():
+        print(name)
+        for side in SIDES:
+            sums = modules_of(per_item(sections, *sides[side]))
+            parts = ", ".join(f"{module} {count:.0f}" for module, count in sums.most_common(5))
+            print(f"  {side:6}  {sum(sums.values()):9.0f}: {parts}")
+
+
+def print_functions(sections, name, sides, top):
+    functions = {side: per_item(sections, *sides[side]) for side in SIDES}
+    names = set(functions["kernel"]) | set(functions["ours"])
+    difference = {name: functions["ours"].get(name, 0) - functions["kernel"].get(name, 0)
+                  for name in names}
+    print(f"{name}: instructions an item, largest differences first")
+    print(f"{'kernel':>9} {'ours':>9} {'more':>9}")
+    for key in sorted(names, key=lambda key: -abs(difference[key]))[:top]:
+        print(f"{functions['kernel'].get(key, 0):9.1f} {functions['ours'].get(key, 0):9.1f} "
+              f"{difference[key]:9.1f}  {key[0]} {key[1]}")
+    print(f"{sum(functions['kernel'].values()):9.1f} {sum(functions['ours'].values()):9.1f} "
+          f"{sum(difference.values()):9.1f}  in all")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("directory")
+    parser.add_argument("workload", nargs="*")
+    parser.add_argument("--top", type=int, default=30)
+    arguments = parser.parse_args()
+    path = lambda name: os.path.join(arguments.directory, name)  # noqa: E731
+    workloads = read_workloads(path("compare.json"))
+    sections = read_sections(path("blocks"), Symbols(path("kallsyms")))
+    if not arguments.workload:
+        print_modules(sections, workloads)
+    for name in arguments.workload:
+        if name not in workloads:
+            sys.exit(f"profile.py: there is no {name}; known are: {', '.join(workloads)}")
+        print_functions(sections, name, workloads[name], arguments.top)
+
+
+if __name__ == "__main__":
+    main()
