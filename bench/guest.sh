@@ -66,7 +66,7 @@ fi
 tick=$(sed -n 's/.*"instructions_a_tick": \([0-9.]*\).*/\1/p' "$build/bench/guest-count.json")
 cat <<END
 An item of fault*, refault* and invalidate* is a range; of to_device*, fault_moves*, evict*,
-cpu_return* and workers_*, a page; of va_*, a request. A size is that of a range in KiB; where pages
+cpu_return* and workers_*, a page; of cpu_first_access*, a word; of va_*, a request. A size is that of a range in KiB; where pages
 move, that of an allocation; of invalidate_*, ranges in the window; of va_*, mappings; of workers_*,
 workers. Allocations are those of an item, by whom ever.
 

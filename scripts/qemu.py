@@ -387,8 +387,9 @@ def qemu_command(args, kernel, initrd, accelerated, serial):
     if args.icount:
         # One virtual nanosecond an instruction, and nothing from outside that could differ between
         # two runs: no host clock, no randomness of the host's CPU, no addresses chosen by chance.
+        # Each step of a string instruction counts, so they are not to go byte by byte.
         command += " nokaslr norandmaps"
-        cpu = "-accel tcg,thread=single -cpu max,-rdrand,-rdseed -icount shift=0,sleep=off"
+        cpu = "-accel tcg,thread=single -cpu max,-rdrand,-rdseed,-erms,-fsrm -icount shift=0,sleep=off"
         cpu += " -rtc base=2026-01-01T00:00:00,clock=vm"
     else:
         cpu = "-accel kvm -cpu host" if accelerated else "-accel tcg,thread=multi -cpu max"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """Tests of qemu.py that need no QEMU: reports in the kernel log, missing results."""
 
+import argparse
 import base64
 import io
 import os
@@ -281,6 +282,33 @@ class Races(unittest.TestCase):
         report = race("one", "other", "")
         report.insert(5, "WARNING: mm/migrate.c:21 at f+0x114/0x1000, CPU#0: demo/48")
         self.assertEqual(len(self.judge(report)), 1)
+
+
+class Command(unittest.TestCase):
+    def command(self, **options):
+        args = argparse.Namespace(job="job-bench", smp=1, memory="1G", append=[], icount=False,
+                                  plugin=None)
+        vars(args).update(options)
+        return qemu.qemu_command(args, "/nowhere", "initrd", False, ["-serial", "x"])
+
+    def test_instructions_are_counted_alike_in_each_run(self):
+        command = self.command(icount=True)
+        self.assertIn("shift=0,sleep=off", command)
+        self.assertIn("tcg,thread=single", command)
+        cpu = command[command.index("-cpu") + 1]
+        for what in ("-rdrand", "-rdseed", "-erms"):
+            self.assertIn(what, cpu)
+        self.assertIn("clock=vm", command[command.index("-rtc") + 1])
+        self.assertIn("nokaslr", command[command.index("-append") + 1])
+
+    def test_nothing_is_counted_by_itself(self):
+        command = self.command()
+        self.assertNotIn("-icount", command)
+        self.assertNotIn("nokaslr", command[command.index("-append") + 1])
+
+    def test_plugin(self):
+        command = self.command(plugin="x.so,out=y")
+        self.assertEqual(command[command.index("-plugin") + 1], "x.so,out=y")
 
 
 class Files(unittest.TestCase):

@@ -52,6 +52,23 @@ static struct plain_work return_by_cpu(struct side *side, size_t bytes)
 	return work;
 }
 
+/* How long a thread stands still that reads one word of what is in VRAM; an item is the word. */
+static void first_access(struct side *side, const char *kind, enum pages pages, size_t size)
+{
+	char name[64];
+	uint64_t ns;
+
+	set_up(side, pages, MIB(2));
+	touch(SPAN, size);
+	prefetch(side, size, size);
+	ns = begin_time();
+	(void)*(volatile char *)(SPAN + size / 2);
+	ns = end_time(ns);
+	snprintf(name, sizeof(name), "cpu_first_access%s", kind);
+	report(side, name, size >> 10, ns, 0);
+	tear_down(side);
+}
+
 /* There and back twice: by an eviction, and by the CPU. Sizes are those of an allocation. */
 static void round_trips(struct side *side, const char *kind, enum pages pages, size_t size,
 			size_t bytes)
@@ -137,6 +154,12 @@ void migrate_workloads(struct side *side)
 	faults_that_move(side, "", SMALL, KIB(64), MIB(2));
 	faults_that_move(side, "", SMALL, MIB(2), MIB(8));
 	faults_that_move(side, "_huge", HUGE, MIB(2), MIB(16));
-	if (!counting)
-		pinned(side, MIB(8));
+	if (counting)
+		return;
+	first_access(side, "", SMALL, KIB(64));
+	first_access(side, "", SMALL, MIB(2));
+	first_access(side, "", SMALL, MIB(16));
+	first_access(side, "_huge", HUGE, MIB(2));
+	first_access(side, "_huge", HUGE, MIB(16));
+	pinned(side, MIB(8));
 }

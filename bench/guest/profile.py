@@ -113,7 +113,7 @@ def main():
     parser.add_argument("directory")
     parser.add_argument("workload", nargs="*")
     parser.add_argument("--top", type=int, default=30)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     path = lambda name: os.path.join(arguments.directory, name)  # noqa: E731
     workloads = read_workloads(path("compare.json"))
     sections = read_sections(path("blocks"), Symbols(path("kallsyms")))
