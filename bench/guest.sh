@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# guest.sh [full | once | profile]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and drm_pagemap,
-# and over ours, both loaded in one boot of 7.3 in QEMU. Prints two tables of ratios: instructions,
-# as QEMU counts them, and time. Leaves all figures in build/bench/. Some minutes; in full, half an
-# hour; once says no more than that it works. To profile is to print what of an item's instructions
-# is spent in which module; bench/guest/profile.py then tells functions, of build/bench/profile.
+# guest.sh [full | once | profile]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and
+# drm_pagemap, and over ours, both loaded in one boot of 7.3 in QEMU. Prints two tables of ratios:
+# instructions, as QEMU counts them, and time. Leaves all figures in build/bench/. Two to four
+# minutes; in full, a quarter of an hour; once says no more than that it works.
+#
+# To profile is to print which modules an item's instructions are spent in;
+# bench/guest/profile.py build/bench/profile WORKLOAD/SIZE tells the functions.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
@@ -65,10 +67,11 @@ fi
 
 tick=$(sed -n 's/.*"instructions_a_tick": \([0-9.]*\).*/\1/p' "$build/bench/guest-count.json")
 cat <<END
-An item of fault*, refault* and invalidate* is a range; of to_device*, fault_moves*, evict*,
-cpu_return* and workers_*, a page; of cpu_first_access*, a word; of va_*, a request. A size is that of a range in KiB; where pages
-move, that of an allocation; of invalidate_*, ranges in the window; of va_*, mappings; of workers_*,
-workers. Allocations are those of an item, by whom ever.
+An item of fault*, refault* and invalidate_* is a range; of to_device*, fault_moves*, evict*,
+cpu_return*, workers_* and disturbed_*, a page; of cpu_first_access*, a word; of va_*, a request. A
+size is that of a range in KiB; where pages move, that of an allocation in KiB; of invalidate_*,
+ranges in the window; of va_*, mappings; of workers_*, workers. Allocations are those of an item, by
+whom ever. What ends in _but_copy is without the time in the driver's copy routine.
 
 Instructions: what the guest executed, kernel and driver included; a nanosecond of its clock is
 one instruction ($tick in a loop that counts its own, with the timer's interrupts beside it).

@@ -10,11 +10,12 @@ A cost is the median over the repetitions, a ratio that of the medians, and what
 the middle 95 % of the ratios that come of drawing repetitions again (bootstrap, B. Efron).
 
 An entry has items_per_second, or the `cost` of an item in units of which a clock has told
-(--unit). Its run_type may also be `count`, with allocations alone; `failure`, with the `error` of a
+(--unit). Its run_type may also be `count`, with allocations and their bytes; `failure`, with the `error` of a
 workload that could not be done; and `moved`, with how many pages `of` how many did move.
 """
 import argparse
 import json
+import math
 import random
 import statistics
 import sys
@@ -29,6 +30,7 @@ class Side:
     def __init__(self):
         self.costs = []
         self.allocs = []
+        self.bytes = []
         self.errors = []
         self.moved = []
 
@@ -39,6 +41,7 @@ class Side:
             self.moved.append((run["moved"], run["of"]))
         elif run["run_type"] == "count":
             self.allocs.append(run["allocs"])
+            self.bytes.append(run["bytes"])
         elif run["run_type"] == "iteration":
             self.costs.append(run["cost"] if "cost" in run else 1e9 / run["items_per_second"])
             if "allocs" in run:
@@ -48,8 +51,9 @@ class Side:
         """The median; None if it has failed, even once."""
         return statistics.median(self.costs) if self.costs and not self.errors else None
 
-    def allocations(self):
-        return statistics.median(self.allocs) if self.allocs else None
+
+def median_or_none(values):
+    return statistics.median(values) if values else None
 
 
 def read(path):
@@ -65,12 +69,16 @@ def read(path):
     return results["context"], found
 
 
+def ratio_of(theirs, mine):
+    """Of the medians. A difference of two measurements may come out as nothing, or as less."""
+    theirs, mine = max(statistics.median(theirs), 0), max(statistics.median(mine), 0)
+    return theirs / mine if mine else math.inf
+
+
 def interval(theirs, mine):
     draw = random.Random(1)
-    ratios = sorted(
-        statistics.median(draw.choices(theirs, k=len(theirs))) /
-        statistics.median(draw.choices(mine, k=len(mine)))
-        for _ in range(DRAWS))
+    ratios = sorted(ratio_of(draw.choices(theirs, k=len(theirs)), draw.choices(mine, k=len(mine)))
+                    for _ in range(DRAWS))
     return ratios[DRAWS * 25 // 1000], ratios[DRAWS * 975 // 1000]
 
 
@@ -82,16 +90,17 @@ def judge(found):
         for name in SIDES:
             side = sides[name]
             row[name] = side.cost()
-            row[f"{name}_allocs"] = side.allocations()
+            row[f"{name}_allocs"] = median_or_none(side.allocs)
+            row[f"{name}_bytes"] = median_or_none(side.bytes)
             if side.errors:
                 row[f"{name}_error"] = side.errors[0]
             if side.moved:
                 row[f"{name}_moved"], row["of"] = side.moved[-1]
         theirs, mine = (sides[name].costs for name in SIDES)
-        # A difference of two measurements may come out as nothing, and is no ratio's part then.
-        if all(row[name] is not None for name in SIDES) and min(theirs + mine) > 0:
-            row["ratio"] = row["kernel"] / row["ours"]
-            row["low"], row["high"] = interval(theirs, mine)
+        if all(row[name] is not None for name in SIDES):
+            low, high = interval(theirs, mine)
+            if 0 < low and high < math.inf:
+                row.update(ratio=row["kernel"] / row["ours"], low=low, high=high)
         yield row
 
 
@@ -103,20 +112,20 @@ def cell(row, side):
 
 def pair(row, what):
     values = [row.get(f"{side}_{what}") for side in SIDES]
-    return "" if None in values else " / ".join(f"{value:.3g}" for value in values)
+    return "" if None in values else " / ".join(f"{value:.4g}" for value in values)
 
 
 def table(rows, unit, size):
     yield (f"| workload | {size} | kernel, {unit} | ours, {unit} | times as fast | 95 % | "
-           "allocations |")
-    yield "|---|---:|---:|---:|---:|---|---|"
+           "allocations | bytes |")
+    yield "|---|---:|---:|---:|---:|---|---|---|"
     for row in rows:
         ratio, middle = "", ""
         if "ratio" in row:
             ratio = f"{row['ratio']:.2f}"
             middle = f"{row['low']:.2f} to {row['high']:.2f}"
         yield (f"| {row['workload']} | {row['size']} | {cell(row, 'kernel')} | "
-               f"{cell(row, 'ours')} | {ratio} | {middle} | {pair(row, 'allocs')} |")
+               f"{cell(row, 'ours')} | {ratio} | {middle} | {pair(row, 'allocs')} | {pair(row, 'bytes')} |")
     for row in rows:
         if "of" in row:
             yield ""

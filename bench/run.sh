@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # run.sh [full | once]: the VA manager, ours and the kernel's own, side by side in one process; and
-# then all of it, ours and the kernel's own, side by side in one guest (bench/guest.sh, which once
-# leaves out). Prints tables of ratios and leaves all figures in build/bench/. In full it takes most
-# of an hour and has a million mappings as well; once says no more than that it works.
+# then all of it, ours and the kernel's own, side by side in one guest (bench/guest.sh). Prints
+# tables of ratios and leaves all figures in build/bench/. In full it takes half an hour and has a
+# million mappings as well; once says no more than that it works.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
@@ -29,7 +29,5 @@ step "Measuring them in turn."
 	>"$build/bench/va.log" 2>&1 ||
 	die "The benchmark has failed; what it said is in $build/bench/va.log."
 "$top/bench/ratios.py" "$build/bench/va.json" --json "$build/bench/ratios.json"
-if [[ ${1-} != once ]]; then
-	echo
-	"$top/bench/guest.sh" "$@"
-fi
+echo
+"$top/bench/guest.sh" "$@"

@@ -74,13 +74,14 @@ class Ratios(unittest.TestCase):
     def test_guest_samples(self):
         runs = [guest("fault/kernel/4", cost=cost) for cost in (300, 320, 310)]
         runs += [guest("fault/ours/4", cost=cost) for cost in (155, 150, 160)]
-        runs += [guest("fault/kernel/4", "count", allocs=3), guest("fault/ours/4", "count", allocs=2)]
+        runs += [guest("fault/kernel/4", "count", allocs=3, bytes=96),
+                 guest("fault/ours/4", "count", allocs=2, bytes=64)]
         result, out = self.ratios(runs, "--unit", "instructions", "--size", "KiB")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(out["unit"], "instructions")
         self.assertIn("| workload | KiB | kernel, instructions |", result.stdout)
         self.assertIn("| fault | 4 | 310.0 | 155.0 | 2.00 |", result.stdout)
-        self.assertIn("| 3 / 2 |", result.stdout)
+        self.assertIn("| 3 / 2 | 96 / 64 |", result.stdout)
 
     def test_failure_is_no_number(self):
         runs = [guest("pinned/kernel/4", "failure", error="EBUSY"),
@@ -104,7 +105,13 @@ class Ratios(unittest.TestCase):
         result, out = self.ratios(runs)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertNotIn("ratio", out["rows"][0])
-        self.assertIn("| -1.0 | 5.0 |  |  |  |", result.stdout)
+        self.assertIn("| -1.0 | 5.0 |  |  |  |  |", result.stdout)
+
+    def test_one_lost_difference_is_outvoted(self):
+        runs = [guest("f/kernel/4", cost=cost) for cost in (10, 11, -5, 10, 12, 9, 10, 11, 10)]
+        runs += [guest("f/ours/4", cost=5) for _ in range(9)]
+        _, out = self.ratios(runs)
+        self.assertAlmostEqual(out["rows"][0]["ratio"], 2)
 
 
 if __name__ == "__main__":

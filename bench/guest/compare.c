@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static struct side sides[] = {
 static FILE *out;
 static bool first_result = true;
 /* How many times something was measured, of which profile.py has to know what it was. */
-static unsigned long sections;
+static atomic_ulong sections;
 
 static void die(const char *what, const char *why)
 {
@@ -129,7 +130,7 @@ void tear_down(struct side *side)
 
 /* Time ----------------------------------------------------------------------------------- */
 
-static uint64_t now(void)
+uint64_t now(void)
 {
 	struct timespec time;
 
@@ -141,13 +142,13 @@ uint64_t begin_time(void)
 {
 	uint64_t began = now();
 
-	PLAIN_MARK_BEGIN();
+	plain_mark_begin();
 	return began;
 }
 
 uint64_t end_time(uint64_t began)
 {
-	PLAIN_MARK_END();
+	plain_mark_end();
 	sections++;
 	return now() - began;
 }
@@ -157,17 +158,32 @@ uint64_t end_time(uint64_t began)
 static void begin_result(struct side *side, const char *workload, size_t size, const char *type)
 {
 	fprintf(out, "%s\n{\"run_name\": \"%s/%s/%zu\", \"run_type\": \"%s\", \"section\": %lu",
-		first_result ? "" : ",", workload, side->name, size, type, sections);
+		first_result ? "" : ",", workload, side->name, size, type,
+		(unsigned long)sections);
 	first_result = false;
 }
 
-void report(struct side *side, const char *workload, size_t size, double cost, double allocs)
+void report(struct side *side, const char *workload, size_t size, double ns, double items)
 {
-	begin_result(side, workload, size, counting ? "count" : "iteration");
 	if (counting)
-		fprintf(out, ", \"allocs\": %.4f}", allocs);
-	else
-		fprintf(out, ", \"cost\": %.2f}", cost);
+		return;
+	begin_result(side, workload, size, "iteration");
+	fprintf(out, ", \"cost\": %.2f}", ns / items);
+}
+
+void report_work(struct side *side, const char *workload, size_t size,
+		 const struct plain_work *work, double items)
+{
+	if (work->error || !items) {
+		report_failure(side, workload, size, work->error);
+		return;
+	}
+	report(side, workload, size, work->ns, items);
+	if (!counting)
+		return;
+	begin_result(side, workload, size, "count");
+	fprintf(out, ", \"allocs\": %.4f, \"bytes\": %.2f}", work->allocs / items,
+		work->alloc_bytes / items);
 }
 
 void report_failure(struct side *side, const char *workload, size_t size, int error)

@@ -54,22 +54,26 @@ bool is_as_touched(const char *start, size_t bytes);
 struct plain_look look_at(struct side *side, char *start, size_t bytes);
 struct plain_copies copies_of(struct side *side);
 
-/* Around what is measured here and not by the driver; in nanoseconds. One at a time. */
+/* Nanoseconds; with -icount, instructions. */
+uint64_t now(void);
+/* Around what is measured here and not by the driver. One at a time. */
 uint64_t begin_time(void);
 uint64_t end_time(uint64_t began);
 
 /*
  * A result of @side: @workload, done at a @size that the name of the workload says the meaning of,
- * took @cost of these for each item. While allocations are counted it is @allocs for each item
- * that count.
+ * took @ns for @items. While allocations are counted, these are the result.
  */
-void report(struct side *side, const char *workload, size_t size, double cost, double allocs);
+void report(struct side *side, const char *workload, size_t size, double ns, double items);
+/* The same of what a device has done; it has failed if the device says so. */
+void report_work(struct side *side, const char *workload, size_t size,
+		 const struct plain_work *work, double items);
 /* It could not be done. */
 void report_failure(struct side *side, const char *workload, size_t size, int error);
 /* How much of it was done. */
 void report_moved(struct side *side, const char *workload, size_t size, size_t moved, size_t of);
 
-/* compare_svm.c, compare_migrate.c, compare_va.c: each does all its workloads once. */
+/* compare_svm.c, compare_migrate.c, ...: each does all its workloads once. */
 void svm_workloads(struct side *side);
 void migrate_workloads(struct side *side);
 void va_workloads(struct side *side);

@@ -126,12 +126,12 @@ static struct state run(const struct check *check, struct side *side)
 
 static void print_state(const struct side *side, const struct state *state)
 {
-	printf("# %s: error %u, %llu faults, %llu pages in RAM, %llu in VRAM, %llu writable, "
-	       "%llu of VRAM in use, data %llx %s\n", side->name, state->error,
-	       (unsigned long long)state->done, (unsigned long long)state->ram,
-	       (unsigned long long)state->vram, (unsigned long long)state->writable,
-	       (unsigned long long)state->used, (unsigned long long)state->sum,
-	       state->data ? "right" : "wrong");
+	printf("# %s: error %u, %llu faults, ", side->name, state->error,
+	       (unsigned long long)state->done);
+	printf("%llu pages in RAM, %llu in VRAM, %llu writable, %llu of VRAM in use, ",
+	       (unsigned long long)state->ram, (unsigned long long)state->vram,
+	       (unsigned long long)state->writable, (unsigned long long)state->used);
+	printf("data %llx %s\n", (unsigned long long)state->sum, state->data ? "right" : "wrong");
 }
 
 unsigned int check_sides(struct side *sides, size_t count)

@@ -13,16 +13,11 @@ static void report_move(struct side *side, const char *what, const char *kind, s
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s%s", what, kind);
-	if (work->error || !work->copied) {
-		report_failure(side, name, size, work->error);
-		return;
-	}
-	report(side, name, size, (double)work->ns / work->copied,
-	       (double)work->allocs / work->copied);
-	if (counting)
+	report_work(side, name, size, work, work->copied);
+	if (work->error || !work->copied)
 		return;
 	snprintf(name, sizeof(name), "%s%s_but_copy", what, kind);
-	report(side, name, size, (double)(work->ns - work->copy_ns) / work->copied, 0);
+	report(side, name, size, work->ns - work->copy_ns, work->copied);
 }
 
 static struct plain_work prefetch(struct side *side, size_t bytes, size_t step)
@@ -65,7 +60,7 @@ static void first_access(struct side *side, const char *kind, enum pages pages, 
 	(void)*(volatile char *)(SPAN + size / 2);
 	ns = end_time(ns);
 	snprintf(name, sizeof(name), "cpu_first_access%s", kind);
-	report(side, name, size >> 10, ns, 0);
+	report(side, name, size >> 10, ns, 1);
 	tear_down(side);
 }
 
@@ -138,7 +133,7 @@ static void pinned(struct side *side, size_t bytes)
 	else if (!look.vram)
 		report_failure(side, name, 2048, work.error);
 	else
-		report(side, name, 2048, (double)(work.ns - work.copy_ns) / look.vram, 0);
+		report(side, name, 2048, work.ns - work.copy_ns, look.vram);
 	report_moved(side, name, 2048, look.vram, bytes / PAGE);
 	tear_down(side);
 }

@@ -17,11 +17,7 @@ static void fault(struct side *side, const char *workload, size_t size, size_t b
 	};
 
 	work_on(side, PLAIN_FAULT, &work);
-	if (work.error)
-		report_failure(side, workload, size, work.error);
-	else
-		report(side, workload, size, (double)work.ns / work.done,
-		       (double)work.allocs / work.done);
+	report_work(side, workload, size, &work, work.done);
 }
 
 /* The GPU loses all of it, and nothing else changes: the CPU may write again what it has. */
@@ -116,7 +112,7 @@ static void invalidations(struct side *side, const char *workload,
 	if (work.error)
 		report_failure(side, workload, count, work.error);
 	else
-		report(side, workload, count, ((double)with - without) / hit, 0);
+		report(side, workload, count, (double)with - without, hit);
 	tear_down(side);
 }
 

@@ -120,13 +120,13 @@ static inline u64 plain_begin(void)
 {
 	u64 began = ktime_get_ns();
 
-	PLAIN_MARK_BEGIN();
+	plain_mark_begin();
 	return began;
 }
 
 static inline u64 plain_end(u64 began)
 {
-	PLAIN_MARK_END();
+	plain_mark_end();
 	return ktime_get_ns() - began;
 }
 

@@ -26,24 +26,27 @@ struct plain_device plain;
 struct counting {
 	struct task_struct *task;
 	u64 calls;
+	u64 bytes;
 };
+
+static void count(struct counting *counting, size_t bytes)
+{
+	if (current != counting->task)
+		return;
+	counting->calls++;
+	counting->bytes += bytes;
+}
 
 static void on_kmalloc(void *data, unsigned long site, const void *ptr, size_t requested,
 		       size_t allocated, gfp_t flags, int node)
 {
-	struct counting *counting = data;
-
-	if (current == counting->task)
-		counting->calls++;
+	count(data, allocated);
 }
 
 static void on_cache_alloc(void *data, unsigned long site, const void *ptr,
 			   struct kmem_cache *cache, gfp_t flags, int node)
 {
-	struct counting *counting = data;
-
-	if (current == counting->task)
-		counting->calls++;
+	count(data, kmem_cache_size(cache));
 }
 
 static int begin_counting(struct counting *counting)
@@ -51,7 +54,6 @@ static int begin_counting(struct counting *counting)
 	int ret;
 
 	counting->task = current;
-	counting->calls = 0;
 	ret = register_trace_kmalloc(on_kmalloc, counting);
 	if (ret)
 		return ret;
@@ -145,6 +147,7 @@ static int ioctl_work(struct plain_file *pf, unsigned int cmd, struct plain_work
 	if (work->flags & PLAIN_COUNT)
 		end_counting(&counting);
 	work->allocs = counting.calls;
+	work->alloc_bytes = counting.bytes;
 	work->copy_ns = atomic64_read(&vram->copy_ns) - copy_ns;
 	work->copied = atomic64_read(&vram->copy_pages) - copied;
 	return ret;

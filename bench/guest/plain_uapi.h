@@ -37,7 +37,8 @@ struct plain_vm_create {
  * @copy_ns: out, of this in the copy routine
  * @done: out, faults or requests served
  * @copied: out, pages that the copy routine has copied or cleared
- * @allocs: out, if they were counted: calls of the slab allocators
+ * @allocs: out, if they were counted: calls of the slab allocators, ...
+ * @alloc_bytes: out, ... and what these have taken
  */
 struct plain_work {
 	__u64 start;
@@ -50,6 +51,7 @@ struct plain_work {
 	__u64 done;
 	__u64 copied;
 	__u64 allocs;
+	__u64 alloc_bytes;
 };
 
 /**
@@ -116,7 +118,15 @@ struct plain_va {
 #define PLAIN_MARK_SIZE 3
 #define PLAIN_MARK_BEGIN_BYTES "\x66\x87\xdb" /* xchg %bx, %bx */
 #define PLAIN_MARK_END_BYTES "\x66\x87\xd2"	/* xchg %dx, %dx */
-#define PLAIN_MARK_BEGIN() __asm__ volatile(".byte 0x66, 0x87, 0xdb" : : : "memory")
-#define PLAIN_MARK_END() __asm__ volatile(".byte 0x66, 0x87, 0xd2" : : : "memory")
+
+static inline void plain_mark_begin(void)
+{
+	__asm__ volatile(".byte 0x66, 0x87, 0xdb" : : : "memory");
+}
+
+static inline void plain_mark_end(void)
+{
+	__asm__ volatile(".byte 0x66, 0x87, 0xd2" : : : "memory");
+}
 
 #endif /* BENCH_GUEST_PLAIN_UAPI_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
  * A plugin of QEMU's: which code has executed how many instructions between two marks that the
- * guest sets (PLAIN_MARK_BEGIN, PLAIN_MARK_END), for bench/guest/profile.py.
+ * guest sets (plain_mark_begin(), plain_mark_end()), for bench/guest/profile.py.
  *
  * Packages of QEMU have plugins enabled and do not always bring the header, so what is used of
  * its first version is declared here.
