@@ -10,8 +10,9 @@ A cost is the median over the repetitions, a ratio that of the medians, and what
 the middle 95 % of the ratios that come of drawing repetitions again (bootstrap, B. Efron).
 
 An entry has items_per_second, or the `cost` of an item in units of which a clock has told
-(--unit). Its run_type may also be `count`, with allocations and their bytes; `failure`, with the `error` of a
-workload that could not be done; and `moved`, with how many pages `of` how many did move.
+(--unit). Its run_type may also be `count`, with allocations and their bytes; `failure`, with the
+`error` of a workload that could not be done; and `moved`, with how many pages `of` how many did
+move.
 """
 import argparse
 import json
@@ -116,16 +117,19 @@ def pair(row, what):
 
 
 def table(rows, unit, size):
+    # Google Benchmark's counters know of allocations only.
+    has_bytes = any(row["ours_bytes"] is not None for row in rows)
     yield (f"| workload | {size} | kernel, {unit} | ours, {unit} | times as fast | 95 % | "
-           "allocations | bytes |")
-    yield "|---|---:|---:|---:|---:|---|---|---|"
+           "allocations |" + (" bytes |" if has_bytes else ""))
+    yield "|---|---:|---:|---:|---:|---|---|" + ("---|" if has_bytes else "")
     for row in rows:
         ratio, middle = "", ""
         if "ratio" in row:
             ratio = f"{row['ratio']:.2f}"
             middle = f"{row['low']:.2f} to {row['high']:.2f}"
         yield (f"| {row['workload']} | {row['size']} | {cell(row, 'kernel')} | "
-               f"{cell(row, 'ours')} | {ratio} | {middle} | {pair(row, 'allocs')} | {pair(row, 'bytes')} |")
+               f"{cell(row, 'ours')} | {ratio} | {middle} | {pair(row, 'allocs')} |" +
+               (f" {pair(row, 'bytes')} |" if has_bytes else ""))
     for row in rows:
         if "of" in row:
             yield ""

@@ -105,7 +105,7 @@ class Ratios(unittest.TestCase):
         result, out = self.ratios(runs)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertNotIn("ratio", out["rows"][0])
-        self.assertIn("| -1.0 | 5.0 |  |  |  |  |", result.stdout)
+        self.assertIn("| -1.0 | 5.0 |  |  |  |", result.stdout)
 
     def test_one_lost_difference_is_outvoted(self):
         runs = [guest("f/kernel/4", cost=cost) for cost in (10, 11, -5, 10, 12, 9, 10, 11, 10)]
