@@ -31,7 +31,7 @@ mutate: ## plant small faults in the core, and see whether a host test catches e
 check: ## only the checks of the sources
 	@scripts/check.sh
 
-bench: ## compare with the kernel's own VA manager; FULL=1: at length
+bench: ## compare with the kernel's own GPU VA and SVM modules; FULL=1: at length
 	@bench/run.sh $(if $(FULL),full)
 
 shell: ## boot a kernel with the modules loaded, and give a prompt in it
