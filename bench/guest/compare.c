@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * The same driver over two libraries, in one boot, in turn: one round of all workloads on one
- * side, then on the other, and in the next round the other way round.
+ * The same driver over two libraries, in one boot, in turn: each workload on one side and then on
+ * the other, and in the next round the other way round.
  *
  * compare [ROUNDS [OUT]]: OUT (default: /out/compare.json) gets every sample, in the form that
  * bench/ratios.py reads; standard output is KTAP.
@@ -226,18 +226,26 @@ static void print_clock(void)
 
 /* Rounds --------------------------------------------------------------------------------- */
 
-static void (*const workloads[])(struct side *side) = {
+static const struct workload *const workloads[] = {
 	svm_workloads,
 	migrate_workloads,
 	va_workloads,
 	worker_workloads,
 };
 
+static bool is_possible(const struct workload *workload)
+{
+	return !(counting && workload->only_timed) &&
+	       workload->cpus <= sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+/* Each workload on both sides, before the next one. */
 static void one_round(unsigned int round)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
-		for (size_t k = 0; k < ARRAY_SIZE(sides); k++)
-			workloads[i](&sides[(round + k) % ARRAY_SIZE(sides)]);
+		for (const struct workload *workload = workloads[i]; workload->run; workload++)
+			for (size_t k = 0; is_possible(workload) && k < ARRAY_SIZE(sides); k++)
+				workload->run(&sides[(round + k) % ARRAY_SIZE(sides)], workload);
 }
 
 int main(int argc, char **argv)

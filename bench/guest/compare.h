@@ -73,11 +73,24 @@ void report_failure(struct side *side, const char *workload, size_t size, int er
 /* How much of it was done. */
 void report_moved(struct side *side, const char *workload, size_t size, size_t moved, size_t of);
 
-/* compare_svm.c, compare_migrate.c, ...: each does all its workloads once. */
-void svm_workloads(struct side *side);
-void migrate_workloads(struct side *side);
-void va_workloads(struct side *side);
-void worker_workloads(struct side *side);
+/*
+ * One thing that is measured, on a side, once. It begins and ends with nothing.
+ */
+struct workload {
+	void (*run)(struct side *side, const struct workload *workload);
+	const char *name; /* or what is behind it */
+	size_t size;	  /* as it is reported: in bytes, or of what there are so many */
+	size_t bytes;	  /* all that it is done to */
+	enum pages pages;
+	unsigned long request; /* PLAIN_VA_* */
+	uint32_t flags;	       /* PLAIN_* */
+	bool only_timed;       /* allocations cannot be counted, or there are none */
+	unsigned int cpus;     /* that it needs; 0: one */
+};
+
+/* The last one has no function. */
+extern const struct workload svm_workloads[], migrate_workloads[], va_workloads[];
+extern const struct workload worker_workloads[];
 
 /* compare_check.c: both sides do the same. Prints KTAP, returns how many results were bad. */
 unsigned int check_sides(struct side *sides, size_t count);

@@ -48,113 +48,117 @@ static struct plain_work return_by_cpu(struct side *side, size_t bytes)
 }
 
 /* How long a thread stands still that reads one word of what is in VRAM; an item is the word. */
-static void first_access(struct side *side, const char *kind, enum pages pages, size_t size)
+static void first_access(struct side *side, const struct workload *w)
 {
 	char name[64];
 	uint64_t ns;
 
-	set_up(side, pages, MIB(2));
-	touch(SPAN, size);
-	prefetch(side, size, size);
+	set_up(side, w->pages, MIB(2));
+	touch(SPAN, w->size);
+	prefetch(side, w->size, w->size);
 	ns = begin_time();
-	(void)*(volatile char *)(SPAN + size / 2);
+	(void)*(volatile char *)(SPAN + w->size / 2);
 	ns = end_time(ns);
-	snprintf(name, sizeof(name), "cpu_first_access%s", kind);
-	report(side, name, size >> 10, ns, 1);
+	snprintf(name, sizeof(name), "cpu_first_access%s", w->name);
+	report(side, name, w->size >> 10, ns, 1);
 	tear_down(side);
 }
 
-/* There and back twice: by an eviction, and by the CPU. Sizes are those of an allocation. */
-static void round_trips(struct side *side, const char *kind, enum pages pages, size_t size,
-			size_t bytes)
+/* There, in allocations of a size, and back by an eviction. */
+static void evict(struct side *side, const struct workload *w)
 {
-	struct plain_work work, evict = {};
+	struct plain_work there, back = {};
 
-	set_up(side, pages, MIB(2));
-	touch(SPAN, bytes);
-	work = prefetch(side, bytes, size);
-	report_move(side, "to_device", kind, size >> 10, &work);
-	work_on(side, PLAIN_EVICT, &evict);
-	report_move(side, "evict", kind, size >> 10, &evict);
-
-	/* So that what comes next finds what this one has found. */
+	set_up(side, w->pages, MIB(2));
+	touch(SPAN, w->bytes);
+	there = prefetch(side, w->bytes, w->size);
+	report_move(side, "to_device", w->name, w->size >> 10, &there);
+	work_on(side, PLAIN_EVICT, &back);
+	report_move(side, "evict", w->name, w->size >> 10, &back);
 	tear_down(side);
-	set_up(side, pages, MIB(2));
-	touch(SPAN, bytes);
-	prefetch(side, bytes, size);
-	if (!counting) {
-		work = return_by_cpu(side, bytes);
-		report_move(side, "cpu_return", kind, size >> 10, &work);
-	}
+}
+
+/* There, and back because the CPU wants it. */
+static void cpu_return(struct side *side, const struct workload *w)
+{
+	struct plain_work work;
+
+	set_up(side, w->pages, MIB(2));
+	touch(SPAN, w->bytes);
+	prefetch(side, w->bytes, w->size);
+	work = return_by_cpu(side, w->bytes);
+	report_move(side, "cpu_return", w->name, w->size >> 10, &work);
 	tear_down(side);
 }
 
 /* A GPU fault on memory of the CPU's that ends with the memory in VRAM and mapped. */
-static void faults_that_move(struct side *side, const char *kind, enum pages pages, size_t chunk,
-			     size_t bytes)
+static void fault_moves(struct side *side, const struct workload *w)
 {
 	struct plain_work work = {
 		.start = (uintptr_t)SPAN,
-		.bytes = bytes,
+		.bytes = w->bytes,
 		.flags = PLAIN_WRITE | PLAIN_DEVMEM,
 	};
 
-	set_up(side, pages, chunk);
-	touch(SPAN, bytes);
+	set_up(side, w->pages, w->size);
+	touch(SPAN, w->bytes);
 	work_on(side, PLAIN_FAULT, &work);
-	report_move(side, "fault_moves", kind, chunk >> 10, &work);
+	report_move(side, "fault_moves", w->name, w->size >> 10, &work);
 	tear_down(side);
 }
 
 /* One page of every 2 MiB cannot move. The others could. */
-static void pinned(struct side *side, size_t bytes)
+static void pinned(struct side *side, const struct workload *w)
 {
-	const char *name = "to_device_one_page_pinned";
 	struct plain_work work, fault = {
 		.start = (uintptr_t)SPAN,
-		.bytes = bytes,
+		.bytes = w->bytes,
 		.flags = PLAIN_WRITE,
 	};
 	struct plain_look look;
 
-	set_up(side, SMALL, MIB(2));
-	touch(SPAN, bytes);
-	for (size_t i = MIB(1); i < bytes; i += MIB(2)) {
+	set_up(side, w->pages, w->size);
+	touch(SPAN, w->bytes);
+	for (size_t i = w->size / 2; i < w->bytes; i += w->size) {
 		__u64 addr = (uintptr_t)SPAN + i;
 
 		ioctl_on(side, PLAIN_PIN, &addr);
 	}
-	work = prefetch(side, bytes, MIB(2));
+	work = prefetch(side, w->bytes, w->size);
 	/* The page table says where everything is. */
 	ioctl_on(side, PLAIN_FAULT, &fault);
-	look = look_at(side, SPAN, bytes);
+	look = look_at(side, SPAN, w->bytes);
 	if (fault.error)
-		report_failure(side, name, 2048, fault.error);
+		report_failure(side, w->name, w->size >> 10, fault.error);
 	else if (!look.vram)
-		report_failure(side, name, 2048, work.error);
+		report_failure(side, w->name, w->size >> 10, work.error);
 	else
-		report(side, name, 2048, work.ns - work.copy_ns, look.vram);
-	report_moved(side, name, 2048, look.vram, bytes / PAGE);
+		report(side, w->name, w->size >> 10, work.ns - work.copy_ns, look.vram);
+	report_moved(side, w->name, w->size >> 10, look.vram, w->bytes / PAGE);
 	tear_down(side);
 }
 
-void migrate_workloads(struct side *side)
-{
-	round_trips(side, "", SMALL, KIB(64), MIB(2));
-	round_trips(side, "", SMALL, KIB(512), MIB(4));
-	round_trips(side, "", SMALL, MIB(2), MIB(8));
-	round_trips(side, "", SMALL, MIB(16), MIB(16));
-	round_trips(side, "_huge", HUGE, MIB(2), MIB(16));
-	round_trips(side, "_huge", HUGE, MIB(16), MIB(16));
-	faults_that_move(side, "", SMALL, KIB(64), MIB(2));
-	faults_that_move(side, "", SMALL, MIB(2), MIB(8));
-	faults_that_move(side, "_huge", HUGE, MIB(2), MIB(16));
-	if (counting)
-		return;
-	first_access(side, "", SMALL, KIB(64));
-	first_access(side, "", SMALL, MIB(2));
-	first_access(side, "", SMALL, MIB(16));
-	first_access(side, "_huge", HUGE, MIB(2));
-	first_access(side, "_huge", HUGE, MIB(16));
-	pinned(side, MIB(8));
-}
+const struct workload migrate_workloads[] = {
+	{ evict, "", KIB(64), MIB(2), SMALL },
+	{ evict, "", KIB(512), MIB(4), SMALL },
+	{ evict, "", MIB(2), MIB(8), SMALL },
+	{ evict, "", MIB(16), MIB(16), SMALL },
+	{ evict, "_huge", MIB(2), MIB(16), HUGE },
+	{ evict, "_huge", MIB(16), MIB(16), HUGE },
+	{ cpu_return, "", KIB(64), MIB(2), SMALL, .only_timed = true },
+	{ cpu_return, "", KIB(512), MIB(4), SMALL, .only_timed = true },
+	{ cpu_return, "", MIB(2), MIB(8), SMALL, .only_timed = true },
+	{ cpu_return, "", MIB(16), MIB(16), SMALL, .only_timed = true },
+	{ cpu_return, "_huge", MIB(2), MIB(16), HUGE, .only_timed = true },
+	{ cpu_return, "_huge", MIB(16), MIB(16), HUGE, .only_timed = true },
+	{ fault_moves, "", KIB(64), MIB(2), SMALL },
+	{ fault_moves, "", MIB(2), MIB(8), SMALL },
+	{ fault_moves, "_huge", MIB(2), MIB(16), HUGE },
+	{ first_access, "", KIB(64), 0, SMALL, .only_timed = true },
+	{ first_access, "", MIB(2), 0, SMALL, .only_timed = true },
+	{ first_access, "", MIB(16), 0, SMALL, .only_timed = true },
+	{ first_access, "_huge", MIB(2), 0, HUGE, .only_timed = true },
+	{ first_access, "_huge", MIB(16), 0, HUGE, .only_timed = true },
+	{ pinned, "to_device_one_page_pinned", MIB(2), MIB(8), SMALL, .only_timed = true },
+	{}
+};

@@ -29,30 +29,28 @@ static void take_away(size_t bytes)
 }
 
 /* Ranges of one size in memory that the CPU has, and once more. */
-static void faults(struct side *side, const char *kind, enum pages pages, size_t chunk,
-		   size_t bytes)
+static void faults(struct side *side, const struct workload *w)
 {
 	char name[64];
 
-	set_up(side, pages, chunk);
-	touch(SPAN, bytes);
-	snprintf(name, sizeof(name), "fault_present%s", kind);
-	fault(side, name, chunk >> 10, bytes);
-	take_away(bytes);
-	snprintf(name, sizeof(name), "refault%s", kind);
-	fault(side, name, chunk >> 10, bytes);
+	set_up(side, w->pages, w->size);
+	touch(SPAN, w->bytes);
+	snprintf(name, sizeof(name), "fault_present%s", w->name);
+	fault(side, name, w->size >> 10, w->bytes);
+	take_away(w->bytes);
+	snprintf(name, sizeof(name), "refault%s", w->name);
+	fault(side, name, w->size >> 10, w->bytes);
 	tear_down(side);
 }
 
 /* The CPU has nothing there. */
-static void faults_absent(struct side *side, const char *kind, enum pages pages, size_t chunk,
-			  size_t bytes)
+static void faults_absent(struct side *side, const struct workload *w)
 {
 	char name[64];
 
-	set_up(side, pages, chunk);
-	snprintf(name, sizeof(name), "fault_absent%s", kind);
-	fault(side, name, chunk >> 10, bytes);
+	set_up(side, w->pages, w->size);
+	snprintf(name, sizeof(name), "fault_absent%s", w->name);
+	fault(side, name, w->size >> 10, w->bytes);
 	tear_down(side);
 }
 
@@ -90,9 +88,10 @@ static void restore(size_t bytes)
  * range that is hit. Measured with and without, because the call itself is most of it, and once
  * before, because a first time is different. @count is that of ranges in the window.
  */
-static void invalidations(struct side *side, const char *workload,
-			  uint64_t (*take)(size_t bytes), size_t count, size_t hit)
+static void invalidations(struct side *side, const struct workload *w,
+			  uint64_t (*take)(size_t bytes), size_t hit)
 {
+	const size_t count = w->size;
 	const size_t bytes = count * PAGE;
 	struct plain_work work = {
 		.start = (uintptr_t)SPAN,
@@ -110,27 +109,35 @@ static void invalidations(struct side *side, const char *workload,
 	ioctl_on(side, PLAIN_FAULT, &work);
 	with = take(bytes);
 	if (work.error)
-		report_failure(side, workload, count, work.error);
+		report_failure(side, w->name, count, work.error);
 	else
-		report(side, workload, count, (double)with - without, hit);
+		report(side, w->name, count, (double)with - without, hit);
 	tear_down(side);
 }
 
-void svm_workloads(struct side *side)
+static void invalidate_all(struct side *side, const struct workload *w)
 {
-	faults_absent(side, "", SMALL, KIB(4), MIB(4));
-	faults_absent(side, "", SMALL, MIB(2), MIB(8));
-	faults_absent(side, "_huge", HUGE, MIB(2), MIB(16));
-	faults(side, "", SMALL, KIB(4), MIB(4));
-	faults(side, "", SMALL, KIB(64), MIB(8));
-	faults(side, "", SMALL, MIB(2), MIB(16));
-	faults(side, "_huge", HUGE, MIB(2), MIB(32));
-	/* Nothing is allocated in an invalidation, and user space could not count it. */
-	if (counting)
-		return;
-	invalidations(side, "invalidate_all", time_of_protect, 1, 1);
-	invalidations(side, "invalidate_all", time_of_protect, 100, 100);
-	invalidations(side, "invalidate_all", time_of_protect, 10000, 10000);
-	invalidations(side, "invalidate_one", time_of_singles, 100, 100);
-	invalidations(side, "invalidate_one", time_of_singles, 10000, SINGLES);
+	invalidations(side, w, time_of_protect, w->size);
 }
+
+static void invalidate_one(struct side *side, const struct workload *w)
+{
+	invalidations(side, w, time_of_singles, w->size < SINGLES ? w->size : SINGLES);
+}
+
+const struct workload svm_workloads[] = {
+	{ faults_absent, "", KIB(4), MIB(4), SMALL },
+	{ faults_absent, "", MIB(2), MIB(8), SMALL },
+	{ faults_absent, "_huge", MIB(2), MIB(16), HUGE },
+	{ faults, "", KIB(4), MIB(4), SMALL },
+	{ faults, "", KIB(64), MIB(8), SMALL },
+	{ faults, "", MIB(2), MIB(16), SMALL },
+	{ faults, "_huge", MIB(2), MIB(32), HUGE },
+	/* Nothing is allocated in an invalidation. */
+	{ invalidate_all, "invalidate_all", 1, .only_timed = true },
+	{ invalidate_all, "invalidate_all", 100, .only_timed = true },
+	{ invalidate_all, "invalidate_all", 10000, .only_timed = true },
+	{ invalidate_one, "invalidate_one", 100, .only_timed = true },
+	{ invalidate_one, "invalidate_one", 10000, .only_timed = true },
+	{}
+};

@@ -4,34 +4,30 @@
  */
 #include "compare.h"
 
-static const struct {
-	const char *name;
-	unsigned long request;
-} requests[] = {
-	{ "va_find", PLAIN_VA_FIND },
-	{ "va_split_list", PLAIN_VA_SPLIT },
-	{ "va_cover4_list", PLAIN_VA_COVER },
-	{ "va_replace", PLAIN_VA_REPLACE },
-	{ "va_unmap_map", PLAIN_VA_UNMAP_MAP },
-	{ "va_cut_heal", PLAIN_VA_CUT_HEAL },
-};
-
-static void requests_to(struct side *side, size_t mappings)
+/* Sizes are mappings. */
+static void requests(struct side *side, const struct workload *w)
 {
-	struct plain_va create = { .mappings = mappings };
+	struct plain_work work = { .start = 0x9e3779b97f4a7c15, .bytes = 2000 };
+	struct plain_va create = { .mappings = w->size };
 
 	ioctl_on(side, PLAIN_VA_CREATE, &create);
-	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-		struct plain_work work = { .start = 0x9e3779b97f4a7c15, .bytes = 2000 };
-
-		work_on(side, requests[i].request, &work);
-		report_work(side, requests[i].name, mappings, &work, work.done);
-	}
+	work_on(side, w->request, &work);
+	report_work(side, w->name, w->size, &work, work.done);
 	ioctl_on(side, PLAIN_VA_DESTROY, NULL);
 }
 
-void va_workloads(struct side *side)
-{
-	requests_to(side, 100);
-	requests_to(side, 10000);
-}
+const struct workload va_workloads[] = {
+	{ requests, "va_find", 100, .request = PLAIN_VA_FIND },
+	{ requests, "va_find", 10000, .request = PLAIN_VA_FIND },
+	{ requests, "va_split_list", 100, .request = PLAIN_VA_SPLIT },
+	{ requests, "va_split_list", 10000, .request = PLAIN_VA_SPLIT },
+	{ requests, "va_cover4_list", 100, .request = PLAIN_VA_COVER },
+	{ requests, "va_cover4_list", 10000, .request = PLAIN_VA_COVER },
+	{ requests, "va_replace", 100, .request = PLAIN_VA_REPLACE },
+	{ requests, "va_replace", 10000, .request = PLAIN_VA_REPLACE },
+	{ requests, "va_unmap_map", 100, .request = PLAIN_VA_UNMAP_MAP },
+	{ requests, "va_unmap_map", 10000, .request = PLAIN_VA_UNMAP_MAP },
+	{ requests, "va_cut_heal", 100, .request = PLAIN_VA_CUT_HEAL },
+	{ requests, "va_cut_heal", 10000, .request = PLAIN_VA_CUT_HEAL },
+	{}
+};

@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -31,9 +30,9 @@ static void *work_main(void *arg)
 }
 
 /* They share a VM, and its lock, and the span; an item is a page that got mapped. */
-static void workers(struct side *side, const char *name, size_t count, size_t chunk, size_t bytes,
-		    uint32_t flags)
+static void workers(struct side *side, const struct workload *w, size_t chunk)
 {
+	const size_t count = w->size, bytes = w->bytes;
 	struct worker worker[2] = {};
 	pthread_barrier_t barrier;
 	uint64_t began = UINT64_MAX, ended = 0;
@@ -47,7 +46,7 @@ static void workers(struct side *side, const char *name, size_t count, size_t ch
 		worker[i].barrier = &barrier;
 		worker[i].work.start = (uintptr_t)SPAN + i * (bytes / count);
 		worker[i].work.bytes = bytes / count;
-		worker[i].work.flags = flags;
+		worker[i].work.flags = w->flags;
 		pthread_create(&worker[i].thread, NULL, work_main, &worker[i]);
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -57,11 +56,21 @@ static void workers(struct side *side, const char *name, size_t count, size_t ch
 		ended = worker[i].ended > ended ? worker[i].ended : ended;
 	}
 	if (error)
-		report_failure(side, name, count, error);
+		report_failure(side, w->name, count, error);
 	else
-		report(side, name, count, ended - began, bytes / PAGE);
+		report(side, w->name, count, ended - began, bytes / PAGE);
 	pthread_barrier_destroy(&barrier);
 	tear_down(side);
+}
+
+static void workers_4k(struct side *side, const struct workload *w)
+{
+	workers(side, w, KIB(4));
+}
+
+static void workers_2m(struct side *side, const struct workload *w)
+{
+	workers(side, w, MIB(2));
 }
 
 /* Takes a page away from the GPU that it never had, for as long as @arg does not say to stop. */
@@ -79,37 +88,38 @@ static void *disturb_main(void *arg)
 }
 
 /* Faults, while memory that they are not about changes all the time; an item is a page. */
-static void disturbed(struct side *side, size_t chunk, size_t bytes)
+static void disturbed(struct side *side, const struct workload *w)
 {
 	struct plain_work work = {
 		.start = (uintptr_t)SPAN,
-		.bytes = bytes,
+		.bytes = w->bytes,
 		.flags = PLAIN_WRITE,
 	};
 	atomic_bool stop = false;
 	pthread_t thread;
 
-	set_up(side, SMALL, chunk);
-	touch(SPAN, bytes);
+	set_up(side, SMALL, w->size);
+	touch(SPAN, w->bytes);
 	pthread_create(&thread, NULL, disturb_main, &stop);
 	/* It is on its way. */
 	usleep(10000);
 	ioctl_on(side, PLAIN_FAULT, &work);
 	stop = true;
 	pthread_join(thread, NULL);
-	report_work(side, "disturbed_fault", chunk >> 10, &work, bytes / PAGE);
+	report_work(side, w->name, w->size >> 10, &work, w->bytes / PAGE);
 	tear_down(side);
 }
 
-void worker_workloads(struct side *side)
-{
-	if (counting || sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		return;
-	for (size_t count = 1; count <= 2; count++) {
-		workers(side, "workers_fault_4k", count, KIB(4), MIB(8), PLAIN_WRITE);
-		workers(side, "workers_move_2m", count, MIB(2), MIB(16),
-			PLAIN_WRITE | PLAIN_DEVMEM);
-	}
-	disturbed(side, KIB(4), MIB(4));
-	disturbed(side, MIB(2), MIB(32));
-}
+#define MOVES (PLAIN_WRITE | PLAIN_DEVMEM)
+#define TIMED .only_timed = true, .cpus = 2
+
+/* Sizes are workers, or that of a range. */
+const struct workload worker_workloads[] = {
+	{ workers_4k, "workers_fault_4k", 1, MIB(8), .flags = PLAIN_WRITE, TIMED },
+	{ workers_4k, "workers_fault_4k", 2, MIB(8), .flags = PLAIN_WRITE, TIMED },
+	{ workers_2m, "workers_move_2m", 1, MIB(16), .flags = MOVES, TIMED },
+	{ workers_2m, "workers_move_2m", 2, MIB(16), .flags = MOVES, TIMED },
+	{ disturbed, "disturbed_fault", KIB(4), MIB(4), TIMED },
+	{ disturbed, "disturbed_fault", MIB(2), MIB(32), TIMED },
+	{}
+};
