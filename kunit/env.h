@@ -68,6 +68,10 @@ void dsvm_env_fail_alloc(dsvm_u64 n);
 void dsvm_env_fail_allocs(dsvm_bool fail);
 /* Whether the failure asked for has happened. */
 dsvm_bool dsvm_env_alloc_failed(void);
+/* From now on each @n-th dsvm_os_alloc_nowait() returns NULL, beginning with it; 0: none. */
+void dsvm_env_fail_nowait(dsvm_u32 n);
+/* How many of those there were that did. */
+dsvm_u64 dsvm_env_nowait_failed(void);
 dsvm_u64 dsvm_env_outstanding(void);
 
 /* Time, log ------------------------------------------------------------------------ */

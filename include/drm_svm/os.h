@@ -29,6 +29,11 @@ void *dsvm_os_alloc(dsvm_usize bytes);
 /* Gives back what dsvm_os_alloc() gave; NULL is fine. May sleep. */
 void dsvm_os_free(void *memory);
 
+/* The same without waiting, for a page at most. Any context but NMI. */
+void *dsvm_os_alloc_nowait(dsvm_usize bytes);
+/* Gives back what that gave; NULL is fine. Any context but NMI. */
+void dsvm_os_free_nowait(void *memory);
+
 /* Time, log, warnings ------------------------------------------------------ */
 
 /* Monotonic time in nanoseconds. Any context. */

@@ -56,6 +56,9 @@ struct Env {
 	u64 fail_in; // allocations until the one that fails; 0: none
 	bool allocs_fail;
 	bool alloc_failed;
+	u32 nowait_every; // each so many-th fails; 0: none
+	u32 nowait_count;
+	u64 nowait_failed;
 
 	u64 clock_ns;
 	u64 rescheds;
@@ -159,6 +162,31 @@ void drop(dsvm_os_rwsem *lock, bool for_writing)
 	}
 	cpu.held_count = kept;
 	dsvm_env_point();
+}
+
+void *give(usize bytes)
+{
+	auto *const header = static_cast<Header *>(dsvm_backend_alloc(sizeof(Header) + bytes));
+
+	if (header == nullptr)
+		return nullptr;
+	header->magic = kMagic;
+	header->bytes = bytes;
+	env.outstanding++;
+	return header + 1;
+}
+
+void take_back(void *memory)
+{
+	Header *const header = static_cast<Header *>(memory) - 1;
+
+	if (header->magic != kMagic) {
+		dsvm_env_violation("freed twice, or never allocated");
+		return;
+	}
+	header->magic = 0;
+	env.outstanding--;
+	dsvm_backend_free(header);
 }
 
 // FNV-1a, so that cases draw different numbers from one seed.
@@ -287,12 +315,21 @@ dsvm_u64 dsvm_env_outstanding(void)
 	return env.outstanding;
 }
 
+void dsvm_env_fail_nowait(dsvm_u32 n)
+{
+	env.nowait_every = n;
+	env.nowait_count = 0;
+}
+
+dsvm_u64 dsvm_env_nowait_failed(void)
+{
+	return env.nowait_failed;
+}
+
 // Models kvzalloc(GFP_KERNEL): may reclaim, so it is forbidden where a notifier lock
 // is held.
 void *dsvm_os_alloc(dsvm_usize bytes)
 {
-	using dsvm::fake::Header;
-
 	dsvm_env_point();
 	if (dsvm_env_rank_held() >= static_cast<dsvm::u32>(dsvm::LockRank::kNotifier))
 		dsvm_env_violation("memory allocated under the notifier lock");
@@ -300,33 +337,37 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 		env.alloc_failed = true;
 		return nullptr;
 	}
-	auto *const header = static_cast<Header *>(dsvm_backend_alloc(sizeof(Header) + bytes));
-	if (header == nullptr)
-		return nullptr;
-	header->magic = dsvm::fake::kMagic;
-	header->bytes = bytes;
-	env.outstanding++;
-	return header + 1;
+	return dsvm::fake::give(bytes);
 }
 
 // Models kvfree(): any context that may sleep.
 void dsvm_os_free(void *memory)
 {
-	using dsvm::fake::Header;
-
 	if (memory == nullptr)
 		return;
 	dsvm_env_point();
 	if (dsvm_env_rank_held() >= static_cast<dsvm::u32>(dsvm::LockRank::kNotifier))
 		dsvm_env_violation("memory freed under the notifier lock");
-	Header *const header = static_cast<Header *>(memory) - 1;
-	if (header->magic != dsvm::fake::kMagic) {
-		dsvm_env_violation("freed twice, or never allocated");
-		return;
+	dsvm::fake::take_back(memory);
+}
+
+// Models kzalloc(GFP_NOWAIT): any context, and likely to fail.
+void *dsvm_os_alloc_nowait(dsvm_usize bytes)
+{
+	if (bytes > DSVM_PAGE_SIZE)
+		dsvm_env_violation("%lu bytes without waiting", bytes);
+	if (env.nowait_every != 0 && env.nowait_count++ % env.nowait_every == 0) {
+		env.nowait_failed++;
+		return nullptr;
 	}
-	header->magic = 0;
-	env.outstanding--;
-	dsvm_backend_free(header);
+	return dsvm::fake::give(bytes);
+}
+
+// Models kfree(): any context.
+void dsvm_os_free_nowait(void *memory)
+{
+	if (memory != nullptr)
+		dsvm::fake::take_back(memory);
 }
 
 // Time, log, warnings -----------------------------------------------------------------

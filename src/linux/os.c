@@ -26,6 +26,17 @@ void dsvm_os_free(void *memory)
 	kvfree(memory);
 }
 
+/* Those who ask can do without. */
+void *dsvm_os_alloc_nowait(dsvm_usize bytes)
+{
+	return kzalloc(bytes, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+}
+
+void dsvm_os_free_nowait(void *memory)
+{
+	kfree(memory);
+}
+
 dsvm_u64 dsvm_os_now_ns(void)
 {
 	return ktime_get_ns();
