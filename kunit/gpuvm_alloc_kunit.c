@@ -37,14 +37,14 @@ static unsigned int section_end(bool cookie)
 static void watch_sees_allocations(struct kunit *test)
 {
 	struct kmem_cache *cache = kmem_cache_create("drm_svm_kunit", 64, 0, 0, NULL);
-	unsigned int of_kmalloc, of_large, of_cache, of_page, of_nothing, kmallocs, after;
+	unsigned int of_kmalloc, of_large, of_cache, of_page, of_nothing, of_nowait, kmallocs, after;
 	void *memory, *large, *object;
 	struct page *page;
 
 	KUNIT_ASSERT_NOT_NULL(test, cache);
 
 	watch_begin();
-	memory = kmalloc(64, GFP_NOWAIT);
+	memory = kmalloc(64, GFP_KERNEL);
 	of_kmalloc = watch_end();
 	kmallocs = watch_kmallocs();
 	watch_begin();
@@ -58,6 +58,9 @@ static void watch_sees_allocations(struct kunit *test)
 	of_page = watch_end();
 	watch_begin();
 	of_nothing = watch_end();
+	watch_begin();
+	kfree(kmalloc(64, GFP_NOWAIT | __GFP_NOWARN));
+	of_nowait = watch_end();
 	kfree(kmalloc(64, GFP_KERNEL));
 	after = watch_end();
 
@@ -71,6 +74,7 @@ static void watch_sees_allocations(struct kunit *test)
 	KUNIT_EXPECT_GE(test, of_cache, 1);
 	KUNIT_EXPECT_GE(test, of_page, 1);
 	KUNIT_EXPECT_EQ(test, of_nothing, 0);
+	KUNIT_EXPECT_EQ(test, of_nowait, 0);
 	KUNIT_EXPECT_EQ(test, after, 0);
 
 	kfree(memory);

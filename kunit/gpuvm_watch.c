@@ -3,6 +3,7 @@
  * See gpuvm_watch.h.
  */
 #include <kunit/test.h>
+#include <linux/gfp.h>
 #include <linux/minmax.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
@@ -20,28 +21,28 @@ static unsigned int pages;
 /* What one kmalloc() comes to; kmemleak makes it more than one object. */
 static unsigned int objects_per_kmalloc;
 
-static void note(unsigned int *counter)
+static void note(unsigned int *counter, gfp_t gfp_flags)
 {
-	if (READ_ONCE(watched) == current && in_task())
+	if (READ_ONCE(watched) == current && in_task() && gfpflags_allow_blocking(gfp_flags))
 		(*counter)++;
 }
 
 static void note_kmalloc(void *data, unsigned long call_site, const void *ptr,
 			 size_t bytes_req, size_t bytes_alloc, gfp_t gfp_flags, int node)
 {
-	note(&objects);
+	note(&objects, gfp_flags);
 }
 
 static void note_cache_alloc(void *data, unsigned long call_site, const void *ptr,
 			     struct kmem_cache *cache, gfp_t gfp_flags, int node)
 {
-	note(&objects);
+	note(&objects, gfp_flags);
 }
 
 static void note_page_alloc(void *data, struct page *page, unsigned int order,
 			    gfp_t gfp_flags, int migratetype)
 {
-	note(&pages);
+	note(&pages, gfp_flags);
 }
 
 /* The tracepoint of page allocations is not exported, so it is looked for by name. */

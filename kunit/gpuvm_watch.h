@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Sees whether a piece of code allocates memory, on any kernel that has trace
- * events: slab objects and pages, of this thread, whatever their GFP flags and
- * whether or not the allocation would have failed. Debug kernels see more: a
- * sleeping allocation in an atomic or a fence-signalling section is a report
- * there, which fails the run.
+ * Sees whether a piece of code allocates memory that it may have to wait for, on
+ * any kernel that has trace events: slab objects and pages, of this thread, whether
+ * or not there was a wait. What asks without waiting (GFP_NOWAIT) can do without.
+ * Debug kernels see more: a sleeping allocation in an atomic or a fence-signalling
+ * section is a report there, which fails the run.
  */
 #ifndef DSVM_KUNIT_GPUVM_WATCH_H
 #define DSVM_KUNIT_GPUVM_WATCH_H
@@ -21,7 +21,7 @@ void watch_require(struct kunit *test);
 
 /* One at a time. In the current thread, interrupts not included. */
 void watch_begin(void);
-/* How many allocations there were: what the slab itself allocates counts as well. */
+/* How many such allocations there were: what the slab itself allocates counts as well. */
 unsigned int watch_end(void);
 /*
  * How many kmalloc() there were, after watch_end(): pages do not count, nor what a
