@@ -94,8 +94,13 @@ static bool is_discardable(struct page *page)
  */
 static bool is_secret(struct page *page)
 {
-	struct address_space *mapping = folio_mapping(page_folio(page));
+	struct folio *folio = page_folio(page);
+	struct address_space *mapping;
 
+	/* Almost all memory is; asking for the mapping takes longer. */
+	if (folio_test_anon(folio))
+		return false;
+	mapping = folio_mapping(folio);
 	return mapping && mapping->host && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
 }
 
@@ -125,7 +130,7 @@ void dsvm_os_page_mark_dirty(struct dsvm_os_page *page)
 	struct folio *folio = page_folio(to_page(page));
 
 	/* A file's own page became dirty when an entry of it became writable. */
-	if (!folio_mapping(folio) || folio_test_swapbacked(folio))
+	if (folio_test_swapbacked(folio) || !folio_mapping(folio))
 		folio_mark_dirty(folio);
 }
 
