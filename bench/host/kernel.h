@@ -26,6 +26,8 @@
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
+#define U64_MAX UINT64_MAX
+
 #include <linux/err.h>
 #include <linux/overflow.h>
 

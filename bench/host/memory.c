@@ -1,68 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Memory for both sides (kernel.h): a free list for each size, as in a slab, in large pages.
+ * Memory for both sides (kernel.h): a free list for each size of kmalloc()'s, whose objects are
+ * aligned as kmalloc()'s are, in large pages.
  */
 #include <sys/mman.h>
 
 #include "bench/host/kernel.h"
 
-#define STEP 32
-#define CLASSES 64
+#define SLAB (64ul << 10)
 #define CHUNK (2ul << 20)
 
-struct header {
-	size_t class;
-	struct header *next;
+static const size_t sizes[] = { 32, 64, 96, 128, 192, 256, 512, 1024, 2048 };
+
+/* At the beginning of each slab, in the place of its first object or of some. */
+struct slab {
+	unsigned int class;
+};
+
+struct object {
+	struct object *next;
 };
 
 unsigned long bench_allocs;
 
-static struct header *free_lists[CLASSES];
+static struct object *free_lists[ARRAY_SIZE(sizes)];
 static char *chunk, *chunk_end;
 
-static struct header *carve(size_t bytes)
+static int refill(unsigned int class)
 {
-	struct header *memory;
+	const size_t size = sizes[class];
+	struct slab *slab;
+	size_t at;
 
-	if (chunk + bytes > chunk_end) {
+	if (chunk == chunk_end) {
 		void *fresh = NULL;
 
 		if (posix_memalign(&fresh, CHUNK, CHUNK))
-			return NULL;
+			return -1;
 		madvise(fresh, CHUNK, MADV_HUGEPAGE);
 		chunk = fresh;
 		chunk_end = chunk + CHUNK;
 	}
-	memory = (struct header *)chunk;
-	chunk += bytes;
-	return memory;
+	slab = (struct slab *)chunk;
+	chunk += SLAB;
+	slab->class = class;
+	/* The lowest is handed out first. */
+	for (at = SLAB / size - 1; at > 0; at--) {
+		struct object *object = (struct object *)((char *)slab + at * size);
+
+		object->next = free_lists[class];
+		free_lists[class] = object;
+	}
+	return 0;
 }
 
 void *bench_alloc(size_t size)
 {
-	const size_t class = (size + STEP - 1) / STEP;
-	struct header *memory;
+	unsigned int class = 0;
+	struct object *object;
 
-	if (class >= CLASSES)
-		abort();
+	while (sizes[class] < size) {
+		if (++class == ARRAY_SIZE(sizes))
+			abort();
+	}
 	bench_allocs++;
-	memory = free_lists[class];
-	if (memory)
-		free_lists[class] = memory->next;
-	else
-		memory = carve(sizeof(*memory) + class * STEP);
-	if (!memory)
+	if (!free_lists[class] && refill(class))
 		return NULL;
-	memory->class = class;
-	return memory + 1;
+	object = free_lists[class];
+	free_lists[class] = object->next;
+	return object;
 }
 
 void bench_free(const void *pointer)
 {
-	struct header *const memory = (struct header *)pointer - 1;
+	const struct slab *const slab = (void *)((uintptr_t)pointer & ~(SLAB - 1));
+	struct object *const object = (void *)pointer;
 
 	if (!pointer)
 		return;
-	memory->next = free_lists[memory->class];
-	free_lists[memory->class] = memory;
+	object->next = free_lists[slab->class];
+	free_lists[slab->class] = object;
 }

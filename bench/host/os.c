@@ -17,6 +17,16 @@ void dsvm_os_free(void *memory)
 	kfree(memory);
 }
 
+void *dsvm_os_alloc_nowait(dsvm_usize bytes)
+{
+	return kzalloc(bytes, GFP_KERNEL);
+}
+
+void dsvm_os_free_nowait(void *memory)
+{
+	kfree(memory);
+}
+
 void dsvm_os_log(enum dsvm_log_level level, const char *format, ...)
 {
 }

@@ -37,10 +37,18 @@ constexpr Workload kWorkloads[] = {
 	{"remove", VA_RANDOM, &va_side::remove, &va_side::insert},
 	{"replace", VA_RANDOM, &va_side::replace, nullptr},
 	{"replace_sparse", VA_SPARSE, &va_side::replace_ascending, nullptr},
+	{"replace_whole", VA_RANDOM, &va_side::replace_whole, nullptr},
+	{"replace_whole_sparse", VA_SPARSE, &va_side::replace_whole_ascending, nullptr},
 	{"split_list", VA_RANDOM, &va_side::split_list, nullptr},
 };
 constexpr size_t kMappings[] = {100, 10'000, 1'000'000};
 constexpr uint64_t kSeed = 0x9e3779b97f4a7c15;
+
+// Requests at random.
+bool replaces(const Workload &workload)
+{
+	return workload.work == &va_side::replace || workload.work == &va_side::replace_whole;
+}
 
 // Of each kind and size one for each side and workload: what replaces leaves another one behind.
 struct World {
@@ -51,7 +59,7 @@ struct World {
 	{
 		// What is replaced at random has three times as many mappings in the long run, and
 		// is to have them from the beginning.
-		const bool grows = workload.work == &va_side::replace;
+		const bool grows = replaces(workload);
 
 		world = side.create(grows ? mappings / 3 : mappings, workload.shape, kSeed);
 		if (grows)
@@ -67,8 +75,7 @@ World &world_for(const va_side &side, const Workload &workload, size_t mappings)
 	using Key = std::tuple<std::string, std::string, size_t>;
 	static std::map<Key, std::unique_ptr<World>> worlds;
 	// One that only looks, or puts back what it has taken, may share.
-	const bool alone =
-		workload.work == &va_side::replace || workload.work == &va_side::replace_ascending;
+	const bool alone = replaces(workload) || workload.shape == VA_SPARSE;
 	std::unique_ptr<World> &world =
 		worlds[Key{side.name, alone ? workload.name : "", mappings}];
 
@@ -121,6 +128,8 @@ bool sides_agree()
 			side.insert(world, 100);
 			side.replace(world, 5000);
 			side.replace_ascending(world, 500);
+			side.replace_whole(world, 5000);
+			side.replace_whole_ascending(world, 500);
 			prints[i] = prints[i] * 31 + side.fingerprint(world);
 			side.destroy(world);
 		}

@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 
 #include <drm/drm_gpuvm.h>
+#ifdef BENCH_REPLACE
+#include <drm/drm_svm.h>
+#endif
 
 #include "bench/host/va_work.h"
 
@@ -367,26 +370,73 @@ static void request(struct va_world *world, uint64_t addr, uint64_t range)
 		abort();
 }
 
-static uint64_t replace(struct va_world *world, size_t count)
+/* What each library has for a driver that wants nothing between the steps. */
+#ifdef BENCH_REPLACE
+static void gone(struct drm_gpuva *va, void *world)
+{
+	give(world, va);
+}
+
+static void request_whole(struct va_world *world, uint64_t addr, uint64_t range)
+{
+	struct va_object *const object = take(world);
+	struct va_object *const prev = take(world);
+	struct va_object *const next = take(world);
+
+	drm_gpuva_init(&object->va, addr, range, NULL, 0);
+	if (drm_svm_gpuva_replace(&world->vm, &object->va, &prev->va, &next->va, gone, world))
+		abort();
+	if (!next->va.va.range)
+		give(world, &next->va);
+	if (!prev->va.va.range)
+		give(world, &prev->va);
+}
+#else
+#define request_whole request
+#endif
+
+static uint64_t replace_some(struct va_world *world, size_t count,
+			     void (*replace)(struct va_world *world, uint64_t addr, uint64_t range))
 {
 	while (count--) {
 		const uint64_t range = SMALL << below(&world->random, SIZES);
 		const uint64_t pages = (world->top - SPACE_START - range) / SMALL;
 
-		request(world, SPACE_START + below(&world->random, pages) * SMALL, range);
+		replace(world, SPACE_START + below(&world->random, pages) * SMALL, range);
 	}
 	return world->unused_count;
 }
 
-static uint64_t replace_ascending(struct va_world *world, size_t count)
+static uint64_t replace_next(struct va_world *world, size_t count,
+			     void (*replace)(struct va_world *world, uint64_t addr, uint64_t range))
 {
 	while (count--) {
-		request(world, world->at, SPARSE);
+		replace(world, world->at, SPARSE);
 		world->at += SPARSE;
 		if (world->at + SPARSE > world->top)
 			world->at = SPACE_START;
 	}
 	return world->unused_count;
+}
+
+static uint64_t replace(struct va_world *world, size_t count)
+{
+	return replace_some(world, count, request);
+}
+
+static uint64_t replace_ascending(struct va_world *world, size_t count)
+{
+	return replace_next(world, count, request);
+}
+
+static uint64_t replace_whole(struct va_world *world, size_t count)
+{
+	return replace_some(world, count, request_whole);
+}
+
+static uint64_t replace_whole_ascending(struct va_world *world, size_t count)
+{
+	return replace_next(world, count, request_whole);
 }
 
 static uint64_t split_list(struct va_world *world, size_t count)
@@ -425,5 +475,7 @@ const struct va_side BENCH_SIDE = {
 	.insert = insert,
 	.replace = replace,
 	.replace_ascending = replace_ascending,
+	.replace_whole = replace_whole,
+	.replace_whole_ascending = replace_whole_ascending,
 	.split_list = split_list,
 };

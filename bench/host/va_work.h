@@ -51,6 +51,9 @@ struct va_side {
 	/* Maps over what is there: in random places and sizes, or 64 KiB in ascending order. */
 	uint64_t (*replace)(struct va_world *world, size_t count);
 	uint64_t (*replace_ascending)(struct va_world *world, size_t count);
+	/* The same for a driver that wants all of a request at once, if the library can do that. */
+	uint64_t (*replace_whole)(struct va_world *world, size_t count);
+	uint64_t (*replace_whole_ascending)(struct va_world *world, size_t count);
 	/* The same as lists of ops, of requests that split a mapping; nothing is changed. */
 	uint64_t (*split_list)(struct va_world *world, size_t count);
 };
