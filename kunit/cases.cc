@@ -51,6 +51,7 @@
 #include "cases/svm_validity.cc"
 #include "cases/to_device.cc"
 #include "cases/va_bind.cc"
+#include "cases/va_index.cc"
 #include "cases/va_merge.cc"
 #include "cases/va_ops.cc"
 #include "cases/va_random.cc"

@@ -88,19 +88,19 @@ static void expect_same_links(struct kunit *test, struct fx_vm *a, struct fx_vm 
 
 static void expect_same_mappings(struct kunit *test, struct fx_vm *a, struct fx_vm *b)
 {
+	struct dsvm_va_walk walk = drm_svm_gpuva_walk_all(&b->base);
 	struct drm_gpuva *in_a, *in_b;
 
-	in_b = list_first_entry(&b->base.rb.list, struct drm_gpuva, rb.entry);
 	drm_gpuvm_for_each_va(in_a, &a->base) {
+		in_b = __drm_svm_walk_take(&walk);
 		KUNIT_ASSERT_NOT_NULL(test, in_b);
 		KUNIT_EXPECT_EQ(test, in_a->va.addr, in_b->va.addr);
 		KUNIT_EXPECT_EQ(test, in_a->va.range, in_b->va.range);
 		KUNIT_EXPECT_PTR_EQ(test, in_a->gem.obj, in_b->gem.obj);
 		KUNIT_EXPECT_EQ(test, in_a->gem.offset, in_b->gem.offset);
 		KUNIT_EXPECT_EQ(test, !in_a->vm_bo, !in_b->vm_bo);
-		in_b = __drm_gpuva_next(in_b);
 	}
-	KUNIT_EXPECT_NULL(test, in_b);
+	KUNIT_EXPECT_NULL(test, walk.now);
 }
 
 static void same_as_by_hand(struct kunit *test, enum drm_gpuvm_flags flags)

@@ -94,7 +94,6 @@ static void no_kernel_node(struct kunit *test)
 {
 	struct fx_vm *vm = fx_vm_create_at(test, 0, 0, 0x1000, 0, 0, &fx_ops);
 
-	KUNIT_EXPECT_TRUE(test, list_empty(&vm->base.rb.list));
 	KUNIT_EXPECT_TRUE(test, drm_gpuvm_interval_empty(&vm->base, 0, 0x1000));
 	KUNIT_EXPECT_TRUE(test, drm_gpuvm_range_valid(&vm->base, 0, 0x1000));
 	fx_vm_destroy(vm);
@@ -409,6 +408,58 @@ static void flags(struct kunit *test)
 	fx_va_free(&va->base);
 }
 
+static void free_and_count(struct drm_gpuva *va, void *count)
+{
+	(*(unsigned int *)count)++;
+	fx_va_free(va);
+}
+
+/* Each mapping that is there has a reference to the space, and no other one has. */
+static void replace(struct kunit *test)
+{
+	struct fx_vm *vm = fx_vm_create(test, 0);
+	struct fx_va *va = fx_va_create(test, FX_BASE + 0x80, 0x200, NULL, 0x7000);
+	struct fx_va *prev = fx_va_create(test, 0, 0, NULL, 0);
+	struct fx_va *next = fx_va_create(test, 0, 0, NULL, 0);
+	unsigned int gone = 0, refs;
+
+	fx_lock(vm);
+	fx_map(test, vm, NULL, FX_BASE, 0x100, 0x1000);
+	fx_map(test, vm, NULL, FX_BASE + 0x100, 0x80, 0x2000);
+	fx_map(test, vm, NULL, FX_BASE + 0x200, 0x100, 0x3000);
+	refs = kref_read(&vm->base.kref);
+
+	KUNIT_EXPECT_EQ(test, drm_svm_gpuva_replace(&vm->base, &va->base, NULL, &next->base,
+						    free_and_count, &gone), -EINVAL);
+	KUNIT_EXPECT_EQ(test, drm_svm_gpuva_replace(&vm->base, &va->base, &prev->base, NULL,
+						    free_and_count, &gone), -EINVAL);
+	KUNIT_EXPECT_EQ(test, gone, 0);
+	FX_EXPECT_VAS(test, vm, { FX_BASE, 0x100, NULL, 0x1000 },
+		      { FX_BASE + 0x100, 0x80, NULL, 0x2000 },
+		      { FX_BASE + 0x200, 0x100, NULL, 0x3000 });
+
+	KUNIT_EXPECT_EQ(test, drm_svm_gpuva_replace(&vm->base, &va->base, &prev->base,
+						    &next->base, free_and_count, &gone), 0);
+	KUNIT_EXPECT_EQ(test, gone, 3);
+	KUNIT_EXPECT_EQ(test, kref_read(&vm->base.kref), refs);
+	KUNIT_EXPECT_PTR_EQ(test, next->base.vm, &vm->base);
+	FX_EXPECT_VAS(test, vm, { FX_BASE, 0x80, NULL, 0x1000 },
+		      { FX_BASE + 0x80, 0x200, NULL, 0x7000 },
+		      { FX_BASE + 0x280, 0x80, NULL, 0x3080 });
+
+	/* Over nothing, what might remain is not needed and in no space. */
+	va = fx_va_create(test, FX_BASE + 0x400, 0x100, NULL, 0);
+	prev = fx_va_create(test, 1, 1, NULL, 0);
+	KUNIT_EXPECT_EQ(test, drm_svm_gpuva_replace(&vm->base, &va->base, &prev->base, NULL,
+						    free_and_count, &gone), 0);
+	KUNIT_EXPECT_EQ(test, gone, 3);
+	KUNIT_EXPECT_EQ(test, prev->base.va.range, 0);
+	KUNIT_EXPECT_EQ(test, kref_read(&vm->base.kref), refs + 1);
+	fx_va_free(&prev->base);
+	fx_unlock(vm);
+	fx_vm_destroy(vm);
+}
+
 #ifdef CONFIG_DEBUG_FS
 static void expect_shown(struct kunit *test, const char *text, u64 number)
 {
@@ -463,6 +514,7 @@ static struct kunit_case gpuvm_cases[] = {
 	KUNIT_CASE(iterate),
 	KUNIT_CASE(iterate_and_remove),
 	KUNIT_CASE(flags),
+	KUNIT_CASE(replace),
 #ifdef CONFIG_DEBUG_FS
 	KUNIT_CASE(debugfs),
 #endif

@@ -100,9 +100,8 @@ enum drm_gpuva_flags {
  * @gem.repeat_offset: start of the window; DRM_GPUVA_REPEAT only
  * @gem.repeat_range: length of the window; DRM_GPUVA_REPEAT only
  * @gem.entry: in @vm_bo's list; under the object's lock
- * @rb: its place in the space; under the VM lock
- * @rb.node: in the tree
- * @rb.entry: in the list, which has the same order
+ * @rb: the library's
+ * @rb.node: the library's
  * @rb.__skip: the library's
  * @vm: the space it is in
  * @vm_bo: the object in this space, a reference, while it is linked
@@ -128,8 +127,7 @@ struct drm_gpuva {
 			} gem;
 			struct {
 				struct rb_node node;
-				struct list_head entry;
-				struct list_head *__skip;
+				struct drm_gpuva *__skip;
 			} rb;
 		};
 	};
@@ -225,9 +223,7 @@ enum drm_gpuvm_flags {
  * @mm_start: first unit; immutable
  * @mm_range: how many; immutable. 0 after a drm_gpuvm_init() that got a range
  *	beyond 2^64
- * @rb: the mappings; under the VM lock
- * @rb.tree: as a tree
- * @rb.list: as a list in the same order, for the kernel's list macros
+ * @__index: the mappings; under the VM lock. Walk them with drm_gpuvm_for_each_va()
  * @__kernel_va: the library's
  * @__bind: the library's
  * @name: for messages; immutable
@@ -253,10 +249,7 @@ struct drm_gpuvm {
 		struct {
 			u64 mm_start;
 			u64 mm_range;
-			struct {
-				struct rb_root_cached tree;
-				struct list_head list;
-			} rb;
+			struct dsvm_va_index __index;
 			struct drm_gpuva *__kernel_va;
 			void *__bind;
 		};
@@ -411,17 +404,36 @@ struct mutex *dsvm_gem_gpuva_lock(struct drm_gem_object *obj);
 						  list_next_entry(entry__, list.entry.gem))
 #endif
 
-static inline struct drm_gpuva *__drm_gpuva_next(struct drm_gpuva *va)
-{
-	if (!va || list_is_last(&va->rb.entry, &va->vm->rb.list))
-		return NULL;
+struct dsvm_va_walk drm_svm_gpuva_walk(struct drm_gpuvm *gpuvm, u64 start, u64 end);
+struct dsvm_va_walk drm_svm_gpuva_walk_all(struct drm_gpuvm *gpuvm);
+struct dsvm_va_walk drm_svm_gpuva_walk_on(struct dsvm_va_walk walk);
 
-	return list_next_entry(va, rb.entry);
+/*
+ * A walk takes a call for each 24 mappings or so, and a few instructions for the others. It goes
+ * on where it should if the space changes meanwhile. The core's part is the first of a mapping,
+ * so a cast turns NULL into NULL.
+ */
+#define __drm_svm_walk_at(walk__) ((struct drm_gpuva *)(walk__)->now)
+
+static inline void __drm_svm_walk_step(struct dsvm_va_walk *walk)
+{
+	if (!dsvm_va_walk_near(walk))
+		*walk = drm_svm_gpuva_walk_on(*walk);
+}
+
+/* Where it is, and one step on: what this returns may go. */
+static inline struct drm_gpuva *__drm_svm_walk_take(struct dsvm_va_walk *walk)
+{
+	struct drm_gpuva *va = __drm_svm_walk_at(walk);
+
+	if (va)
+		__drm_svm_walk_step(walk);
+	return va;
 }
 
 /**
  * drm_gpuvm_for_each_va_range() - Walks the mappings that overlap a span
- * @va__: the cursor
+ * @va__: the cursor; NULL behind the last
  * @gpuvm__: the space
  * @start__: first unit
  * @end__: one past the last unit
@@ -429,42 +441,47 @@ static inline struct drm_gpuva *__drm_gpuva_next(struct drm_gpuva *va)
  * In order, the kernel's own mapping included. Under the VM lock.
  */
 #define drm_gpuvm_for_each_va_range(va__, gpuvm__, start__, end__)			\
-	for ((va__) = drm_gpuva_find_first((gpuvm__), (start__), (end__) - (start__));	\
-	     (va__) && (va__)->va.addr <= (end__) - 1;					\
-	     (va__) = __drm_gpuva_next(va__))
+	for (struct dsvm_va_walk walk__ =						\
+		     drm_svm_gpuva_walk((gpuvm__), (start__), (end__)); \
+	     ((va__) = __drm_svm_walk_at(&walk__));					\
+	     __drm_svm_walk_step(&walk__))
 
 /**
  * drm_gpuvm_for_each_va_range_safe() - The same, and the current one may be removed
- * @va__: the cursor
+ * @va__: the cursor; NULL behind the last
  * @next__: room for the one after it
  * @gpuvm__: the space
  * @start__: first unit
  * @end__: one past the last unit
  */
-#define drm_gpuvm_for_each_va_range_safe(va__, next__, gpuvm__, start__, end__)	\
-	for ((va__) = drm_gpuva_find_first((gpuvm__), (start__), (end__) - (start__)),	\
-	     (next__) = __drm_gpuva_next(va__);						\
-	     (va__) && (va__)->va.addr <= (end__) - 1;					\
-	     (va__) = (next__), (next__) = __drm_gpuva_next(va__))
+#define drm_gpuvm_for_each_va_range_safe(va__, next__, gpuvm__, start__, end__)		\
+	for (struct dsvm_va_walk walk__ =						\
+		     drm_svm_gpuva_walk((gpuvm__), (start__), (end__)); \
+	     (va__) = __drm_svm_walk_take(&walk__),					\
+	     (next__) = __drm_svm_walk_at(&walk__), (va__);)
 
 /**
  * drm_gpuvm_for_each_va() - Walks all mappings of a space
- * @va__: the cursor
+ * @va__: the cursor; NULL behind the last
  * @gpuvm__: the space
  *
  * In order, the kernel's own mapping included. Under the VM lock.
  */
-#define drm_gpuvm_for_each_va(va__, gpuvm__) \
-	list_for_each_entry(va__, &(gpuvm__)->rb.list, rb.entry)
+#define drm_gpuvm_for_each_va(va__, gpuvm__)						\
+	for (struct dsvm_va_walk walk__ = drm_svm_gpuva_walk_all(gpuvm__);		\
+	     ((va__) = __drm_svm_walk_at(&walk__));					\
+	     __drm_svm_walk_step(&walk__))
 
 /**
  * drm_gpuvm_for_each_va_safe() - The same, and the current one may be removed
- * @va__: the cursor
+ * @va__: the cursor; NULL behind the last
  * @next__: room for the one after it
  * @gpuvm__: the space
  */
-#define drm_gpuvm_for_each_va_safe(va__, next__, gpuvm__) \
-	list_for_each_entry_safe(va__, next__, &(gpuvm__)->rb.list, rb.entry)
+#define drm_gpuvm_for_each_va_safe(va__, next__, gpuvm__)				\
+	for (struct dsvm_va_walk walk__ = drm_svm_gpuva_walk_all(gpuvm__);		\
+	     (va__) = __drm_svm_walk_take(&walk__),					\
+	     (next__) = __drm_svm_walk_at(&walk__), (va__);)
 
 /**
  * struct drm_gpuvm_bo - A buffer object in an address space

@@ -371,6 +371,10 @@ struct drm_svm_remap_pieces {
 	u64 next_range;
 };
 
+int drm_svm_gpuva_replace(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
+			  struct drm_gpuva *prev, struct drm_gpuva *next,
+			  void (*gone)(struct drm_gpuva *va, void *arg), void *arg);
+
 void drm_svm_remap_pieces(const struct drm_gpuva_op_remap *op, u64 block,
 			  struct drm_svm_remap_pieces *out);
 

@@ -87,7 +87,6 @@ struct dsvm_bind {
 	const struct dsvm_bind_env *env;
 	struct dsvm_link ops; /* of struct dsvm_bind_op, through base.entry */
 	struct dsvm_tree_root planned; /* struct dsvm_bind_va that no later step takes away */
-	struct dsvm_link planned_order;
 	enum dsvm_bind_stage stage;
 	dsvm_u32 requests; /* how many were queued */
 	dsvm_usize steps; /* how many they have come to */

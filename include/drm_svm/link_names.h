@@ -75,6 +75,9 @@
 #define drm_gpuvm_sm_unmap_exec_lock dsvm_drm_gpuvm_sm_unmap_exec_lock
 #define drm_gpuvm_sm_unmap_ops_create dsvm_drm_gpuvm_sm_unmap_ops_create
 #define drm_gpuvm_validate dsvm_drm_gpuvm_validate
+#define drm_svm_gpuva_walk dsvm_drm_svm_gpuva_walk
+#define drm_svm_gpuva_walk_all dsvm_drm_svm_gpuva_walk_all
+#define drm_svm_gpuva_walk_on dsvm_drm_svm_gpuva_walk_on
 
 /* drm/drm_pagemap.h */
 #define drm_pagemap_create dsvm_drm_pagemap_create
@@ -117,6 +120,7 @@
 #define drm_svm_can_migrate dsvm_drm_svm_can_migrate
 #define drm_svm_debugfs_gpusvm_info dsvm_drm_svm_debugfs_gpusvm_info
 #define drm_svm_flush dsvm_drm_svm_flush
+#define drm_svm_gpuva_replace dsvm_drm_svm_gpuva_replace
 #define drm_svm_range_acquire dsvm_drm_svm_range_acquire
 #define drm_svm_range_first dsvm_drm_svm_range_first
 #define drm_svm_range_lock dsvm_drm_svm_range_lock

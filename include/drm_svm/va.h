@@ -22,7 +22,7 @@ struct dsvm_bind;
 /* What a mapping or a request for one shows. Same layout as struct drm_gpuva_op_map. */
 struct dsvm_va_map {
 	dsvm_u32 flags; /* DSVM_VA_*, and bits of the driver's */
-	dsvm_u32 state; /* the core's: DSVM_VA_PLANNED */
+	dsvm_u32 state; /* the core's: DSVM_VA_PLANNED and others */
 	dsvm_u64 addr;
 	dsvm_u64 range;
 	dsvm_u64 offset; /* in @obj, of the first unit */
@@ -38,28 +38,67 @@ struct dsvm_va_map {
 
 /* @state: made by an open transaction, no object of the driver's behind it. */
 #define DSVM_VA_PLANNED (1u << 0)
+/* There was no memory for a place in the index; it is in the tree beside it. */
+#define DSVM_VA_SPILLED (1u << 1)
+/* It is to go when the open transaction commits. */
+#define DSVM_VA_CLAIMED (1u << 2)
 
 /* A mapping. */
 struct dsvm_va {
 	struct dsvm_va_map map;
 	struct dsvm_link bo_entry; /* the shim's: with others of the same object */
-	dsvm_usize tree[3]; /* the balanced tree's */
-	struct dsvm_link order; /* the same order as a list */
+	dsvm_usize tree[3]; /* the balanced tree's, if it is in one */
 	/*
-	 * NULL, or the mapping is to go when the open transaction commits, and
-	 * this is a later one (or the space's list head) before which all go.
+	 * Of a mapping that is to go when the open transaction commits: a later one before
+	 * which all go, or NULL if that has not been looked for. Of one that has gone by
+	 * dsvm_va_replace(): the next that has.
 	 */
-	struct dsvm_link *skip;
+	struct dsvm_va *skip;
+};
+
+/*
+ * Some mappings, in order, beside their neighbours (core/va/va_index.h). Shown so that a walk
+ * costs a call for each of these and not for each mapping.
+ */
+#define DSVM_VA_LEAF_SIZE 24
+struct dsvm_va_leaf {
+	dsvm_u64 first[DSVM_VA_LEAF_SIZE]; /* addr; 2^64 - 1 behind the last */
+	struct dsvm_va *va[DSVM_VA_LEAF_SIZE];
+	dsvm_u32 length[DSVM_VA_LEAF_SIZE]; /* range; 0: more than 32 bits */
+	struct dsvm_va_leaf *next;
+	struct dsvm_va_leaf *prev;
+	dsvm_u32 count;
+	dsvm_u32 unused[3];
+};
+
+/* Mappings of a space. */
+struct dsvm_va_index {
+	void *root; /* a leaf if @height is 1 */
+	struct dsvm_va_leaf *finger; /* where the last change was, or NULL */
+	dsvm_u32 height; /* 0: there is nothing */
+	dsvm_u32 spilled; /* how many are in @spill */
+	dsvm_u64 generation; /* of changes */
+	struct dsvm_tree_root spill; /* those that are DSVM_VA_SPILLED */
 };
 
 /* An address space. */
 struct dsvm_va_space {
 	dsvm_u64 mm_start;
 	dsvm_u64 mm_range; /* 0: nothing is valid */
-	struct dsvm_tree_root tree;
-	struct dsvm_link order;
+	struct dsvm_va_index index;
 	struct dsvm_va *kernel; /* reserved, or NULL; immutable */
 	struct dsvm_bind *bind; /* the open transaction, or NULL */
+};
+
+/* A walk over the mappings that overlap a span; plain data, nothing to be ended. */
+struct dsvm_va_walk {
+	struct dsvm_va *now; /* where it is; NULL: at its end */
+	struct dsvm_va **at; /* what comes next in @leaf */
+	struct dsvm_va **end; /* and what does not come */
+	dsvm_u64 generation; /* for which that is true */
+	struct dsvm_va_index *index;
+	struct dsvm_va_leaf *leaf; /* of @now; NULL: to be looked for */
+	dsvm_u64 last;
 };
 
 /* One step of what a request comes to. Same layout as struct drm_gpuva_op. */
@@ -108,18 +147,36 @@ struct dsvm_va_op {
  */
 int dsvm_va_space_init(struct dsvm_va_space *space, dsvm_u64 start, dsvm_u64 range,
 		       struct dsvm_va *kernel);
-/* Takes the kernel mapping out. Whether nothing else was left in. */
+/* Forgets the kernel mapping and all others. Whether there were no others. */
 dsvm_bool dsvm_va_space_fini(struct dsvm_va_space *space);
 /* Whether the span is not empty, inside the space and clear of the kernel mapping. */
 dsvm_bool dsvm_va_range_valid(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range);
 
 /*
- * Puts a mapping in. Allocates nothing. -EINVAL: not valid; -EEXIST: overlaps;
- * -EBUSY: a transaction is open.
+ * Puts a mapping in. Never waits, and never fails for want of memory. -EINVAL: not
+ * valid; -EEXIST: overlaps; -EBUSY: a transaction is open.
  */
 int dsvm_va_insert(struct dsvm_va_space *space, struct dsvm_va *va);
 /*
- * Takes it out. Allocates nothing. False, and a warning, for what may not go:
+ * Puts @va in the place of all that it overlaps, whose remnants @prev and @next
+ * become: all at once, without a walk for each. Those that have gone are chained
+ * by their @skip from @gone on. What was not needed of @prev and @next has a
+ * range of 0. Never waits, and never fails for want of memory. Errors as above,
+ * and -EINVAL: @prev or @next is needed and NULL, or the kernel mapping is in
+ * the way; then nothing has changed.
+ */
+int dsvm_va_replace(struct dsvm_va_space *space, struct dsvm_va *va, struct dsvm_va *prev,
+		    struct dsvm_va *next, struct dsvm_va **gone);
+/*
+ * Puts @prev and @next (one of them may be NULL), which lie in @va, in its place,
+ * in one change. Never waits, and never fails for want of memory. -EINVAL: they
+ * do not lie there in this order, or what they show cannot be; -EBUSY: a
+ * transaction is open, or @va is the kernel mapping. Then nothing has changed.
+ */
+int dsvm_va_remap(struct dsvm_va_space *space, struct dsvm_va *va, struct dsvm_va *prev,
+		  struct dsvm_va *next);
+/*
+ * Takes it out. Never waits. False, and a warning, for what may not go:
  * the kernel mapping; any while a transaction is open.
  */
 dsvm_bool dsvm_va_remove(struct dsvm_va_space *space, struct dsvm_va *va);
@@ -132,6 +189,25 @@ struct dsvm_va *dsvm_va_find(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u6
 /* The one that has the unit before @start; the one that has the unit at @end. Or NULL. */
 struct dsvm_va *dsvm_va_find_prev(struct dsvm_va_space *space, dsvm_u64 start);
 struct dsvm_va *dsvm_va_find_next(struct dsvm_va_space *space, dsvm_u64 end);
+
+/* At the first mapping that overlaps @first to @last, both included. */
+struct dsvm_va_walk dsvm_va_walk_begin(struct dsvm_va_space *space, dsvm_u64 first,
+				       dsvm_u64 last);
+/* The walk one step on, wherever that is. It is not at its end. */
+struct dsvm_va_walk dsvm_va_walk_on(struct dsvm_va_walk walk);
+
+/*
+ * The same without a call, which is mostly possible; false: it is not, and nothing has
+ * happened. The space may change during a walk, as long as @now stays.
+ */
+static inline dsvm_bool dsvm_va_walk_near(struct dsvm_va_walk *walk)
+{
+	if (__builtin_expect(walk->at == walk->end ||
+			     walk->generation != walk->index->generation, 0))
+		return 0;
+	walk->now = *walk->at++;
+	return 1;
+}
 
 /* Split and merge (core/va/split.h) ------------------------------------------ */
 
@@ -152,7 +228,7 @@ int dsvm_va_sm_map(struct dsvm_va_space *space, const struct dsvm_va_map *reques
 int dsvm_va_sm_unmap(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range,
 		     dsvm_va_step step, void *context);
 
-/* Where steps on a list come from and go to: zeroed memory for struct dsvm_va_op at least. */
+/* Where steps on a list come from and go to: memory for struct dsvm_va_op at least. */
 struct dsvm_va_op_memory {
 	struct dsvm_va_op *(*alloc)(void *context); /* NULL: there is none */
 	void (*free)(void *context, struct dsvm_va_op *op);

@@ -20,7 +20,7 @@ public:
 		space_ = scene.space;
 		mappings_ = scene.mappings;
 		count_ = 0;
-		for (dsvm_va &va : VaScene::Order(scene.space.order))
+		for (dsvm_va &va : VaMembers(scene.space.index))
 			copies_[count_++] = Copy{&va, va};
 		for (u32 i = 0; i < kVaObjs; i++) {
 			objs_[i] = scene.objs[i];
@@ -33,7 +33,7 @@ public:
 
 		if (!same_bytes(space_, scene.space) || mappings_ != scene.mappings)
 			return false;
-		for (dsvm_va &va : VaScene::Order(scene.space.order)) {
+		for (dsvm_va &va : VaMembers(scene.space.index)) {
 			if (at == count_ || copies_[at].va != &va ||
 			    !same_bytes(copies_[at].bytes, va))
 				return false;
@@ -447,14 +447,14 @@ private:
 	// What is not claimed and what is planned, in order, are what is going to be.
 	[[nodiscard]] const char *complaint_of_planned()
 	{
-		using Order = VaScene::Order;
-		Order real(ground_.scene.space.order);
-		Order made(bind_.planned_order);
+		using Tree = AugTree<VaOrderTraits>;
+		const VaMembers real(ground_.scene.space.index);
 		u32 at = 0;
 		u32 count = 0;
 
-		for (const dsvm_va &va : made) {
-			if (va.map.state != DSVM_VA_PLANNED)
+		for (dsvm_va *va = Tree(bind_.planned).first(); va != nullptr;
+		     va = Tree::next(*va)) {
+			if (va->map.state != DSVM_VA_PLANNED)
 				return "a planned mapping is not marked";
 			count++;
 		}
@@ -462,21 +462,20 @@ private:
 			    TreeChecker<VaOrderTraits>(bind_.planned).complaint(count))
 			return wrong;
 
-		dsvm_va *r = real.first();
-		dsvm_va *m = made.first();
-		while (r != nullptr || m != nullptr) {
-			if (r != nullptr && r->skip != nullptr) {
-				r = real.next(*r);
+		dsvm_va *made = Tree(bind_.planned).first();
+		const char *wrong = nullptr;
+		for (const dsvm_va &va : real) {
+			if ((va.map.state & DSVM_VA_CLAIMED) != 0)
 				continue;
-			}
-			const bool take_real =
-				m == nullptr || (r != nullptr && r->map.addr < m->map.addr);
-			dsvm_va *&next = take_real ? r : m;
-			if (const char *const wrong = planned().compare_next(next->map, at))
-				return wrong;
-			next = take_real ? real.next(*r) : made.next(*m);
+			for (; wrong == nullptr && made != nullptr && made->map.addr < va.map.addr;
+			     made = Tree::next(*made))
+				wrong = planned().compare_next(made->map, at);
+			if (wrong == nullptr)
+				wrong = planned().compare_next(va.map, at);
 		}
-		return planned().compare_rest(at);
+		for (; wrong == nullptr && made != nullptr; made = Tree::next(*made))
+			wrong = planned().compare_next(made->map, at);
+		return wrong != nullptr ? wrong : planned().compare_rest(at);
 	}
 
 	[[nodiscard]] bool check_prepared(const VaDriver::Counts &before)

@@ -190,7 +190,7 @@ private:
 	{
 		VaDriver &self = of(bind);
 
-		DSVM_EXPECT(!VaScene::Order::is_linked(*va));
+		DSVM_EXPECT(!self.scene_.has(*va));
 		DSVM_EXPECT(!VaScene::Shown::is_linked(*va));
 		// What a step has taken away stays until the driver has seen the end of them all.
 		if (bind->stage == DSVM_BIND_COMMITTED)
@@ -235,7 +235,7 @@ private:
 		DSVM_EXPECT(is_made(op->next, remaps ? op->base.remap.next : nullptr));
 		DSVM_EXPECT((op->vm_bo != nullptr) == (maps && op->base.map.obj != nullptr));
 		// It is the driver's own by now.
-		DSVM_EXPECT(subject == nullptr || subject->map.state == 0);
+		DSVM_EXPECT(subject == nullptr || (subject->map.state & DSVM_VA_PLANNED) == 0);
 		DSVM_EXPECT(op->bo_state == 0 && self.room_holds(*op, 0));
 		if (self.fails_now(VaCallback::kPrepare, -DSVM_EIO))
 			return -DSVM_EIO;
@@ -278,7 +278,7 @@ private:
 		VaDriver &self = of(bind);
 
 		DSVM_EXPECT(va == subject_of(*op));
-		DSVM_EXPECT(!VaScene::Order::is_linked(*va));
+		DSVM_EXPECT(!self.scene_.has(*va));
 		// After the step itself.
 		DSVM_EXPECT_EQ(op->bo_state, self.last_committed_);
 		self.scene_.unlink(*va);

@@ -179,6 +179,28 @@ public:
 		return check();
 	}
 
+	// The same over what is there, in one go. `with_prev`, `with_next`: see VaScene.
+	bool replace(const dsvm_va_map &map, bool with_prev, bool with_next)
+	{
+		bool right = model().is_valid(map.addr, map.range) && has_valid_source(map);
+
+		if (right) {
+			const u32 first = model().index_of(map.addr);
+			const u32 last = model().index_of(va_last(map));
+
+			if (model().is_mapped(first) && model().first_of(first) < first)
+				right = with_prev;
+			if (model().is_mapped(last) && model().last_of(last) > last)
+				right = right && with_next;
+		}
+		if (!DSVM_CASE_CHECK_EQ_(scene.replace(map, with_prev, with_next),
+					 right ? 0 : -DSVM_EINVAL))
+			return false;
+		if (right)
+			model().put(map);
+		return check();
+	}
+
 	// A request, with the steps applied as they come. `stop_at`: the step that fails.
 	bool request(VaRequest kind, const dsvm_va_map &map, u32 stop_at = 0)
 	{

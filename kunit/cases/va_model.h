@@ -214,7 +214,7 @@ public:
 	{
 		u32 at = 0;
 
-		for (const dsvm_va &va : VaScene::Order(scene.space.order)) {
+		for (const dsvm_va &va : VaMembers(scene.space.index)) {
 			if (const char *const wrong = compare_next(va.map, at))
 				return wrong;
 		}

@@ -67,6 +67,8 @@ private:
 	enum class Kind : u8 {
 		kInsert,
 		kRemove,
+		kReplace,
+		kFailNowait,
 		kMap,
 		kMadvise,
 		kUnmap,
@@ -106,6 +108,11 @@ private:
 			return act({Kind::kInsert, 0, 0, 0, draw_map()});
 		if (dice < 18)
 			return with_mapping(Kind::kRemove, 0);
+		if (dice < 20)
+			return act({Kind::kFailNowait, source_.chance(50) ? 0 : draw(4), 0, 0, {}});
+		if (dice < 28)
+			return act({Kind::kReplace, !source_.chance(10), !source_.chance(10), 0,
+				    draw_map()});
 		if (dice < 38)
 			return act({Kind::kMap, 0, 0, draw_failure(), draw_map()});
 		if (dice < 47)
@@ -284,6 +291,11 @@ private:
 			return ground_.insert(move.map);
 		case Kind::kRemove:
 			return ground_.remove(move.a);
+		case Kind::kReplace:
+			return ground_.replace(move.map, move.a != 0, move.b != 0);
+		case Kind::kFailNowait:
+			dsvm_env_fail_nowait(move.a);
+			return true;
 		case Kind::kMap:
 			return ground_.request(VaRequest::kMap, move.map, move.fail_in);
 		case Kind::kMadvise:
@@ -368,6 +380,10 @@ private:
 			return "bind: driver's step";
 		case Kind::kInsertMeanwhile:
 			return "insert meanwhile";
+		case Kind::kReplace:
+			return "replace, a: with prev, b: with next";
+		case Kind::kFailNowait:
+			return "each a-th node is not to be had";
 		case Kind::kPrepare:
 			return "prepare, callback a fails";
 		case Kind::kCommit:

@@ -12,7 +12,7 @@
 #include "core/base/va_range.h"
 #include "drm_svm/va.h"
 #include "kunit/case.h"
-#include "kunit/cases/tree.h"
+#include "kunit/cases/va_index_check.h"
 
 // What joins an object and the space, as long as there is a mapping or a step that wants it.
 struct dsvm_os_vm_bo {
@@ -33,20 +33,7 @@ namespace dsvm::cases {
 
 constexpr u32 kVaObjs = 4;
 
-// The tree's order as the checker believes it, which is not the core's word for it.
-struct VaOrderTraits {
-	using Node = dsvm_va;
-	static TreeNode *words(Node &node) { return node.tree; }
-	static Node *from_words(TreeNode *words)
-	{
-		return reinterpret_cast<Node *>(reinterpret_cast<usize>(words) -
-						__builtin_offsetof(dsvm_va, tree));
-	}
-	static bool less(const Node &a, const Node &b) { return a.map.addr < b.map.addr; }
-	static bool update(Node &, const Node *, const Node *) { return false; }
-};
-
-// As long as it lives, whoever allocates fails the case.
+// As long as it lives, whoever allocates what may be waited for fails the case.
 class VaNoAllocation {
 public:
 	VaNoAllocation() { dsvm_env_fail_alloc(1); }
@@ -74,7 +61,6 @@ public:
 
 class VaScene {
 public:
-	using Order = List<dsvm_va, &dsvm_va::order>;
 	using Shown = List<dsvm_va, &dsvm_va::bo_entry>;
 
 	explicit VaScene(u64 start, u64 range, u64 kernel_addr = 0, u64 kernel_range = 0)
@@ -89,10 +75,8 @@ public:
 	VaScene &operator=(const VaScene &) = delete;
 	~VaScene()
 	{
-		for (dsvm_va &va : Order(space.order).safe()) {
-			if (&va != &kernel)
-				destroy(va);
-		}
+		while (dsvm_va *const va = any())
+			destroy(*va);
 		DSVM_EXPECT(dsvm_va_space_fini(&space));
 		DSVM_EXPECT_EQ(mappings, 0u);
 		for (const dsvm_os_obj &obj : objs) {
@@ -140,6 +124,12 @@ public:
 		return 0;
 	}
 
+	// Whether this one is in the space.
+	[[nodiscard]] bool has(const dsvm_va &va)
+	{
+		return dsvm_va_find_first(&space, va.map.addr, 1) == &va;
+	}
+
 	// Takes a mapping out and frees it.
 	void destroy(dsvm_va &va)
 	{
@@ -147,6 +137,64 @@ public:
 			return;
 		unlink(va);
 		free(&va);
+	}
+
+	// Puts a new mapping in the place of what is there, in one go. `with_prev`, `with_next`:
+	// whether there are mappings for what remains. What dsvm_va_replace() says.
+	int replace(const dsvm_va_map &map, bool with_prev, bool with_next)
+	{
+		// What these hold before is nothing to go by.
+		dsvm_va_map other = map;
+		other.range = 1;
+		dsvm_va *const va = make(map);
+		dsvm_va *const prev = with_prev ? make(other) : nullptr;
+		dsvm_va *const next = with_next ? make(other) : nullptr;
+		dsvm_va *gone = va;
+		const int result = put_over(*va, prev, next, gone);
+
+		if (result == 0)
+			static_cast<void>(vm_bo_get(map.obj));
+		dsvm_va *const all[] = {va, prev, next};
+		for (dsvm_va *const in : all) {
+			if (in == nullptr)
+				continue;
+			if (result == 0 && in->map.range != 0)
+				link(*in);
+			else
+				free(in);
+		}
+		if (result == 0)
+			vm_bo_put(map.obj);
+		while (result == 0 && gone != nullptr) {
+			dsvm_va *const after = gone->skip;
+
+			unlink(*gone);
+			free(gone);
+			gone = after;
+		}
+		return result;
+	}
+
+	// Puts one or two new mappings in the place of another, which is freed. What
+	// dsvm_va_remap() says.
+	int remap(dsvm_va &va, const dsvm_va_map *prev_map, const dsvm_va_map *next_map)
+	{
+		dsvm_va *const prev = prev_map != nullptr ? make(*prev_map) : nullptr;
+		dsvm_va *const next = next_map != nullptr ? make(*next_map) : nullptr;
+		dsvm_va *const in[] = {prev, next};
+		const int result = put_into(va, prev, next);
+
+		for (dsvm_va *const piece : in) {
+			if (piece != nullptr && result == 0)
+				link(*piece);
+			else if (piece != nullptr)
+				free(piece);
+		}
+		if (result == 0) {
+			unlink(va);
+			free(&va);
+		}
+		return result;
 	}
 
 	// A reference to what joins the object and the space; null if there is no memory.
@@ -191,11 +239,7 @@ public:
 			DSVM_EXPECT_EQ(insert(op.map), 0);
 			return;
 		case DSVM_VA_OP_REMAP:
-			destroy(*op.remap.unmap->va);
-			if (op.remap.prev != nullptr)
-				DSVM_EXPECT_EQ(insert(*op.remap.prev), 0);
-			if (op.remap.next != nullptr)
-				DSVM_EXPECT_EQ(insert(*op.remap.next), 0);
+			DSVM_EXPECT_EQ(remap(*op.remap.unmap->va, op.remap.prev, op.remap.next), 0);
 			return;
 		case DSVM_VA_OP_UNMAP:
 			destroy(*op.unmap.va);
@@ -210,14 +254,12 @@ public:
 	// open, which keeps marks in the mappings and references of its own.
 	[[nodiscard]] const char *complaint(const dsvm_bind *bind = nullptr)
 	{
-		u32 count = 0;
+		u32 spilled = 0;
 		const char *wrong =
-			space.bind == bind ? check_order(count) : "another transaction is open";
+			space.bind == bind ? check_order(spilled) : "another transaction is open";
 
 		if (wrong == nullptr)
-			wrong = TreeChecker<VaOrderTraits>(space.tree).complaint(count);
-		if (wrong == nullptr)
-			wrong = check_tree_against_order();
+			wrong = TreeChecker<VaOrderTraits>(space.index.spill).complaint(spilled);
 		return wrong != nullptr ? wrong : check_objects();
 	}
 
@@ -228,13 +270,35 @@ public:
 	dsvm_os_obj objs[kVaObjs] = {};
 
 private:
-	using Tree = AugTree<VaOrderTraits>;
+	// One that may go, or null.
+	dsvm_va *any()
+	{
+		for (dsvm_va &va : VaMembers(space.index)) {
+			if (&va != &kernel)
+				return &va;
+		}
+		return nullptr;
+	}
 
 	int put_in(dsvm_va &va)
 	{
 		VaNoAllocation none;
 
 		return dsvm_va_insert(&space, &va);
+	}
+
+	int put_over(dsvm_va &va, dsvm_va *prev, dsvm_va *next, dsvm_va *&gone)
+	{
+		VaNoAllocation none;
+
+		return dsvm_va_replace(&space, &va, prev, next, &gone);
+	}
+
+	int put_into(dsvm_va &va, dsvm_va *prev, dsvm_va *next)
+	{
+		VaNoAllocation none;
+
+		return dsvm_va_remap(&space, &va, prev, next);
 	}
 
 	bool take_out(dsvm_va &va)
@@ -244,26 +308,23 @@ private:
 		return DSVM_CASE_CHECK_(dsvm_va_remove(&space, &va));
 	}
 
-	const char *check_order(u32 &count)
+	const char *check_order(u32 &spilled)
 	{
 		const u64 last = space.mm_start + (space.mm_range - 1);
 		bool kernel_seen = false;
 		const dsvm_va *before = nullptr;
+		u32 count = 0;
 
-		if (space.order.next->prev != &space.order ||
-		    space.order.prev->next != &space.order)
-			return "links of the list's head";
-		for (const dsvm_va &va : Order(space.order)) {
-			if (va.order.next->prev != &va.order || va.order.prev->next != &va.order)
-				return "links of the list";
+		for (const dsvm_va &va : VaMembers(space.index)) {
 			if (va.map.range == 0 || va_last(va.map) < va.map.addr)
 				return "a mapping wraps";
 			if (before != nullptr && va_last(before->map) >= va.map.addr)
 				return "mappings overlap, or are out of order";
-			if (va.skip != nullptr && !is_claimed_to(va))
+			if (!is_mark_right(va))
 				return "a skip mark";
-			if (va.map.state != 0)
+			if ((va.map.state & ~(DSVM_VA_SPILLED | DSVM_VA_CLAIMED)) != 0)
 				return "a planned mapping was left";
+			spilled += (va.map.state & DSVM_VA_SPILLED) != 0;
 			kernel_seen |= &va == &kernel;
 			if (&va != &kernel &&
 			    (space.mm_range == 0 || va.map.addr < space.mm_start ||
@@ -272,30 +333,32 @@ private:
 			before = &va;
 			count++;
 		}
+		if (const char *const wrong =
+			    VaIndexChecker(space.index).complaint(count - spilled))
+			return wrong;
+		if (space.index.spilled != spilled)
+			return "how many are spilled";
 		return kernel_seen == (kernel.map.range != 0) ? nullptr : "the kernel's mapping";
 	}
 
-	// Whether a transaction is open and the mark leads past what is claimed, and no further.
-	[[nodiscard]] bool is_claimed_to(const dsvm_va &va) const
+	// Whether a transaction is open and the mark leads past what is claimed, and no further;
+	// or there is no mark.
+	[[nodiscard]] bool is_mark_right(const dsvm_va &va)
 	{
-		const dsvm_link *at = va.order.next;
+		bool begun = false;
 
-		while (at != va.skip && at != &space.order &&
-		       container_of(const_cast<dsvm_link *>(at), &dsvm_va::order)->skip != nullptr)
-			at = at->next;
-		return space.bind != nullptr && at == va.skip;
-	}
-
-	const char *check_tree_against_order()
-	{
-		dsvm_va *at = Tree(space.tree).first();
-
-		for (const dsvm_va &va : Order(space.order)) {
-			if (at != &va)
-				return "tree and list disagree";
-			at = Tree::next(*at);
+		if (va.skip == nullptr)
+			return (va.map.state & DSVM_VA_CLAIMED) == 0 || space.bind != nullptr;
+		if (space.bind == nullptr || (va.map.state & DSVM_VA_CLAIMED) == 0)
+			return false;
+		for (const dsvm_va &at : VaMembers(space.index)) {
+			if (begun && &at == va.skip)
+				return true;
+			begun |= &at == &va;
+			if (begun && (at.map.state & DSVM_VA_CLAIMED) == 0)
+				return false;
 		}
-		return at == nullptr ? nullptr : "the tree has more than the list";
+		return false;
 	}
 
 	// The lists of the objects hold the mappings that show them, and no other.
@@ -304,7 +367,7 @@ private:
 		u32 shown = 0;
 		u32 listed = 0;
 
-		for (const dsvm_va &va : Order(space.order)) {
+		for (const dsvm_va &va : VaMembers(space.index)) {
 			shown += va.map.obj != nullptr;
 			if (Shown::is_linked(va) != (va.map.obj != nullptr))
 				return "a mapping is not on its object's list";
@@ -313,7 +376,7 @@ private:
 			u32 here = 0;
 
 			for (const dsvm_va &va : Shown(obj.mappings)) {
-				if (va.map.obj != &obj || !Order::is_linked(va))
+				if (va.map.obj != &obj)
 					return "a mapping on another object's list";
 				here++;
 			}

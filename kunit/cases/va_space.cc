@@ -3,6 +3,7 @@
 // A space and its mappings, without requests: where it begins and ends, what may be put
 // in, what is found; and the checkers themselves.
 
+#include "drm_svm/bind.h"
 #include "kunit/case.h"
 #include "kunit/cases/va_ground.h"
 
@@ -177,9 +178,10 @@ DSVM_CASE(va_space, fini_says_what_is_left)
 	DSVM_REQUIRE_EQ(dsvm_va_space_init(&space, 0, 64, &kernel), 0);
 	DSVM_REQUIRE_EQ(dsvm_va_insert(&space, &va), 0);
 	DSVM_EXPECT(!dsvm_va_space_fini(&space));
-	// The kernel's mapping has gone all the same.
+	// All the same there is nothing in it any more, and nothing of its memory is left.
 	DSVM_EXPECT(dsvm_va_find_first(&space, 8, 4) == nullptr);
-	DSVM_EXPECT(dsvm_va_remove(&space, &va));
+	DSVM_EXPECT(dsvm_va_find_first(&space, 0, 4) == nullptr);
+	DSVM_EXPECT_EQ(dsvm_env_outstanding(), 0u);
 	DSVM_EXPECT(dsvm_va_space_fini(&space));
 }
 
@@ -242,11 +244,65 @@ DSVM_CASE(va_space, insert_begins_anew)
 	map.state = ~0u;
 	dsvm_va *const va = scene.make(map);
 	DSVM_REQUIRE(va != nullptr);
-	va->skip = &va->order;
+	va->skip = va;
 	va->tree[0] = va->tree[1] = va->tree[2] = ~usize{0};
 	DSVM_REQUIRE_EQ(dsvm_va_insert(&scene.space, va), 0);
 	DSVM_EXPECT(expect_sound(scene));
 	scene.destroy(*va);
+}
+
+// Any two pieces for a mapping of four units, at both ends of all addresses too.
+DSVM_CASE(va_space, remap_takes_what_fits)
+{
+	const u64 bases[] = {1, 1000, kU64Max - 5};
+
+	for (const u64 base : bases) {
+		for (u32 row = 0; row < 8 * 4 * 8 * 4; row++) {
+			const u64 a = row % 8;
+			const u64 a_length = row / 8 % 4;
+			const u64 b = row / 32 % 8;
+			const u64 b_length = row / 256;
+			VaScene scene(base - 1, min<u64>(8, kU64Max - base + 1) + 1);
+			dsvm_va *va = nullptr;
+			const dsvm_va_map prev = plain_map(base + a, a_length);
+			const dsvm_va_map next = plain_map(base + b, b_length);
+
+			DSVM_REQUIRE_EQ(scene.insert(plain_map(base + 2, 4), &va), 0);
+			// Without the second, without the first, both.
+			const bool first = a >= 2 && a_length > 0 && a + a_length <= 6;
+			const bool second = b >= 2 && b_length > 0 && b + b_length <= 6;
+			const bool both = first && second && a + a_length <= b;
+			const u32 way = row % 3;
+			const bool fits = way == 0 ? first : way == 1 ? second : both;
+			DSVM_REQUIRE_EQ(scene.remap(*va, way != 1 ? &prev : nullptr,
+						    way != 0 ? &next : nullptr),
+					fits ? 0 : -DSVM_EINVAL);
+			DSVM_REQUIRE(expect_sound(scene));
+			DSVM_REQUIRE((dsvm_va_find(&scene.space, base + 2, 4) == va) == !fits ||
+				     (fits && (a_length == 4 || b_length == 4)));
+		}
+	}
+}
+
+DSVM_CASE(va_space, remap_refuses)
+{
+	VaScene scene(0, 64, 40, 10);
+	dsvm_bind bind = {};
+	const dsvm_bind_env none = {};
+	dsvm_va_map map = plain_map(40, 2);
+	dsvm_va *va = nullptr;
+
+	DSVM_EXPECT_EQ(scene.remap(scene.kernel, &map, nullptr), -DSVM_EBUSY);
+	DSVM_REQUIRE_EQ(scene.insert(plain_map(0, 8), &va), 0);
+	map = object_map(0, 4, scene.objs[0], kU64Max);
+	DSVM_EXPECT_EQ(scene.remap(*va, &map, nullptr), -DSVM_EINVAL);
+	map = plain_map(0, 4);
+	DSVM_REQUIRE_EQ(dsvm_bind_begin(&bind, &scene.space, &none, 0, nullptr, 0), 0);
+	DSVM_EXPECT_EQ(scene.remap(*va, &map, nullptr), -DSVM_EBUSY);
+	dsvm_bind_end(&bind);
+	DSVM_EXPECT(expect_sound(scene));
+	DSVM_EXPECT_EQ(scene.remap(*va, nullptr, nullptr), 0);
+	DSVM_EXPECT(dsvm_va_find_first(&scene.space, 0, 40) == nullptr);
 }
 
 DSVM_CASE(va_space, look_up_every_span)
@@ -324,10 +380,18 @@ DSVM_CASE(va_space, checkers_find_damage)
 	DSVM_EXPECT(is_seen_in(va.map.flags, u32{DSVM_VA_SPARSE}));
 	DSVM_EXPECT(is_seen_in(va.map.state, u32{DSVM_VA_PLANNED}));
 	DSVM_EXPECT(is_seen_in(va.map.obj, &scene.objs[1]));
-	DSVM_EXPECT(is_seen_in(va.skip, va.order.next));
-	DSVM_EXPECT(is_seen_in(va.order.prev, &scene.space.order));
-	DSVM_EXPECT(is_seen_in(va.tree[0], va.tree[0] ^ 1));
-	DSVM_EXPECT(is_seen_in(scene.space.tree.leftmost, static_cast<void *>(va.tree)));
+	DSVM_EXPECT(is_seen_in(va.skip, dsvm_va_find(&scene.space, 24, 4)));
+	DSVM_EXPECT(is_seen_in(va.map.state, u32{DSVM_VA_SPILLED}));
+	DSVM_EXPECT(is_seen_in(va.map.state, u32{DSVM_VA_CLAIMED}));
+	DSVM_EXPECT(is_seen_in(scene.space.index.spilled, 1u));
+	DSVM_EXPECT(is_seen_in(scene.space.index.height, 0u));
+	dsvm_va_leaf &leaf = *static_cast<dsvm_va_leaf *>(scene.space.index.root);
+	DSVM_EXPECT(is_seen_in(leaf.first[2], u64{17}));
+	DSVM_EXPECT(is_seen_in(leaf.length[2], 5u));
+	DSVM_EXPECT(is_seen_in(leaf.first[leaf.count], u64{1000}));
+	DSVM_EXPECT(is_seen_in(leaf.next, &leaf));
+	DSVM_EXPECT(is_seen_in(leaf.prev, &leaf));
+	DSVM_EXPECT(is_seen_in(scene.space.index.finger, &leaf + 1));
 	DSVM_EXPECT(is_seen_in(va.bo_entry.next, &va.bo_entry));
 	DSVM_EXPECT(is_seen_in(scene.space.mm_range, u64{32}));
 	DSVM_EXPECT(is_seen_in(scene.kernel.map.range, u64{0}));

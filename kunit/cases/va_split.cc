@@ -408,7 +408,7 @@ bool shows_drawing(DrawnSpace &space, const char *drawing, const dsvm_va_map *re
 {
 	u32 column = 0;
 
-	for (const dsvm_va &va : VaScene::Order(space.scene.space.order)) {
+	for (const dsvm_va &va : VaMembers(space.scene.space.index)) {
 		dsvm_va_map map = space.parse(drawing, column, kOldFlags);
 
 		if (request != nullptr && map.range != 0 && map.addr >= request->addr &&

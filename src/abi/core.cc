@@ -28,6 +28,8 @@
 #include "core/va/op_list.cc"
 #include "core/va/space.cc"
 #include "core/va/split.cc"
+#include "core/va/va_index.cc"
+#include "core/va/va_map.cc"
 
 #include "abi/hmmptr_abi.cc"
 #include "abi/migrate_abi.cc"

@@ -32,6 +32,27 @@ dsvm_bool dsvm_va_remove(dsvm_va_space *space, dsvm_va *va)
 	return VaSpace{*space}.remove(*va);
 }
 
+int dsvm_va_replace(dsvm_va_space *space, dsvm_va *va, dsvm_va *prev, dsvm_va *next, dsvm_va **gone)
+{
+	return VaSpace{*space}.replace(*va, prev, next, *gone).code();
+}
+
+int dsvm_va_remap(dsvm_va_space *space, dsvm_va *va, dsvm_va *prev, dsvm_va *next)
+{
+	return VaSpace{*space}.remap(*va, prev, next).code();
+}
+
+dsvm_va_walk dsvm_va_walk_begin(dsvm_va_space *space, dsvm_u64 first, dsvm_u64 last)
+{
+	return VaSpace{*space}.mappings().walk(VaRange{first, last});
+}
+
+dsvm_va_walk dsvm_va_walk_on(dsvm_va_walk walk)
+{
+	VaMap{*walk.index}.walk_on(walk);
+	return walk;
+}
+
 dsvm_va *dsvm_va_find_first(dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range)
 {
 	return VaSpace{*space}.find_first(addr, range);

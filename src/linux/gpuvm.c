@@ -246,6 +246,58 @@ void drm_gpuva_remove(struct drm_gpuva *va)
 EXPORT_SYMBOL_GPL(drm_gpuva_remove);
 
 /**
+ * drm_svm_gpuva_replace() - Puts a mapping in the place of all that it overlaps
+ * @gpuvm: the space
+ * @va: the mapping, in no space; its place and what it shows are filled in
+ * @prev: a mapping, in no space, for the front of the one that @va cuts at its
+ *	beginning; NULL if the caller knows that it cuts none
+ * @next: the same for the back of the one that @va cuts at its end
+ * @gone: gets each mapping that has gone, and may free it
+ * @arg: for @gone
+ *
+ * What drm_gpuvm_sm_map() comes to for a driver that has nothing to do between
+ * the steps, in one change instead of one for each step. @prev and @next show
+ * what the mappings showed that they are cut from, and have a range of 0 if they
+ * were not needed. The mappings that are in the space have a reference to it.
+ *
+ * Context: The VM lock, for writing. Never waits for memory, and does not sleep
+ * if the caller has a reference to the space and @gone does not.
+ *
+ * Return: 0; -EINVAL: drm_gpuvm_range_valid() is false, the part of the object or
+ * its window is none, or @prev or @next is needed and NULL; -EBUSY: a bind
+ * transaction is open. After an error nothing has changed.
+ */
+int drm_svm_gpuva_replace(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
+			  struct drm_gpuva *prev, struct drm_gpuva *next,
+			  void (*gone)(struct drm_gpuva *va, void *arg), void *arg)
+{
+	struct dsvm_va *old;
+	int ret;
+
+	ret = dsvm_va_replace(&gpuvm->core, &va->core, prev ? &prev->core : NULL,
+			      next ? &next->core : NULL, &old);
+	if (ret)
+		return ret;
+
+	dsvm_gpuva_inserted(gpuvm, va);
+	if (prev && prev->va.range)
+		dsvm_gpuva_inserted(gpuvm, prev);
+	if (next && next->va.range)
+		dsvm_gpuva_inserted(gpuvm, next);
+
+	while (old) {
+		struct drm_gpuva *this = to_gpuva(old);
+
+		old = old->skip;
+		this->rb.__skip = NULL;
+		dsvm_gpuva_removed(this);
+		gone(this, arg);
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(drm_svm_gpuva_replace);
+
+/**
  * drm_gpuva_find_first() - The first mapping that overlaps a span
  * @gpuvm: the space
  * @addr: first unit
@@ -313,17 +365,57 @@ drm_gpuva_find_next(struct drm_gpuvm *gpuvm, u64 end)
 }
 EXPORT_SYMBOL_GPL(drm_gpuva_find_next);
 
-/* A step that cannot be done is a bug of who asks for it, so it is reported. */
-static void insert_piece(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
-			 const struct drm_gpuva_op_map *op)
+/**
+ * drm_svm_gpuva_walk() - Begins a walk over the mappings that overlap a span
+ * @gpuvm: the space
+ * @start: first unit
+ * @end: one past the last unit; @start: none
+ *
+ * What drm_gpuvm_for_each_va_range() is made of.
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the walk, at the first of them. There is nothing to be ended.
+ */
+struct dsvm_va_walk drm_svm_gpuva_walk(struct drm_gpuvm *gpuvm, u64 start, u64 end)
 {
-	int ret;
-
-	drm_gpuva_init_from_op(va, op);
-	ret = drm_gpuva_insert(gpuvm, va);
-	drm_WARN(gpuvm->drm, ret, "GPU VA space %s cannot map %llu units at 0x%llx: %d\n",
-		 gpuvm->name, op->va.range, op->va.addr, ret);
+	/* From 1 to 0 is nothing; to 0 is to the end of all addresses. */
+	return start == end ? dsvm_va_walk_begin(&gpuvm->core, 1, 0) :
+			      dsvm_va_walk_begin(&gpuvm->core, start, end - 1);
 }
+EXPORT_SYMBOL_GPL(drm_svm_gpuva_walk);
+
+/**
+ * drm_svm_gpuva_walk_all() - Begins a walk over all mappings
+ * @gpuvm: the space
+ *
+ * What drm_gpuvm_for_each_va() is made of.
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the walk, at the first of them. There is nothing to be ended.
+ */
+struct dsvm_va_walk drm_svm_gpuva_walk_all(struct drm_gpuvm *gpuvm)
+{
+	return dsvm_va_walk_begin(&gpuvm->core, 0, U64_MAX);
+}
+EXPORT_SYMBOL_GPL(drm_svm_gpuva_walk_all);
+
+/**
+ * drm_svm_gpuva_walk_on() - Goes one step on with a walk
+ * @walk: the walk, not at its end
+ *
+ * Mappings may have come and gone since, but not the one that it is at.
+ *
+ * Context: The VM lock, in any mode.
+ *
+ * Return: the walk, at the mapping behind the one where it was.
+ */
+struct dsvm_va_walk drm_svm_gpuva_walk_on(struct dsvm_va_walk walk)
+{
+	return dsvm_va_walk_on(walk);
+}
+EXPORT_SYMBOL_GPL(drm_svm_gpuva_walk_on);
 
 /**
  * drm_gpuva_map() - Does a DRM_GPUVA_OP_MAP
@@ -340,7 +432,13 @@ void drm_gpuva_map(struct drm_gpuvm *gpuvm,
 		   struct drm_gpuva *va,
 		   const struct drm_gpuva_op_map *op)
 {
-	insert_piece(gpuvm, va, op);
+	int ret;
+
+	drm_gpuva_init_from_op(va, op);
+	ret = drm_gpuva_insert(gpuvm, va);
+	/* A step that cannot be done is a bug of who asks for it. */
+	drm_WARN(gpuvm->drm, ret, "GPU VA space %s cannot map %llu units at 0x%llx: %d\n",
+		 gpuvm->name, op->va.range, op->va.addr, ret);
 }
 EXPORT_SYMBOL_GPL(drm_gpuva_map);
 
@@ -351,8 +449,8 @@ EXPORT_SYMBOL_GPL(drm_gpuva_map);
  * @op: the step
  *
  * Takes the mapping that is cut out, and puts in what remains of it. That lies
- * where the mapping was, so nothing can be in the way: only if the mapping may
- * not be removed nothing happens, which is reported.
+ * where the mapping was, so nothing can be in the way. If it does not lie there,
+ * or the mapping may not be removed, nothing happens, which is reported.
  *
  * Context: See drm_gpuva_insert().
  */
@@ -362,13 +460,26 @@ void drm_gpuva_remap(struct drm_gpuva *prev,
 {
 	struct drm_gpuva *va = op->unmap->va;
 	struct drm_gpuvm *gpuvm = va->vm;
+	int ret;
 
-	if (!take_out(va))
-		return;
 	if (op->prev)
-		insert_piece(gpuvm, prev, op->prev);
+		drm_gpuva_init_from_op(prev, op->prev);
 	if (op->next)
-		insert_piece(gpuvm, next, op->next);
+		drm_gpuva_init_from_op(next, op->next);
+	ret = dsvm_va_remap(&gpuvm->core, &va->core, op->prev ? &prev->core : NULL,
+			    op->next ? &next->core : NULL);
+	if (drm_WARN(gpuvm->drm, ret, "GPU VA space %s cannot cut 0x%llx: %d\n", gpuvm->name,
+		     va->va.addr, ret))
+		return;
+
+	/* Its reference may be the last until what remains has one. */
+	drm_gpuvm_get(gpuvm);
+	dsvm_gpuva_removed(va);
+	if (op->prev)
+		dsvm_gpuva_inserted(gpuvm, prev);
+	if (op->next)
+		dsvm_gpuva_inserted(gpuvm, next);
+	drm_gpuvm_put(gpuvm);
 }
 EXPORT_SYMBOL_GPL(drm_gpuva_remap);
 

@@ -338,7 +338,7 @@ static struct dsvm_va_op *op_create(const struct drm_gpuvm *gpuvm, gfp_t gfp)
 	struct drm_gpuva_op *op;
 
 	op = gpuvm->ops && gpuvm->ops->op_alloc ? gpuvm->ops->op_alloc() :
-	     kzalloc(sizeof(*op), gfp);
+	     kmalloc(sizeof(*op), gfp);
 	return (struct dsvm_va_op *)op;
 }
 

@@ -124,15 +124,13 @@ SAME_PLACE(drm_gpuva, gem.repeat_offset, map.repeat_offset);
 SAME_PLACE(drm_gpuva, gem.repeat_range, map.repeat_range);
 SAME_PLACE(drm_gpuva, gem.entry, bo_entry);
 SAME_PLACE(drm_gpuva, rb.node, tree);
-SAME_PLACE(drm_gpuva, rb.entry, order);
 SAME_PLACE(drm_gpuva, rb.__skip, skip);
 static_assert(offsetof(struct drm_gpuva, core) == 0);
 static_assert(offsetof(struct drm_gpuva, vm) == sizeof(struct dsvm_va));
 
 SAME_PLACE(drm_gpuvm, mm_start, mm_start);
 SAME_PLACE(drm_gpuvm, mm_range, mm_range);
-SAME_PLACE(drm_gpuvm, rb.tree, tree);
-SAME_PLACE(drm_gpuvm, rb.list, order);
+SAME_PLACE(drm_gpuvm, __index, index);
 SAME_PLACE(drm_gpuvm, __kernel_va, kernel);
 SAME_PLACE(drm_gpuvm, __bind, bind);
 static_assert(offsetof(struct drm_gpuvm, core) == 0);

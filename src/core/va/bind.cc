@@ -97,54 +97,70 @@ void drop_stale_keep(dsvm_bind_op &op, const dsvm_va &gone)
 		op.base.unmap.keep = false;
 }
 
-dsvm_va &va_of(dsvm_link *link)
-{
-	return *container_of(link, &dsvm_va::order);
-}
-
 // Until a step takes it away: `va` itself; from then on what comes after it, for now.
 void claim(dsvm_va &va)
 {
-	va.skip = va.order.next;
+	va.map.state |= DSVM_VA_CLAIMED;
+	va.skip = nullptr;
+}
+
+void unclaim(dsvm_va &va)
+{
+	va.map.state &= ~DSVM_VA_CLAIMED;
+	va.skip = nullptr;
+}
+
+bool is_claimed(const dsvm_va &va)
+{
+	return (va.map.state & DSVM_VA_CLAIMED) != 0;
 }
 
 } // namespace
 
 // --- What will be ------------------------------------------------------------
 
+// What comes after a claimed mapping, with some claimed ones left out; null: nothing.
+dsvm_va *PlannedView::skip_from(dsvm_va &va) const
+{
+	if (va.skip == nullptr)
+		va.skip = VaSpace{*bind_.space}.mappings().after(va);
+	return va.skip;
+}
+
 dsvm_va *PlannedView::first_unclaimed(VaRange span) const
 {
-	dsvm_va *const va = VaSpace{*bind_.space}.first(span);
-	if (va == nullptr)
-		return nullptr;
+	dsvm_va *at = VaSpace{*bind_.space}.mappings().first(span);
 
-	dsvm_link *const head = &bind_.space->order;
-	dsvm_link *at = &va->order;
-	while (at != head && va_of(at).skip != nullptr) {
-		dsvm_link *const next = va_of(at).skip;
+	while (at != nullptr && is_claimed(*at)) {
+		dsvm_va *const next = skip_from(*at);
 
-		if (next != head && va_of(next).skip != nullptr)
-			va_of(at).skip = va_of(next).skip;
-		at = va_of(at).skip;
+		if (next != nullptr && is_claimed(*next))
+			at->skip = skip_from(*next);
+		at = at->skip;
 	}
-	return at != head && va_of(at).map.addr <= span.last ? &va_of(at) : nullptr;
+	return at != nullptr && at->map.addr <= span.last ? at : nullptr;
 }
 
 dsvm_va *PlannedView::first(VaRange span) const
 {
 	dsvm_va *const real = first_unclaimed(span);
-	dsvm_va *const made = VaTree{bind_.planned, bind_.planned_order}.first_overlap(span);
+	dsvm_va *const made = VaTree{bind_.planned}.first_overlap(span);
 
 	if (real == nullptr || (made != nullptr && made->map.addr < real->map.addr))
 		return made;
 	return real;
 }
 
-dsvm_va *PlannedView::next(dsvm_va &va, VaRange span) const
+dsvm_va *PlannedView::Cursor::take()
 {
-	const u64 last = span_of(va.map).last;
+	dsvm_va *const va = now_;
 
-	return last < span.last ? first(VaRange{last + 1, span.last}) : nullptr;
+	if (va != nullptr) {
+		const u64 last = span_of(va->map).last;
+
+		now_ = last < last_ ? view_.first(VaRange{last + 1, last_}) : nullptr;
+	}
+	return va;
 }
 
 // --- Queueing ------------------------------------------------------------------
@@ -163,15 +179,22 @@ public:
 			bind_.undo_from(mark_);
 	}
 
-	Expected<dsvm_bind_op *> add(const dsvm_va_op &step)
+	[[nodiscard]] dsvm_va_op *room()
 	{
-		dsvm_bind_op *const op = DSVM_TRY(bind_.add(step));
+		dsvm_bind_op *const op = bind_.allocate();
 
-		op->addr = addr_;
-		op->range = range_;
-		op->tag = tag_;
-		op->request = bind_.bind_.requests;
-		return op;
+		return op != nullptr ? &op->base : nullptr;
+	}
+	Status add(dsvm_va_op &base)
+	{
+		dsvm_bind_op &op = op_of(base);
+
+		op.addr = addr_;
+		op.range = range_;
+		op.tag = tag_;
+		op.request = bind_.bind_.requests;
+		bind_.add(op);
+		return Status::ok();
 	}
 
 	void commit()
@@ -200,7 +223,6 @@ Status Bind::begin(dsvm_va_space &space, const dsvm_bind_env &env, usize room, v
 	bind_.space = &space;
 	bind_.env = &env;
 	link_init(bind_.ops);
-	link_init(bind_.planned_order);
 	bind_.stage = DSVM_BIND_OPEN;
 	bind_.room = room;
 	bind_.buffer = buffer;
@@ -267,9 +289,7 @@ Status Bind::map(const dsvm_va_map &request, u32 how, void *tag)
 
 	Queue queue{*this, request.addr, request.range, tag};
 	const dsvm_va_map wide = (how & DSVM_BIND_COALESCE) != 0 ? widened(request, tag) : request;
-	DSVM_TRY(split_for_map(view, wide, ~0u, [&queue](const dsvm_va_op &step) {
-		return queue.add(step).status();
-	}));
+	DSVM_TRY(split_for_map(view, wide, ~0u, queue));
 	queue.commit();
 	return Status::ok();
 }
@@ -279,9 +299,7 @@ Status Bind::unmap(u64 addr, u64 range, void *tag)
 	const VaRange span = DSVM_TRY(check_open(addr, range));
 	Queue queue{*this, addr, range, tag};
 
-	DSVM_TRY(split_for_unmap(PlannedView{bind_}, span, [&queue](const dsvm_va_op &step) {
-		return queue.add(step).status();
-	}));
+	DSVM_TRY(split_for_unmap(PlannedView{bind_}, span, queue));
 	queue.commit();
 	return Status::ok();
 }
@@ -290,17 +308,20 @@ Status Bind::prefetch(u64 addr, u64 range, void *tag)
 {
 	const VaRange span = DSVM_TRY(check_open(addr, range));
 	const PlannedView view{bind_};
+	PlannedView::Cursor cursor{view, span};
 	Queue queue{*this, addr, range, tag};
-	dsvm_va *va = view.first(span);
+	dsvm_va *va = cursor.take();
 
 	if (va == nullptr)
 		return kNotFound;
-	for (; va != nullptr; va = view.next(*va, span)) {
-		dsvm_va_op step{};
+	for (; va != nullptr; va = cursor.take()) {
+		dsvm_va_op *const op = queue.room();
 
-		step.type = DSVM_VA_OP_PREFETCH;
-		step.prefetch.va = va;
-		DSVM_TRY(queue.add(step).status());
+		if (op == nullptr)
+			return kNoMemory;
+		op->type = DSVM_VA_OP_PREFETCH;
+		op->prefetch.va = va;
+		DSVM_TRY(queue.add(*op));
 	}
 	queue.commit();
 	return Status::ok();
@@ -312,35 +333,38 @@ dsvm_bind_op *Bind::driver(u64 addr, u64 range, void *tag)
 		return nullptr;
 
 	Queue queue{*this, addr, range, tag};
-	dsvm_va_op step{};
-	step.type = DSVM_VA_OP_DRIVER;
-	dsvm_bind_op *const op = queue.add(step).value_or(nullptr);
-	if (op != nullptr)
-		queue.commit();
-	return op;
+	dsvm_va_op *const op = queue.room();
+	if (op == nullptr)
+		return nullptr;
+	op->type = DSVM_VA_OP_DRIVER;
+	static_cast<void>(queue.add(*op));
+	queue.commit();
+	return &op_of(*op);
 }
 
 // --- Steps ---------------------------------------------------------------------
 
-Expected<dsvm_bind_op *> Bind::allocate()
+// A step, all zero; null if there is no memory.
+dsvm_bind_op *Bind::allocate()
 {
-	const u64 size = DSVM_TRY(checked_add(sizeof(dsvm_bind_op), bind_.room));
-	const u64 bytes = DSVM_TRY(align_up(size, sizeof(u64)));
+	const u64 size = checked_add(sizeof(dsvm_bind_op), bind_.room).value_or(0);
+	const u64 bytes = align_up(size, sizeof(u64)).value_or(0);
 	const bool fits = bytes <= bind_.buffer_size - bind_.buffer_used;
 	void *memory = nullptr;
 
+	if (bytes == 0)
+		return nullptr;
 	if (fits) {
 		memory = static_cast<u8 *>(bind_.buffer) + bind_.buffer_used;
 		bind_.buffer_used += bytes;
 		__builtin_memset(memory, 0, bytes);
 	} else {
 		memory = dsvm_os_alloc(bytes);
-		if (memory == nullptr)
-			return kNoMemory;
 	}
 
 	dsvm_bind_op *const op = static_cast<dsvm_bind_op *>(memory);
-	op->is_inline = fits;
+	if (op != nullptr)
+		op->is_inline = fits;
 	return op;
 }
 
@@ -377,25 +401,24 @@ void Bind::take_away(dsvm_bind_op &op)
 		claim(*op.subject);
 }
 
-Expected<dsvm_bind_op *> Bind::add(const dsvm_va_op &step)
+// One from allocate(), filled in, comes behind all others.
+void Bind::add(dsvm_bind_op &op)
 {
-	dsvm_bind_op *const op = DSVM_TRY(allocate());
+	const dsvm_va_op &step = op.base;
 
-	copy_step(op->base, step);
-	op->subject = shown_subject(step);
-	ops().push_back(op->base);
+	op.subject = shown_subject(step);
+	ops().push_back(op.base);
 	bind_.steps++;
-	if (removes(*op))
-		take_away(*op);
+	if (removes(op))
+		take_away(op);
 	if (step.type == DSVM_VA_OP_MAP)
-		plan(*op, op->made[0], step.map);
+		plan(op, op.made[0], step.map);
 	if (step.type == DSVM_VA_OP_REMAP && step.remap.prev != nullptr)
-		plan(*op, op->made[0], step.prev);
+		plan(op, op.made[0], step.prev);
 	if (step.type == DSVM_VA_OP_REMAP && step.remap.next != nullptr)
-		plan(*op, op->made[1], step.next);
-	if (holds_object(*op))
-		bind_.env->obj_get(&bind_, op->base.map.obj);
-	return op;
+		plan(op, op.made[1], step.next);
+	if (holds_object(op))
+		bind_.env->obj_get(&bind_, op.base.map.obj);
 }
 
 void Bind::undo_last()
@@ -412,7 +435,7 @@ void Bind::undo_last()
 		if (is_planned(*op.subject))
 			static_cast<void>(DSVM_VERIFY(planned().insert(*op.subject).is_ok()));
 		else
-			op.subject->skip = nullptr;
+			unclaim(*op.subject);
 	}
 	if (holds_object(op))
 		bind_.env->obj_put(&bind_, op.base.map.obj);
@@ -504,29 +527,29 @@ Status Bind::prepare()
 
 // --- The end -----------------------------------------------------------------------
 
-// `like`: the mapping of which this is a remnant, or null.
-void Bind::insert(dsvm_bind_op &op, dsvm_va *va, dsvm_va *like)
-{
-	if (va == nullptr)
-		return;
-	static_cast<void>(DSVM_VERIFY(space().tree().insert(*va).is_ok()));
-	bind_.env->inserted(&bind_, &op, va, like);
-}
-
 void Bind::commit_op(dsvm_bind_op &op)
 {
 	dsvm_va *const gone = removes(op) ? subject_object(op) : nullptr;
 
 	if (gone != nullptr) {
+		dsvm_va *const remnants[] = {op.prev != nullptr ? op.prev : op.next, op.next};
+
 		drop_stale_keep(op, *gone);
-		space().tree().remove(*gone);
+		unclaim(*gone);
+		space().mappings().exchange(*gone, remnants,
+					    (op.prev != nullptr) + (op.next != nullptr));
 		// Whatever keeps it goes with the link; the GPU may use it to the end.
 		if (gone->map.obj != nullptr)
 			bind_.env->obj_get(&bind_, gone->map.obj);
 	}
-	insert(op, op.va, nullptr);
-	insert(op, op.prev, gone);
-	insert(op, op.next, gone);
+	if (op.va != nullptr) {
+		static_cast<void>(DSVM_VERIFY(space().mappings().insert(*op.va).is_ok()));
+		bind_.env->inserted(&bind_, &op, op.va, nullptr);
+	}
+	if (op.prev != nullptr)
+		bind_.env->inserted(&bind_, &op, op.prev, gone);
+	if (op.next != nullptr)
+		bind_.env->inserted(&bind_, &op, op.next, gone);
 	bind_.env->commit(&bind_, &op);
 	if (gone != nullptr)
 		bind_.env->removed(&bind_, &op, gone);

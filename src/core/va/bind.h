@@ -15,7 +15,7 @@
 //
 // A planned mapping lies in the step that makes it, and in a tree of the transaction's own
 // until a later step takes it away again. A claimed mapping stays where it is and is
-// passed over: its `skip` points to a later neighbour, and from there on as in a
+// passed over: its `skip` points to a later one, once somebody asked, and from there on as in a
 // disjoint-set forest (R. E. Tarjan, "Efficiency of a Good But Not Linear Set Union
 // Algorithm", JACM 22(2), 1975; path halving), over the order of the space, which does not
 // change meanwhile. So a run of claimed mappings costs once what it is long, and not once
@@ -41,6 +41,7 @@
 #ifndef DSVM_CORE_VA_BIND_H
 #define DSVM_CORE_VA_BIND_H
 
+#include "core/base/list.h"
 #include "core/va/split.h"
 #include "drm_svm/bind.h"
 
@@ -51,11 +52,25 @@ class PlannedView {
 public:
 	explicit PlannedView(dsvm_bind &bind) : bind_(bind) {}
 
+	class Cursor {
+	public:
+		Cursor(const PlannedView &view, VaRange span)
+			: view_(view), last_(span.last), now_(view.first(span))
+		{}
+		[[nodiscard]] dsvm_va *take();
+
+	private:
+		const PlannedView &view_;
+		u64 last_;
+		// What is handed out next, or null.
+		dsvm_va *now_;
+	};
+
 	[[nodiscard]] dsvm_va *first(VaRange span) const;
-	[[nodiscard]] dsvm_va *next(dsvm_va &va, VaRange span) const;
 	[[nodiscard]] dsvm_va *at(u64 addr) const { return first(VaRange{addr, addr}); }
 
 private:
+	[[nodiscard]] dsvm_va *skip_from(dsvm_va &va) const;
 	[[nodiscard]] dsvm_va *first_unclaimed(VaRange span) const;
 
 	dsvm_bind &bind_;
@@ -82,15 +97,15 @@ private:
 
 	[[nodiscard]] Ops ops() const { return Ops{bind_.ops}; }
 	[[nodiscard]] VaSpace space() const { return VaSpace{*bind_.space}; }
-	[[nodiscard]] VaTree planned() const { return VaTree{bind_.planned, bind_.planned_order}; }
+	[[nodiscard]] VaTree planned() const { return VaTree{bind_.planned}; }
 
 	Expected<VaRange> check_open(u64 addr, u64 range) const;
 	bool merges(dsvm_va *neighbour, const dsvm_va_map &request, void *tag);
 	dsvm_va_map widened(const dsvm_va_map &request, void *tag);
 
-	Expected<dsvm_bind_op *> allocate();
+	dsvm_bind_op *allocate();
 	void release(dsvm_bind_op &op);
-	Expected<dsvm_bind_op *> add(const dsvm_va_op &step);
+	void add(dsvm_bind_op &op);
 	void take_away(dsvm_bind_op &op);
 	void plan(dsvm_bind_op &op, dsvm_bind_va &made, const dsvm_va_map &map);
 	void undo_last();
@@ -101,7 +116,6 @@ private:
 	void unprepare_op(dsvm_bind_op &op);
 	void unprepare();
 
-	void insert(dsvm_bind_op &op, dsvm_va *va, dsvm_va *like);
 	void commit_op(dsvm_bind_op &op);
 	void finish();
 

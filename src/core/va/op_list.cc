@@ -15,22 +15,11 @@ public:
 	OpList &operator=(const OpList &) = delete;
 	~OpList() { list_free(memory_, head_); }
 
-	// Appends a copy. kNoMemory.
-	Status add(const dsvm_va_op &step)
+	[[nodiscard]] dsvm_va_op *room() { return memory_.alloc(memory_.context); }
+	Status add(dsvm_va_op &op)
 	{
-		dsvm_va_op *const op = memory_.alloc(memory_.context);
-
-		if (op == nullptr)
-			return kNoMemory;
-		copy_step(*op, step);
-		Steps{head_}.push_back(*op);
+		Steps{head_}.push_back(op);
 		return Status::ok();
-	}
-
-	// For the walks of split.h that call a function.
-	static int add_to(void *list, const dsvm_va_op *step)
-	{
-		return static_cast<OpList *>(list)->add(*step).code();
 	}
 
 	// All of it goes to the end of `list`, or, after an error, nowhere.
@@ -53,36 +42,38 @@ Status list_map(dsvm_va_space &space, const dsvm_va_map &request, dsvm_va_mode m
 {
 	OpList ops{memory};
 
-	return ops.hand_over(sm_map(space, request, mode, OpList::add_to, &ops), list);
+	return ops.hand_over(make_map(space, request, mode, ops), list);
 }
 
 Status list_unmap(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op_memory &memory,
 		  dsvm_link &list)
 {
+	const VaSpace view{space};
+	const VaRange span = DSVM_TRY(view.check(addr, range));
 	OpList ops{memory};
 
-	return ops.hand_over(sm_unmap(space, addr, range, OpList::add_to, &ops), list);
+	return ops.hand_over(split_for_unmap(view, span, ops), list);
 }
 
 Status list_prefetch(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op_memory &memory,
 		     dsvm_link &list)
 {
 	const auto span = VaRange::from_start_size(addr, range);
-	const VaSpace view{space};
 	OpList ops{memory};
 
 	if (span.is_error())
 		return kInvalid;
-	for (dsvm_va *va = view.first(span.value()); va != nullptr;
-	     va = view.next(*va, span.value())) {
-		dsvm_va_op step{};
-
+	VaSpace::Cursor cursor{VaSpace{space}, span.value()};
+	while (dsvm_va *const va = cursor.take()) {
 		// No driver's mapping is around that one.
 		if (va == space.kernel)
 			continue;
-		step.type = DSVM_VA_OP_PREFETCH;
-		step.prefetch.va = va;
-		DSVM_TRY(ops.add(step));
+		dsvm_va_op *const op = ops.room();
+		if (op == nullptr)
+			return kNoMemory;
+		op->type = DSVM_VA_OP_PREFETCH;
+		op->prefetch.va = va;
+		DSVM_TRY(ops.add(*op));
 	}
 	return ops.hand_over(Status::ok(), list);
 }
@@ -92,11 +83,7 @@ Status list_bo_unmap(dsvm_link &mappings, const dsvm_va_op_memory &memory, dsvm_
 	OpList ops{memory};
 
 	for (dsvm_va &va : List<dsvm_va, &dsvm_va::bo_entry>{mappings}) {
-		dsvm_va_op step{};
-
-		step.type = DSVM_VA_OP_UNMAP;
-		step.unmap.va = &va;
-		DSVM_TRY(ops.add(step));
+		DSVM_TRY(add_cut(va, span_of(va.map), false, ops));
 	}
 	return ops.hand_over(Status::ok(), list);
 }

@@ -8,6 +8,7 @@
 #ifndef DSVM_CORE_VA_OP_LIST_H
 #define DSVM_CORE_VA_OP_LIST_H
 
+#include "core/base/list.h"
 #include "core/va/split.h"
 
 namespace dsvm {

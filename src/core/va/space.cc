@@ -6,7 +6,6 @@ namespace dsvm {
 Status VaSpace::init(u64 start, u64 range, dsvm_va *kernel)
 {
 	space_ = dsvm_va_space{};
-	link_init(space_.order);
 	if (range != 0 && VaRange::from_start_size(start, range).is_error())
 		return kInvalid;
 
@@ -19,14 +18,17 @@ Status VaSpace::init(u64 start, u64 range, dsvm_va *kernel)
 	if (!reserves)
 		return Status::ok();
 	space_.kernel = kernel;
-	return tree().insert(*kernel);
+	return mappings().insert(*kernel);
 }
 
 bool VaSpace::fini()
 {
 	if (space_.kernel != nullptr)
-		tree().remove(*exchange(space_.kernel, nullptr));
-	return tree().empty() && space_.bind == nullptr;
+		mappings().remove(*exchange(space_.kernel, nullptr));
+
+	const bool was_empty = mappings().empty();
+	mappings().clear();
+	return was_empty && space_.bind == nullptr;
 }
 
 Expected<VaRange> VaSpace::check(u64 addr, u64 range) const
@@ -47,15 +49,76 @@ Status VaSpace::insert(dsvm_va &va)
 	if (space_.bind != nullptr)
 		return kBusy;
 	va.map.state = 0;
-	return tree().insert(va);
+	return mappings().insert(va);
 }
 
 bool VaSpace::remove(dsvm_va &va)
 {
 	if (!DSVM_VERIFY(&va != space_.kernel) || !DSVM_VERIFY(space_.bind == nullptr))
 		return false;
-	tree().remove(va);
+	mappings().remove(va);
 	return true;
+}
+
+Status VaSpace::remap(dsvm_va &va, dsvm_va *prev, dsvm_va *next)
+{
+	dsvm_va *const in[] = {prev != nullptr ? prev : next, next};
+	const u32 count = (prev != nullptr) + (next != nullptr);
+	VaRange room = span_of(va.map);
+
+	if (&va == space_.kernel || space_.bind != nullptr)
+		return kBusy;
+	for (u32 i = 0; i < count; i++) {
+		const auto span = VaRange::from_start_size(in[i]->map.addr, in[i]->map.range);
+
+		DSVM_TRY(check_source(in[i]->map));
+		if (span.is_error() || !room.contains(span.value()))
+			return kInvalid;
+		// What comes next lies behind; behind the last of all addresses nothing does.
+		const u64 last = span.value().last;
+		if (i + 1 < count && last == room.last)
+			return kInvalid;
+		room.first = last + 1;
+	}
+	for (u32 i = 0; i < count; i++)
+		in[i]->map.state = 0;
+	mappings().exchange(va, in, count);
+	return Status::ok();
+}
+
+Status VaSpace::replace(dsvm_va &va, dsvm_va *prev, dsvm_va *next, dsvm_va *&gone)
+{
+	const VaRange span = DSVM_TRY(check(va.map.addr, va.map.range));
+	dsvm_va *in[3];
+	u32 count = 0;
+
+	DSVM_TRY(check_source(va.map));
+	if (space_.bind != nullptr)
+		return kBusy;
+
+	// Only the first and the last that go can leave something behind.
+	const VaMap::Overlap at = mappings().overlap(span);
+	if ((at.low != nullptr && prev == nullptr) || (at.high != nullptr && next == nullptr))
+		return kInvalid;
+
+	if (prev != nullptr)
+		prev->map.range = 0;
+	if (next != nullptr)
+		next->map.range = 0;
+	if (at.low != nullptr) {
+		prev->map = part_of(at.low->map, VaRange{at.low->map.addr, span.first - 1});
+		in[count++] = prev;
+	}
+	in[count++] = &va;
+	if (at.high != nullptr) {
+		next->map =
+			part_of(at.high->map, VaRange{span.last + 1, span_of(at.high->map).last});
+		in[count++] = next;
+	}
+	for (u32 i = 0; i < count; i++)
+		in[i]->map.state = 0;
+	mappings().replace(at, span, in, count, gone);
+	return Status::ok();
 }
 
 dsvm_va *VaSpace::find_first(u64 addr, u64 range) const
@@ -65,7 +128,7 @@ dsvm_va *VaSpace::find_first(u64 addr, u64 range) const
 
 	// Beyond the top there is nothing to find, so a span that wraps ends there.
 	const auto span = VaRange::from_start_size(addr, range);
-	return first(span.value_or(VaRange{addr, kU64Max}));
+	return mappings().first(span.value_or(VaRange{addr, kU64Max}));
 }
 
 dsvm_va *VaSpace::find(u64 addr, u64 range) const

@@ -7,7 +7,7 @@
 //
 // Invariants:
 //  - every mapping but the kernel's is valid: inside the space, clear of the kernel's;
-//  - mappings do not overlap; tree and list agree (va_tree.h);
+//  - mappings do not overlap (va_map.h);
 //  - while a transaction is open (bind.h), nobody else changes anything.
 //
 // A mapping may end with the last of 2^64 units. A space of all 2^64 does not exist: the
@@ -18,7 +18,7 @@
 #ifndef DSVM_CORE_VA_SPACE_H
 #define DSVM_CORE_VA_SPACE_H
 
-#include "core/va/va_tree.h"
+#include "core/va/va_map.h"
 
 namespace dsvm {
 
@@ -28,7 +28,7 @@ public:
 	explicit VaSpace(dsvm_va_space &space) : space_(space) {}
 
 	Status init(u64 start, u64 range, dsvm_va *kernel);
-	// Whether it was empty but for the kernel's mapping, which is taken out.
+	// Whether it was empty but for the kernel's mapping. Empty it is afterwards.
 	bool fini();
 
 	// The span as such if it is valid, else kInvalid.
@@ -43,21 +43,36 @@ public:
 	Status insert(dsvm_va &va);
 	// False for what may not go; see drm_svm/va.h.
 	bool remove(dsvm_va &va);
+	// kInvalid, kBusy.
+	Status remap(dsvm_va &va, dsvm_va *prev, dsvm_va *next);
+	Status replace(dsvm_va &va, dsvm_va *prev, dsvm_va *next, dsvm_va *&gone);
 
 	[[nodiscard]] dsvm_va *find_first(u64 addr, u64 range) const;
 	[[nodiscard]] dsvm_va *find(u64 addr, u64 range) const;
 
 	// For who may change it: whoever holds the VM lock or the open transaction.
-	[[nodiscard]] VaTree tree() const { return VaTree(space_.tree, space_.order); }
+	[[nodiscard]] VaMap mappings() const { return VaMap(space_.index); }
 
-	// What a walk over the mappings as they are wants (split.h).
-	[[nodiscard]] dsvm_va *first(VaRange span) const { return tree().first_overlap(span); }
-	[[nodiscard]] dsvm_va *next(dsvm_va &va, VaRange span) const
-	{
-		dsvm_va *const after = tree().next(va);
+	// A walk over the mappings as they are (split.h).
+	class Cursor {
+	public:
+		Cursor(const VaSpace &space, VaRange span)
+			: walk_(space.mappings().walk_to_change(span))
+		{}
+		[[nodiscard]] dsvm_va *take()
+		{
+			dsvm_va *const va = walk_.now;
 
-		return after != nullptr && after->map.addr <= span.last ? after : nullptr;
-	}
+			if (va == nullptr)
+				return nullptr;
+			if (!dsvm_va_walk_near(&walk_))
+				VaMap{*walk_.index}.walk_on(walk_);
+			return va;
+		}
+
+	private:
+		dsvm_va_walk walk_;
+	};
 
 private:
 	dsvm_va_space &space_;

@@ -3,21 +3,30 @@
 
 namespace dsvm {
 
+namespace {
+
+// Steps that a function of the caller's gets, each in the place of the one before.
+class StepCalls {
+public:
+	StepCalls(dsvm_va_step step, void *context) : step_(step), context_(context) {}
+	[[nodiscard]] dsvm_va_op *room() { return &op_; }
+	Status add(const dsvm_va_op &op) { return Status(step_(context_, &op)); }
+
+private:
+	dsvm_va_step step_;
+	void *context_;
+	// Said anew for each step, as far as it has it.
+	dsvm_va_op op_;
+};
+
+} // namespace
+
 Status sm_map(dsvm_va_space &space, const dsvm_va_map &request, dsvm_va_mode mode,
 	      dsvm_va_step step, void *context)
 {
-	const VaSpace view{space};
-	const auto call = [step, context](const dsvm_va_op &op) {
-		return Status(step(context, &op));
-	};
+	StepCalls calls{step, context};
 
-	DSVM_TRY(view.check(request.addr, request.range));
-	DSVM_TRY(check_source(request));
-	if (mode == DSVM_VA_MADVISE)
-		return split_for_madvise(view, request, call);
-	// The driver's bits are in its own mappings and not in this request, so who compares
-	// them is the driver.
-	return split_for_map(view, request, DSVM_VA_REPEAT, call);
+	return make_map(space, request, mode, calls);
 }
 
 Status sm_unmap(dsvm_va_space &space, u64 addr, u64 range, dsvm_va_step step, void *context)
@@ -25,9 +34,7 @@ Status sm_unmap(dsvm_va_space &space, u64 addr, u64 range, dsvm_va_step step, vo
 	const VaSpace view{space};
 	const VaRange span = DSVM_TRY(view.check(addr, range));
 
-	return split_for_unmap(view, span, [step, context](const dsvm_va_op &op) {
-		return Status(step(context, &op));
-	});
+	return split_for_unmap(view, span, StepCalls{step, context});
 }
 
 dsvm_va_pieces remap_pieces(const dsvm_va_op_remap &remap, u64 block)

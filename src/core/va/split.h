@@ -17,11 +17,16 @@
 // same offset (and window), equal flags as far as the caller says that they are known, and
 // entries that are valid.
 //
-// Steps are made one by one; nothing is allocated here. They are computed from a View, so
+// Steps are made one by one, where those who want them have room for them:
+//
+//	dsvm_va_op *room()          for the next step; null: there is no memory
+//	Status add(dsvm_va_op &)    it is complete
+//
+// They are computed from a View, so
 // the same code plans against the space as it is and as a transaction will leave it:
 //
-//	dsvm_va *first(VaRange)              the first mapping that overlaps, or null
-//	dsvm_va *next(dsvm_va &, VaRange)    the one after it that does, or null
+//	Cursor(view, VaRange)    a walk over the mappings that overlap the span
+//	dsvm_va *take()          one after the other, then null
 //
 // The next mapping is looked up before a step is handed out, so the step may take the
 // mapping that it names out and put the remnants in, and no more.
@@ -32,22 +37,23 @@
 
 namespace dsvm {
 
-// Makes `op` the step that takes `span` from `va`, which overlaps it.
+// Makes `op` the step that takes `span` from `va`, which overlaps it. What a step of its type does
+// not have is left as it is: a step is long, and most have little.
 inline void cut(dsvm_va_op &op, dsvm_va &va, VaRange span)
 {
 	const VaRange old = span_of(va.map);
 	const bool front = old.first < span.first;
 	const bool back = old.last > span.last;
 
-	op = dsvm_va_op{};
+	op.entry = dsvm_link{};
 	if (!front && !back) {
 		op.type = DSVM_VA_OP_UNMAP;
-		op.unmap.va = &va;
+		op.unmap = dsvm_va_op_unmap{&va, false};
 		return;
 	}
 	op.type = DSVM_VA_OP_REMAP;
-	op.gone.va = &va;
-	op.remap.unmap = &op.gone;
+	op.gone = dsvm_va_op_unmap{&va, false};
+	op.remap = dsvm_va_op_remap{nullptr, nullptr, &op.gone};
 	if (front) {
 		op.prev = part_of(va.map, VaRange{old.first, span.first - 1});
 		op.prev.state = 0;
@@ -68,93 +74,99 @@ inline void cut(dsvm_va_op &op, dsvm_va &va, VaRange span)
 	       ((flags_of(old) ^ request.flags) & flags) == 0 && same_line(old, request);
 }
 
-// Copies a step; where it points into itself, so does the copy.
-inline void copy_step(dsvm_va_op &to, const dsvm_va_op &from)
+// Makes a MAP.
+template <class Steps> Status add_map(const dsvm_va_map &map, Steps &steps)
 {
-	const dsvm_link entry = to.entry;
+	dsvm_va_op *const op = steps.room();
 
-	to = from;
-	to.entry = entry;
-	if (from.type != DSVM_VA_OP_REMAP)
-		return;
-	to.remap.prev = from.remap.prev != nullptr ? &to.prev : nullptr;
-	to.remap.next = from.remap.next != nullptr ? &to.next : nullptr;
-	to.remap.unmap = &to.gone;
+	if (op == nullptr)
+		return kNoMemory;
+	op->entry = dsvm_link{};
+	op->type = DSVM_VA_OP_MAP;
+	op->map = map;
+	op->map.state = 0;
+	return steps.add(*op);
 }
 
-template <class Step> Status step_map(const dsvm_va_map &map, Step &step)
+// Makes what takes `span` from `va`.
+template <class Steps> Status add_cut(dsvm_va &va, VaRange span, bool keep, Steps &steps)
 {
-	dsvm_va_op op{};
+	dsvm_va_op *const op = steps.room();
 
-	op.type = DSVM_VA_OP_MAP;
-	op.map = map;
-	op.map.state = 0;
-	return step(op);
+	if (op == nullptr)
+		return kNoMemory;
+	cut(*op, va, span);
+	if (op->type == DSVM_VA_OP_REMAP)
+		op->gone.keep = keep;
+	else
+		op->unmap.keep = keep;
+	return steps.add(*op);
 }
 
 // The steps of a request to map, whose span and source have been checked.
-template <class View, class Step>
-Status split_for_map(const View &view, const dsvm_va_map &request, u32 keep_flags, Step step)
+template <class View, class Steps>
+Status split_for_map(const View &view, const dsvm_va_map &request, u32 keep_flags, Steps &&steps)
 {
 	const VaRange span = span_of(request);
-	dsvm_va *next = nullptr;
+	typename View::Cursor cursor{view, span};
 
-	for (dsvm_va *va = view.first(span); va != nullptr; va = next) {
+	while (dsvm_va *const va = cursor.take()) {
 		const bool keep = may_keep(va->map, request, keep_flags);
-		dsvm_va_op op;
 
-		next = view.next(*va, span);
-		cut(op, *va, span);
-		if (op.type == DSVM_VA_OP_REMAP)
-			op.gone.keep = keep;
-		else
-			op.unmap.keep = keep;
-		DSVM_TRY(step(op));
+		DSVM_TRY(add_cut(*va, span, keep, steps));
 	}
-	return step_map(request, step);
+	return add_map(request, steps);
 }
 
 // Cuts what has no object at the request's ends, and maps the parts inside.
-template <class View, class Step>
-Status split_for_madvise(const View &view, const dsvm_va_map &request, Step step)
+template <class View, class Steps>
+Status split_for_madvise(const View &view, const dsvm_va_map &request, Steps &&steps)
 {
 	const VaRange span = span_of(request);
-	dsvm_va *next = nullptr;
+	typename View::Cursor cursor{view, span};
 
-	for (dsvm_va *va = view.first(span); va != nullptr; va = next) {
-		next = view.next(*va, span);
+	while (dsvm_va *const va = cursor.take()) {
 		if (va->map.obj != nullptr || span.contains(span_of(va->map)))
 			continue;
 
 		// Before the step, which may take the mapping away.
 		const VaRange inside = DSVM_TRY(span.intersection(span_of(va->map)));
-		dsvm_va_op op;
-		cut(op, *va, span);
-		DSVM_TRY(step(op));
+		DSVM_TRY(add_cut(*va, span, false, steps));
 
 		dsvm_va_map part = part_of(request, inside);
 		if (request.obj == nullptr)
 			part.offset = request.offset;
-		DSVM_TRY(step_map(part, step));
+		DSVM_TRY(add_map(part, steps));
 	}
 	return Status::ok();
 }
 
-template <class View, class Step> Status split_for_unmap(const View &view, VaRange span, Step step)
+template <class View, class Steps>
+Status split_for_unmap(const View &view, VaRange span, Steps &&steps)
 {
-	dsvm_va *next = nullptr;
+	typename View::Cursor cursor{view, span};
 
-	for (dsvm_va *va = view.first(span); va != nullptr; va = next) {
-		dsvm_va_op op;
-
-		next = view.next(*va, span);
-		cut(op, *va, span);
-		DSVM_TRY(step(op));
-	}
+	while (dsvm_va *const va = cursor.take())
+		DSVM_TRY(add_cut(*va, span, false, steps));
 	return Status::ok();
 }
 
-// The same on the space as it is, with the step a function of the caller's. kInvalid.
+// A request on the space as it is. kInvalid, and what `steps` says.
+template <class Steps>
+Status make_map(dsvm_va_space &space, const dsvm_va_map &request, dsvm_va_mode mode, Steps &steps)
+{
+	const VaSpace view{space};
+
+	DSVM_TRY(view.check(request.addr, request.range));
+	DSVM_TRY(check_source(request));
+	if (mode == DSVM_VA_MADVISE)
+		return split_for_madvise(view, request, steps);
+	// The driver's bits are in its own mappings and not in this request, so who compares
+	// them is the driver.
+	return split_for_map(view, request, DSVM_VA_REPEAT, steps);
+}
+
+// The same with the step a function of the caller's.
 Status sm_map(dsvm_va_space &space, const dsvm_va_map &request, dsvm_va_mode mode,
 	      dsvm_va_step step, void *context);
 Status sm_unmap(dsvm_va_space &space, u64 addr, u64 range, dsvm_va_step step, void *context);

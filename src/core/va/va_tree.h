@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// Mappings in order of their addresses.
+// Mappings in order of their addresses, where no memory may be needed: those that a
+// transaction plans, and those that the index has no node for (va_map.h).
 //
-// A balanced tree (core/base/aug_tree.h) to find one, and a list of the same members in
-// the same order to walk them. Mappings never overlap, so the tree needs no augmentation:
-// the order of the beginnings is the order of the ends, and who overlaps a span is found
-// by one descent.
+// A balanced tree (core/base/aug_tree.h) of the mappings themselves. They never overlap, so it
+// needs no augmentation: the order of the beginnings is the order of the ends, and who overlaps
+// a span is found by one descent.
 //
-// Invariants: members are disjoint; tree and list hold the same ones in the same order.
+// Invariants: members are disjoint.
 //
 // Insertion and removal: O(log n), no allocation, any context. The check for an overlap is
-// the descent that finds the place. first_overlap(): O(log n); next(), prev(): O(1).
+// the descent that finds the place. first_overlap(): O(log n).
 //
 // What it does not do: no locking; it does not know which addresses are valid.
 #ifndef DSVM_CORE_VA_VA_TREE_H
 #define DSVM_CORE_VA_VA_TREE_H
 
 #include "core/base/aug_tree.h"
-#include "core/base/list.h"
 #include "core/va/mapping.h"
 
 namespace dsvm {
@@ -38,17 +37,17 @@ struct VaTraits {
 
 class VaTree {
 public:
-	// A view: both are the owner's and outlive it. The list went through link_init().
-	VaTree(dsvm_tree_root &root, dsvm_link &order) : tree_(root), order_(order) {}
+	// A view: the root is the owner's and outlives it.
+	explicit VaTree(dsvm_tree_root &root) : tree_(root) {}
 
 	// kExists if a member overlaps; `va` is in no tree.
 	Status insert(dsvm_va &va)
 	{
 		const VaRange span = span_of(va.map);
 		dsvm_va *above = nullptr;
-		dsvm_va *before = nullptr;
 		dsvm_va *at = tree_.root();
 		tree::Side side = tree::kLeft;
+		bool leftmost = true;
 
 		while (at != nullptr) {
 			above = at;
@@ -57,28 +56,18 @@ public:
 				at = Tree::left(*at);
 			} else if (span.first > span_of(at->map).last) {
 				side = tree::kRight;
-				before = at;
+				leftmost = false;
 				at = Tree::right(*at);
 			} else {
 				return kExists;
 			}
 		}
-		tree_.insert_at(va, above, side, before == nullptr);
-		va.skip = nullptr;
-		if (before != nullptr)
-			order_.insert_after(*before, va);
-		else
-			order_.push_front(va);
+		tree_.insert_at(va, above, side, leftmost);
 		return Status::ok();
 	}
 
 	// Precondition: it is in this tree.
-	void remove(dsvm_va &va)
-	{
-		tree_.remove(va);
-		order_.remove(va);
-		va.skip = nullptr;
-	}
+	void remove(dsvm_va &va) { tree_.remove(va); }
 
 	// The first that overlaps the span, or null.
 	[[nodiscard]] dsvm_va *first_overlap(VaRange span) const
@@ -99,16 +88,13 @@ public:
 		return found != nullptr && found->map.addr <= span.last ? found : nullptr;
 	}
 
-	// The neighbours of a member, null at either end.
-	[[nodiscard]] dsvm_va *next(dsvm_va &va) const { return order_.next(va); }
-	[[nodiscard]] dsvm_va *prev(dsvm_va &va) const { return order_.prev(va); }
+	[[nodiscard]] dsvm_va *first() const { return tree_.first(); }
 	[[nodiscard]] bool empty() const { return tree_.empty(); }
 
 private:
 	using Tree = AugTree<VaTraits>;
 
 	Tree tree_;
-	List<dsvm_va, &dsvm_va::order> order_;
 };
 
 } // namespace dsvm

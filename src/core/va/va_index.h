@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// Mappings in order of their addresses, as a B+-tree.
+//
+//	inner                 [ key 0 | key 1 | key 2 | ... ]          up to 31 children
+//	                         |       |       |
+//	leaf     [first, length, mapping] x 24 <-> [...] <-> [...]     in order, as a list
+//
+// A search in a balanced tree with a node in each object takes one branch that nobody can
+// predict, and two cache lines, for each bit of the answer. Here it is three comparisons
+// and a count without branches for each five bits, and no object is looked at: what an
+// overlap takes is in the leaf (R. Bayer, E. McCreight, "Organization and Maintenance of
+// Large Ordered Indexes", Acta Informatica 1, 1972; D. Comer, "The Ubiquitous B-Tree", ACM
+// Computing Surveys 11(2), 1979, for leaves that are a list).
+//
+// Nodes are 512 bytes, had without waiting and given back at once. An insertion that needs
+// one and does not get it says kNoMemory and has changed nothing; who cannot live with that
+// is va_map.h.
+//
+// Invariants:
+//  - members are disjoint and ascend through each leaf and from leaf to leaf;
+//  - what `first` and `length` of a leaf say of a mapping, it says too; a length that does
+//    not fit 32 bits is 0;
+//  - keys behind a node's last are 2^64 - 1, so that a search need not know how many there are;
+//  - all below child i begins at key i or behind it, all below child i - 1 before it. Key 0 is
+//    0, wherever the node is: nobody gets there who belongs further left;
+//  - a node that is neither the first nor the last of its level is at least half full: 12
+//    mappings, 15 children. The first and the last of a level are not empty. So a member costs
+//    at most 46 bytes, and a constant for each level. Because those two may be nearly
+//    empty, what is mapped upwards or downwards leaves full nodes behind.
+//
+// insert(), remove(): O(log n), any context but NMI. Near the last change (the "finger") a
+// change does not walk down, unless a node has to be split or merged. Who only looks may move the
+// finger to where a change is going to be: it is written and read in one access. lower(): O(log n),
+// changes nothing, so readers may look side by side.
+//
+// What it does not do: no locking; no check that a member removed is in this index.
+#ifndef DSVM_CORE_VA_VA_INDEX_H
+#define DSVM_CORE_VA_VA_INDEX_H
+
+#include "core/va/mapping.h"
+
+namespace dsvm {
+
+struct VaInner;
+
+// A place in a leaf; no leaf: behind all.
+struct VaPos {
+	dsvm_va_leaf *leaf;
+	u32 at;
+
+	[[nodiscard]] bool is_end() const { return leaf == nullptr; }
+	[[nodiscard]] dsvm_va *va() const { return leaf != nullptr ? leaf->va[at] : nullptr; }
+	[[nodiscard]] u64 first() const { return leaf->first[at]; }
+	// The last unit of the mapping here.
+	[[nodiscard]] u64 last() const
+	{
+		const u32 length = leaf->length[at];
+
+		if (DSVM_UNLIKELY(length == 0))
+			return span_of(leaf->va[at]->map).last;
+		return leaf->first[at] + (length - 1);
+	}
+	[[nodiscard]] VaPos next() const
+	{
+		if (at + 1 < leaf->count)
+			return VaPos{leaf, at + 1};
+		return VaPos{leaf->next, 0};
+	}
+};
+
+class VaIndex {
+public:
+	static constexpr u32 kLeafMax = DSVM_VA_LEAF_SIZE;
+	static constexpr u32 kLeafMin = kLeafMax / 2;
+	static constexpr u32 kInnerMax = 31;
+	static constexpr u32 kInnerMin = 15;
+	// Enough for more mappings than there are addresses of them.
+	static constexpr u32 kMaxHeight = 18;
+
+	// A view: the index is the owner's. All zero is an empty one.
+	explicit VaIndex(dsvm_va_index &index) : index_(index) {}
+
+	[[nodiscard]] bool empty() const { return index_.root == nullptr; }
+
+	// kExists if a member overlaps; kNoMemory, and then all is as it was.
+	Status insert(dsvm_va &va);
+	// Precondition: it is in this index.
+	void remove(dsvm_va &va);
+	// Puts mappings in the place of the members from `from` on that begin at `last` or before
+	// it, as far as they are in the same leaf: as many of the `count` at `in` (ascending) as
+	// have room there and are sure to belong there. Returns how many. Precondition: they lie
+	// where those lie that go, or where nothing is. Those that went are chained by `skip` from
+	// `link` on, which is at the end of the chain afterwards.
+	u32 splice(VaPos from, u64 last, dsvm_va *const *in, u32 count, dsvm_va **&link);
+	// Forgets all members and gives the nodes back.
+	void clear();
+
+	// The first that ends at `addr` or behind it.
+	[[nodiscard]] VaPos lower(u64 addr) const;
+	// Where a member is; none, and a report, if it is none.
+	[[nodiscard]] VaPos find(const dsvm_va &va) const;
+
+	// A change is likely there. Readers may say so side by side.
+	void expect_change(VaPos pos) { write_once(index_.finger, pos.leaf); }
+
+	// The first that begins behind `addr`; cheap near the last change.
+	[[nodiscard]] VaPos after(u64 addr) const;
+	// How many of a leaf begin at `last` or before it.
+	[[nodiscard]] static u32 count_until(const dsvm_va_leaf &leaf, u64 last);
+
+private:
+	struct Path;
+	class Fresh;
+
+	[[nodiscard]] VaPos place(u64 addr) const;
+	void trace(u64 addr, Path &path) const;
+	[[nodiscard]] VaPos place_near(u64 addr) const;
+	Status grow(dsvm_va &va, VaPos at);
+	void split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh);
+	void settle(Path &path, dsvm_va_leaf &leaf);
+	void settle_inner(Path &path, u32 level);
+	void lower_root();
+	void take_leaf(dsvm_va_leaf &leaf);
+	void take_child(Path &path, u32 level, u32 child);
+	void touch(dsvm_va_leaf *leaf);
+
+	dsvm_va_index &index_;
+};
+
+// A node above the leaves.
+struct VaInner {
+	// One more than there are children, so that they are searched in groups of eight.
+	u64 key[VaIndex::kInnerMax + 1];
+	void *child[VaIndex::kInnerMax];
+	u32 count;
+	u32 unused;
+};
+
+static_assert(sizeof(VaInner) == 512 && sizeof(dsvm_va_leaf) == 512);
+
+} // namespace dsvm
+
+#endif // DSVM_CORE_VA_VA_INDEX_H
