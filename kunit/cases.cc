@@ -20,6 +20,7 @@
 // The cases.
 #include "cases/aug_tree.cc"
 #include "cases/base.cc"
+#include "cases/block_index.cc"
 #include "cases/cpu_fault.cc"
 #include "cases/env.cc"
 #include "cases/evict.cc"

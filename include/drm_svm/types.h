@@ -95,6 +95,23 @@ struct dsvm_tree_root {
 };
 
 /*
+ * How a span of addresses is divided for an index of what lies in it, level by level
+ * (core/base/block_index.h). A level has parts of 2^shift bytes.
+ */
+#define DSVM_INDEX_LEVELS 14
+struct dsvm_index_shape {
+	dsvm_usize mask; /* the size of the whole span, a power of two, less one */
+	dsvm_u8 levels;
+	dsvm_u8 shift[DSVM_INDEX_LEVELS]; /* descending */
+};
+
+/* Such an index, for the whole span. All zero: there is none, and the tree is asked. */
+struct dsvm_index {
+	dsvm_usize slot;
+	const struct dsvm_index_shape *shape; /* immutable; outlives it */
+};
+
+/*
  * Objects of the environment that the core passes on and never looks into.
  * In the kernel each is the struct named beside it, cast; on the host they
  * are whatever the simulation makes of them.
