@@ -55,6 +55,7 @@ struct dsvm_notifier {
 				    /* it is not in the tree: changed to that under the svm's lock */
 	dsvm_u32 unfinished;	    /* invalidations between their two passes; window's lock */
 	struct dsvm_os_rwsem *lock; /* immutable once it is in the tree */
+	struct dsvm_index index;    /* of @root; changed under the window's lock for writing */
 };
 
 struct dsvm_pages;
@@ -135,6 +136,9 @@ struct dsvm_svm {
 	struct dsvm_link notifier_list;
 	struct dsvm_os_rwsem *lock;    /* "the svm's lock"; the notifier lock of mainline's API */
 	const struct dsvm_svm_ops *ops;
+	struct dsvm_index index;       /* of @root; changed under @lock for writing */
+	struct dsvm_index_shape shape; /* of @index; immutable */
+	struct dsvm_index_shape window_shape; /* of each window's index; immutable */
 	struct dsvm_svm_counters counters;
 };
 

@@ -5,6 +5,8 @@
 #ifndef DSVM_KUNIT_CASES_MIRROR_CHECK_H
 #define DSVM_KUNIT_CASES_MIRROR_CHECK_H
 
+#include "core/svm/space.h"
+#include "kunit/cases/block_index.h"
 #include "kunit/cases/mirror.h"
 
 namespace dsvm::cases {
@@ -13,13 +15,16 @@ class MirrorChecker {
 public:
 	explicit MirrorChecker(Mirror &mirror) : m_(mirror) {}
 
-	// Whether the trees and lists are sound, and agree with each other and with what exists.
+	// Whether trees, lists and indexes are sound, and agree with each other and with what exists.
 	[[nodiscard]] bool is_sound()
 	{
 		const Windows windows(m_.svm.notifier_list);
 		const u32 listed = count_list(windows, VaRange::full());
 		bool sound = expect_sound(
 			TreeChecker<IntervalTraits>(m_.svm.root).complaint(listed), "windows");
+
+		sound = expect_sound(complaint(m_.svm.index, 0, windows), "index of windows") &&
+			sound;
 
 		for (dsvm_notifier &window : windows)
 			sound = window_is_sound(window) && sound;
@@ -60,8 +65,20 @@ public:
 	}
 
 private:
-	using Windows = List<dsvm_notifier, &dsvm_notifier::entry>;
-	using Ranges = List<dsvm_range, &dsvm_range::entry>;
+	using Windows = NotifierList;
+	using Ranges = RangeList;
+
+	// What the index says amiss of the members of a list, or null.
+	template <class Items>
+	static const char *complaint(const dsvm_index &index, usize base, const Items &items)
+	{
+		BlockIndexChecker checker(index, base, [&](auto visit) {
+			for (auto &item : items)
+				visit(item.node);
+		});
+
+		return checker.complaint();
+	}
 
 	// How many there are; they have to be in the order of their addresses, inside of `bounds`.
 	template <class Items> static u32 count_list(const Items &items, VaRange bounds)
@@ -85,6 +102,9 @@ private:
 		bool sound = expect_sound(TreeChecker<IntervalTraits>(window.root).complaint(count),
 					  "ranges");
 
+		sound = expect_sound(complaint(window.index, window.node.first, ranges),
+				     "index of ranges") &&
+			sound;
 		sound = DSVM_CASE_CHECK_(count > 0) && sound;
 		sound = DSVM_CASE_CHECK_EQ_(window.users, count) && sound;
 		sound = DSVM_CASE_CHECK_EQ_(window.unfinished, 0u) && sound;

@@ -151,6 +151,7 @@ Status Hmmptr::init()
 	link_init(hmmptr_.window.entry);
 	link_init(hmmptr_.entry);
 	hmmptr_.window.root = dsvm_tree_root{};
+	hmmptr_.window.index = dsvm_index{};
 	hmmptr_.window.removed = 0;
 	hmmptr_.window.users = 1;
 	hmmptr_.window.unfinished = 0;

@@ -66,7 +66,7 @@ void Space::mark_stale(dsvm_notifier &window, VaRange span, bool stale)
 	RangeTree ranges{window.root};
 
 	dsvm_os_assert_held_write(window.lock);
-	for (dsvm_range *range = ranges.first_overlap(span); range;
+	for (dsvm_range *range = find_range(window, span); range;
 	     range = ranges.next_overlap(*range, span))
 		for_each_pages(*range, [&](Pages pages, u32) { pages.set_stale(stale); });
 }
@@ -84,7 +84,7 @@ dsvm_invalidated Space::invalidate(dsvm_notifier &window, const dsvm_invalidatio
 	u64 met = 0;
 
 	dsvm_os_notifier_set_seq(svm_.ops->notifier_os(&window), event.seq);
-	for (dsvm_range *range = ranges.first_overlap(span); range;
+	for (dsvm_range *range = find_range(window, span); range;
 	     range = ranges.next_overlap(*range, span)) {
 		dsvm_os_notifier_set_seq(svm_.ops->range_os(range), event.seq);
 		++met;
@@ -196,10 +196,11 @@ Expected<dsvm_range *> Space::make_tail(dsvm_notifier &window, dsvm_range &range
 
 // Locking: the window's lock for writing.
 void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, dsvm_range *tail,
-		       VaRange tail_span)
+		       VaRange tail_span, BlockSpares &spares)
 {
 	const VaRange whole = span_of(range.node);
 	RangeTree ranges{window.root};
+	RangeIndex index = range_index(window);
 	dsvm_os_dev *dev = nullptr;
 
 	dsvm_os_assert_held_write(window.lock);
@@ -210,8 +211,10 @@ void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, d
 
 	// Within its old ends nothing else lies, so its place in the order stays.
 	ranges.remove(range);
+	index.remove(range, spares);
 	range.node.first = keep.first;
 	range.node.last = keep.last;
+	index.insert(range, spares);
 	ranges.insert(range);
 	clear_gone(range);
 	set_flags(range.flags, range.flags & ~u32{DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP});
@@ -221,6 +224,7 @@ void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, d
 		tail->node.last = tail_span.last;
 		dsvm_os_notifier_set_seq(svm_.ops->range_os(tail),
 					 dsvm_os_notifier_seq(svm_.ops->range_os(&range)));
+		index.insert(*tail, spares);
 		insert_sorted(ranges, RangeList{window.range_list}, *tail);
 		// Its place among the users; this range is one, so they are not at zero.
 		add_user(window);
@@ -237,6 +241,8 @@ Expected<bool> Space::trim(dsvm_notifier &window, dsvm_range &range)
 			svm_.ops->range_put(&svm_, tail);
 	});
 
+	// Without tables: two pieces may crowd their block, until somebody comes between them.
+	BlockSpares spares;
 	RwLock lock{window.lock};
 	WriteGuard guard{lock};
 	if (window.unfinished)
@@ -252,13 +258,13 @@ Expected<bool> Space::trim(dsvm_notifier &window, dsvm_range &range)
 		return kAgain;
 
 	if (left.both()) {
-		apply_trim(window, range, left.head, tail, left.tail);
+		apply_trim(window, range, left.head, tail, left.tail, spares);
 		tail = nullptr;
 		count(svm_.counters.ranges_split);
 		count(svm_.counters.ranges_made);
 	} else {
 		apply_trim(window, range, is_empty(left.head) ? left.tail : left.head, nullptr,
-			   VaRange{1, 0});
+			   VaRange{1, 0}, spares);
 		count(svm_.counters.ranges_trimmed);
 	}
 	return true;

@@ -23,11 +23,31 @@ bool drop_user_unless_last(dsvm_notifier &window)
 	return false;
 }
 
+// Windows are of one size, and the last one may begin in what is mirrored and end beyond it.
+dsvm_index_shape shape_of_windows(const dsvm_svm &svm)
+{
+	const usize last = (svm.mm_start + (svm.mm_range - 1)) | (svm.notifier_size - 1);
+	dsvm_index_shape shape = undivided_shape(ilog2(last) + 1);
+
+	divide_shape(shape, ilog2(svm.notifier_size));
+	return shape;
+}
+
+dsvm_index_shape shape_of_ranges(const dsvm_svm &svm)
+{
+	dsvm_index_shape shape = undivided_shape(ilog2(svm.notifier_size));
+
+	for (int i = 0; i < svm.num_chunks; ++i)
+		divide_shape(shape, ilog2(svm.chunk_sizes[i]));
+	return shape;
+}
+
 } // namespace
 
 Status Space::init()
 {
 	link_init(svm_.notifier_list);
+	svm_.index = dsvm_index{};
 	svm_.counters = dsvm_svm_counters{};
 	svm_.root = dsvm_tree_root{};
 	if (!svm_.mm)
@@ -46,6 +66,9 @@ Status Space::init()
 			return kInvalid;
 		larger = size;
 	}
+	svm_.shape = shape_of_windows(svm_);
+	svm_.window_shape = shape_of_ranges(svm_);
+	svm_.index.shape = &svm_.shape;
 	return Status::ok();
 }
 
@@ -62,9 +85,10 @@ void Space::clear()
 		RangeTree ranges{window->root};
 		dsvm_range *range = ranges.first();
 		if (!DSVM_VERIFY(range != nullptr)) {
+			BlockSpares spares;
 			{
 				WriteGuard guard{lock_};
-				unlink_window(*window);
+				unlink_window(*window, spares);
 			}
 			svm_.ops->notifier_destroy(&svm_, window);
 			continue;
@@ -84,7 +108,7 @@ VaRange Space::mirrored() const
 
 dsvm_notifier *Space::find_notifier(VaRange span) const
 {
-	return NotifierTree{svm_.root}.first_overlap(span);
+	return window_index().first_overlap(span);
 }
 
 // The first range of the window in a span, with a reference if that is wanted, or nullptr. With
@@ -109,7 +133,7 @@ bool Space::has_range(VaRange span) const
 {
 	NotifierTree windows{svm_.root};
 
-	for (dsvm_notifier *window = windows.first_overlap(span); window;
+	for (dsvm_notifier *window = find_notifier(span); window;
 	     window = windows.next_overlap(*window, span)) {
 		if (look_up(*window, span, true, false))
 			return true;
@@ -140,11 +164,6 @@ dsvm_range *Space::first_range(VaRange span)
 	}
 }
 
-dsvm_range *find_range(dsvm_notifier &window, VaRange span)
-{
-	return RangeTree{window.root}.first_overlap(span);
-}
-
 Status Space::check_access(const dsvm_vma_info &vma, bool write) const
 {
 	if (write && !vma.writable)
@@ -160,19 +179,23 @@ Status Space::check_access(const dsvm_vma_info &vma, bool write) const
 // may take the mm's lock for writing. Two callers may both make one, then one of them is lost.
 Expected<dsvm_notifier *> Space::pin_window(u64 addr)
 {
+	const VaRange span = aligned_block(addr, svm_.notifier_size);
+	u32 wanted = 0;
 	{
 		ReadGuard guard{lock_};
 		if (dsvm_notifier *window = find_notifier(VaRange{addr, addr})) {
 			add_user(*window);
 			return window;
 		}
+		wanted = window_index().wanted(span);
 	}
 
-	const VaRange span = aligned_block(addr, svm_.notifier_size);
+	BlockSpares spares{svm_.shape, wanted};
 	dsvm_notifier *made = nullptr;
 	DSVM_TRY(Status{svm_.ops->notifier_create(&svm_, span.first, span.last, &made)});
 	made->users = 1;
-	dsvm_notifier *window = insert_window(*made);
+	made->index = dsvm_index{0, &svm_.window_shape};
+	dsvm_notifier *window = insert_window(*made, spares);
 	if (window != made)
 		svm_.ops->notifier_destroy(&svm_, made);
 	else
@@ -181,7 +204,7 @@ Expected<dsvm_notifier *> Space::pin_window(u64 addr)
 }
 
 // Puts a window with one user into the tree, or adds the user to the one that is there.
-dsvm_notifier *Space::insert_window(dsvm_notifier &window)
+dsvm_notifier *Space::insert_window(dsvm_notifier &window, BlockSpares &spares)
 {
 	WriteGuard guard{lock_};
 
@@ -189,14 +212,16 @@ dsvm_notifier *Space::insert_window(dsvm_notifier &window)
 		add_user(*existing);
 		return existing;
 	}
+	window_index().insert(window, spares);
 	insert_sorted(NotifierTree{svm_.root}, NotifierList{svm_.notifier_list}, window);
 	return &window;
 }
 
-void Space::unlink_window(dsvm_notifier &window)
+void Space::unlink_window(dsvm_notifier &window, BlockSpares &spares)
 {
 	NotifierTree{svm_.root}.remove(window);
 	NotifierList{svm_.notifier_list}.remove(window);
+	window_index().remove(window, spares);
 }
 
 // One user less; without users the window goes. Locking: takes the svm's lock; may sleep.
@@ -204,13 +229,14 @@ void Space::unpin_window(dsvm_notifier &window)
 {
 	if (drop_user_unless_last(window))
 		return;
+	BlockSpares spares;
 	{
 		// Who finds the window in the tree may use it, so the last one leaves under the
 		// lock that keeps everybody from looking.
 		WriteGuard guard{lock_};
 		if (__atomic_sub_fetch(&window.users, 1, __ATOMIC_ACQ_REL) != 0)
 			return;
-		unlink_window(window);
+		unlink_window(window, spares);
 	}
 	// Waits for invalidations that run, and these take the window's lock.
 	svm_.ops->notifier_destroy(&svm_, &window);
@@ -266,8 +292,16 @@ Expected<VaRange> Space::choose_range(dsvm_notifier &window, const dsvm_vma_info
 			    });
 }
 
+u32 Space::wanted_tables(dsvm_notifier &window, VaRange span) const
+{
+	RwLock lock{window.lock};
+	ReadGuard guard{lock};
+
+	return range_index(window).wanted(span);
+}
+
 // False, and nothing done, if something overlaps it by now. From here on invalidations meet it.
-bool Space::insert_range(dsvm_notifier &window, dsvm_range &range)
+bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares)
 {
 	RwLock lock{window.lock};
 	WriteGuard guard{lock};
@@ -277,6 +311,7 @@ bool Space::insert_range(dsvm_notifier &window, dsvm_range &range)
 	// What runs by now and has been to the window already is waited for.
 	dsvm_os_notifier_set_seq(svm_.ops->range_os(&range),
 				 dsvm_os_notifier_seq(svm_.ops->notifier_os(&window)));
+	range_index(window).insert(range, spares);
 	insert_sorted(RangeTree{window.root}, RangeList{window.range_list}, range);
 	add_user(window);
 	return true;
@@ -305,6 +340,7 @@ Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range 
 	}
 
 	const VaRange span = DSVM_TRY(choose_range(*window, vma, request));
+	BlockSpares spares{svm_.window_shape, wanted_tables(*window, span)};
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
 	dsvm_range *range = nullptr;
 	DSVM_TRY(Status{
@@ -313,7 +349,7 @@ Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range 
 	if (request.get)
 		svm_.ops->range_get(&svm_, range);
 
-	if (!insert_range(*window, *range)) {
+	if (!insert_range(*window, *range, spares)) {
 		if (request.get)
 			svm_.ops->range_put(&svm_, range);
 		svm_.ops->range_put(&svm_, range);
@@ -382,6 +418,7 @@ void Space::remove(dsvm_notifier &window, dsvm_range &range)
 	// which guards them, may have gone with the window.
 	const usize npages = span_of(range.node).page_count();
 	for_each_pages(range, [&](Pages pages, u32) { pages.free(npages); });
+	BlockSpares spares;
 	{
 		RwLock lock{window.lock};
 		WriteGuard guard{lock};
@@ -389,6 +426,7 @@ void Space::remove(dsvm_notifier &window, dsvm_range &range)
 			return;
 		RangeTree{window.root}.remove(range);
 		RangeList{window.range_list}.remove(range);
+		range_index(window).remove(range, spares);
 		set_flags(range.flags, range.flags | DSVM_RANGE_REMOVED);
 	}
 	count(svm_.counters.ranges_removed);

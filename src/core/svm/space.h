@@ -10,7 +10,7 @@
 //  - windows are aligned to their size, made at the first fault in them, and
 //    go with their last range;
 //  - a range lies within one window; ranges do not overlap;
-//  - tree and list of a level hold the same objects in the same order;
+//  - tree, list and index of a level hold the same objects, the first two in the same order;
 //  - a window has as many users as it has ranges, and one more for each caller who
 //    is about to make one; without users it is not in the tree.
 //
@@ -26,12 +26,15 @@
 // collection, presence check or allocation of somebody else's. A driver with a lock around all
 // of it never comes to the second case.
 //
-// Look-up and insertion are O(log n).
+// Who is at an address says an index beside each tree (core/base/block_index.h), in a load for each
+// size of windows or chunks; walks go along trees and lists. Its tables are allocated where ranges
+// and windows are, and without them the tree is asked. Look-up and insertion are O(log n) then.
 //
 // What a range maps is not known here: see pages.h.
 #ifndef DSVM_CORE_SVM_SPACE_H
 #define DSVM_CORE_SVM_SPACE_H
 
+#include "core/base/block_index.h"
 #include "core/base/interval_tree.h"
 #include "core/base/list.h"
 #include "core/base/locking.h"
@@ -46,8 +49,10 @@ namespace dsvm {
 
 using NotifierTree = IntervalTree<dsvm_notifier, &dsvm_notifier::node>;
 using NotifierList = List<dsvm_notifier, &dsvm_notifier::entry>;
+using NotifierIndex = BlockIndex<dsvm_notifier, &dsvm_notifier::node>;
 using RangeTree = IntervalTree<dsvm_range, &dsvm_range::node>;
 using RangeList = List<dsvm_range, &dsvm_range::entry>;
+using RangeIndex = BlockIndex<dsvm_range, &dsvm_range::node>;
 
 constexpr VaRange span_of(const dsvm_interval &node)
 {
@@ -110,20 +115,21 @@ private:
 	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
 	Expected<dsvm_notifier *> pin_window(u64 addr);
-	dsvm_notifier *insert_window(dsvm_notifier &window);
+	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);
 	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;
 	Expected<VaRange> choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
 				       const dsvm_find_or_insert &request);
 	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
-	bool insert_range(dsvm_notifier &window, dsvm_range &range);
-	void unlink_window(dsvm_notifier &window) DSVM_REQUIRES(lock_);
+	u32 wanted_tables(dsvm_notifier &window, VaRange span) const;
+	bool insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares);
+	void unlink_window(dsvm_notifier &window, BlockSpares &spares) DSVM_REQUIRES(lock_);
 
 	void mark_stale(dsvm_notifier &window, VaRange span, bool stale);
 	VaRange widen_to_runs(dsvm_range &range, VaRange span);
 	Expected<dsvm_range *> make_tail(dsvm_notifier &window, dsvm_range &range);
 	void apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, dsvm_range *tail,
-			VaRange tail_span);
+			VaRange tail_span, BlockSpares &spares);
 	// Runs @visit(pages, index) for the pages objects behind a range, one for each device.
 	template <class Visit> void for_each_pages(dsvm_range &range, Visit visit)
 	{
@@ -135,9 +141,19 @@ private:
 			visit(Pages{*pages, dev}, i);
 	}
 
+	[[nodiscard]] NotifierIndex window_index() const
+	{
+		return NotifierIndex{svm_.index, 0, svm_.root};
+	}
+
 	dsvm_svm &svm_;
 	RwLock lock_; // the svm's
 };
+
+inline RangeIndex range_index(dsvm_notifier &window)
+{
+	return RangeIndex{window.index, window.node.first, window.root};
+}
 
 // Locking: the svm's lock; or that the window has a user who stays.
 inline void add_user(dsvm_notifier &window)
@@ -152,7 +168,8 @@ inline void clear_gone(dsvm_range &range)
 	range.gone_last = 0;
 }
 
-// Puts an object into a tree and, at the place that the tree gives it, into the list beside it.
+// Puts an object into a tree and, at the place that the tree gives it, into the list beside it. Into
+// the index it goes before, and comes out of that after it has left the tree.
 template <class Tree, class Items, class T> void insert_sorted(Tree tree, Items list, T &item)
 {
 	tree.insert(item);
@@ -164,7 +181,10 @@ template <class Tree, class Items, class T> void insert_sorted(Tree tree, Items 
 
 // The first range of the window that overlaps the span, or nullptr.
 // Locking: the driver's lock or the window's.
-dsvm_range *find_range(dsvm_notifier &window, VaRange span);
+inline dsvm_range *find_range(dsvm_notifier &window, VaRange span)
+{
+	return range_index(window).first_overlap(span);
+}
 
 } // namespace dsvm
 
