@@ -61,6 +61,12 @@ class Ratios(unittest.TestCase):
         self.assertEqual([row["size"] for row in out["rows"]], [100, 10000])
         self.assertIn("| 6 / 2 |", result.stdout)
 
+    def test_of_what_there_is_a_number(self):
+        result, out = self.ratios([run("svm_find/ours/512", 5), run("svm_find/kernel/512", 15)],
+                                  "--of", "ranges")
+        self.assertIn("| workload | ranges | kernel, ns |", result.stdout)
+        self.assertEqual(out["rows"][0]["ranges"], 512)
+
     def test_one_side_is_not_enough(self):
         result, _ = self.ratios([run("find/ours/100", 5)])
         self.assertNotEqual(result.returncode, 0)

@@ -237,8 +237,10 @@ struct dma_resv {
 	int nothing;
 };
 
+struct device;
+
 struct drm_device {
-	int nothing;
+	struct device *dev;
 };
 
 struct drm_gem_object {

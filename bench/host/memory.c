@@ -10,7 +10,7 @@
 #define SLAB (64ul << 10)
 #define CHUNK (2ul << 20)
 
-static const size_t sizes[] = { 32, 64, 96, 128, 192, 256, 512, 1024, 2048 };
+static const size_t sizes[] = { 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192 };
 
 /* At the beginning of each slab, in the place of its first object or of some. */
 struct slab {

@@ -2,14 +2,13 @@
 /*
  * See va_work.h. Plain mainline code: what a driver writes, which is the same for both.
  */
-#include <sys/mman.h>
-
 #include <drm/drm_gpuvm.h>
 #ifdef BENCH_REPLACE
 #include <drm/drm_svm.h>
 #endif
 
 #include "bench/host/va_work.h"
+#include "bench/host/work.h"
 
 #ifndef BENCH_SIDE
 #error "BENCH_SIDE names the side."
@@ -54,34 +53,6 @@ struct va_world {
 	uint64_t random;
 	uint64_t at;		   /* of what goes on ascending */
 };
-
-/* xorshift64*, S. Vigna. */
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state >> 12;
-	*state ^= *state << 25;
-	*state ^= *state >> 27;
-	return *state * 0x2545f4914f6cdd1dull;
-}
-
-static uint64_t below(uint64_t *state, uint64_t limit)
-{
-	return (uint64_t)(((unsigned __int128)next_random(state) * limit) >> 64);
-}
-
-/* Large pages, as the kernel's own memory has. */
-static void *map_arena(size_t bytes)
-{
-	const size_t huge = 2ul << 20;
-	void *arena = NULL;
-
-	bytes = (bytes + huge - 1) & ~(huge - 1);
-	if (posix_memalign(&arena, huge, bytes))
-		abort();
-	madvise(arena, bytes, MADV_HUGEPAGE);
-	memset(arena, 0, bytes);
-	return arena;
-}
 
 /* The driver ------------------------------------------------------------------------------ */
 
@@ -181,17 +152,6 @@ static void choose_places(struct va_world *world, enum va_shape shape)
 	world->at = SPACE_START;
 }
 
-static void shuffle(uint32_t *values, size_t count, uint64_t *random)
-{
-	for (size_t i = count; i > 1; i--) {
-		const size_t j = below(random, i);
-		const uint32_t value = values[j];
-
-		values[j] = values[i - 1];
-		values[i - 1] = value;
-	}
-}
-
 static struct va_world *create(size_t count, enum va_shape shape, uint64_t seed)
 {
 	struct va_world *const world = calloc(1, sizeof(*world));
@@ -250,13 +210,6 @@ static uint64_t fingerprint(const struct va_world *world)
 }
 
 /* Looking --------------------------------------------------------------------------------- */
-
-/* A pointer that is not known before what led to it is. */
-static uint64_t depend(uint64_t value)
-{
-	asm volatile("" : "+r"(value));
-	return value;
-}
 
 static uint64_t find_some(struct va_world *world, size_t count, bool read)
 {

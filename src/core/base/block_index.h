@@ -130,8 +130,7 @@ public:
 	{
 		for (u32 level = 0; wanted >> level; ++level) {
 			if (wanted >> level & 1)
-				tables_[level] = static_cast<usize *>(dsvm_os_alloc(
-					detail::part_count(shape, level) * sizeof(usize)));
+				allocate(shape, level);
 		}
 	}
 	BlockSpares(const BlockSpares &) = delete;
@@ -139,9 +138,9 @@ public:
 	// May sleep.
 	~BlockSpares()
 	{
-		for (usize *table : tables_) {
-			if (table)
-				dsvm_os_free(table);
+		for (u32 level = 0; have_ >> level; ++level) {
+			if (have_ >> level & 1)
+				dsvm_os_free(tables_[level]);
 		}
 		for (u32 i = 0; i < void_count_; ++i)
 			detail::free_tables(voids_[i].slot, *voids_[i].shape, voids_[i].level);
@@ -159,16 +158,31 @@ private:
 	// A range that is trimmed comes out, and two go in.
 	static constexpr u32 kMostVoids = 3;
 
+	void allocate(const dsvm_index_shape &shape, u32 level)
+	{
+		tables_[level] = static_cast<usize *>(
+			dsvm_os_alloc(detail::part_count(shape, level) * sizeof(usize)));
+		if (tables_[level])
+			have_ |= 1u << level;
+	}
+	// A table for a level, or null; it stays a spare until it is used.
+	[[nodiscard]] usize *table(u32 level) const
+	{
+		return have_ >> level & 1 ? tables_[level] : nullptr;
+	}
+	void use(u32 level) { have_ &= ~(1u << level); }
 	void discard(usize slot, u32 level, const dsvm_index_shape &shape)
 	{
 		if (DSVM_VERIFY(void_count_ < kMostVoids))
 			voids_[void_count_++] = {slot, level, &shape};
 	}
 
-	// Zeroed; null where there is none.
-	usize *tables_[DSVM_INDEX_LEVELS] = {};
-	Void voids_[kMostVoids] = {};
+	// Which tables there are; most insertions need none, and set up nothing. The rest is not
+	// initialised.
+	u32 have_ = 0;
 	u32 void_count_ = 0;
+	usize *tables_[DSVM_INDEX_LEVELS];
+	Void voids_[kMostVoids];
 };
 
 // A view: index and root are the owner's. Without a shape all of it is the tree.
@@ -332,7 +346,7 @@ private:
 			return detail::kUneven;
 		if (slot != detail::kCrowded && !is_in_one_part(span_at(slot), level))
 			return detail::kUneven;
-		usize *const table = spares.tables_[level];
+		usize *const table = spares.table(level);
 		if (!table)
 			return detail::kCrowded;
 
@@ -341,7 +355,7 @@ private:
 			part(divided, level, span_at(slot).first) = slot;
 		else if (!distribute(divided, block(span.first, level), level))
 			return detail::kUneven; // and the table is freed as a spare
-		spares.tables_[level] = nullptr;
+		spares.use(level);
 		return divided;
 	}
 
