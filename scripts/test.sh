@@ -228,8 +228,8 @@ run_more() {
 		single host-races "no schedule of a million breaks a rule" "$limit_guest" \
 			"$build/host/sim" --runs 1000000 --jobs "$(nproc)" || true
 	fi
-	step "Comparing with the kernel's own VA manager, once."
-	single bench "both VA managers do the same, and are measured" "$limit_short" \
+	step "Comparing with the kernel's own VA manager and GPU SVM, once."
+	single bench "both of each do the same, and are measured" "$limit_short" \
 		"$top/bench/run.sh" once || true
 	programs || return 0
 	if modules 7.3; then
