@@ -351,6 +351,8 @@ DSVM_CASE(block_index, memory)
 	DSVM_EXPECT_EQ(g.counts.tables, 0u);
 	// In another block of 2 MiB, in another one of 64 KiB, and beside it.
 	DSVM_EXPECT_EQ(g.index().wanted({base + k2M, base + 2 * k2M - 1}), 1u);
+	DSVM_EXPECT_EQ(g.index().wanted({base + k2M, base + k2M + k4K - 1}), 1u);
+	DSVM_EXPECT_EQ(g.index().wanted({base + k64K, base + k64K + k4K - 1}), 3u);
 	DSVM_EXPECT_EQ(g.index().wanted({base + k64K, base + 2 * k64K - 1}), 3u);
 	DSVM_EXPECT_EQ(g.index().wanted({base + k4K, base + 2 * k4K - 1}), 7u);
 	for (usize i = 1; i < 16; i++) {
