@@ -268,7 +268,7 @@ public:
 			if (!detail::is_table(*slot))
 				*slot = divide(*slot, span, level, spares);
 			else if (!can_divide(span, level))
-				return replace_table(*slot, member, level, spares);
+				return replace_table(*slot, level, spares);
 			if (!detail::is_table(*slot))
 				return;
 			slot = &part(*slot, level, span.first);
@@ -375,13 +375,11 @@ private:
 		return true;
 	}
 
-	// A member of no such size that it were to lie in one part of a block that is divided.
-	void replace_table(usize &slot, usize member, u32 level, BlockSpares &spares)
+	// A member of a size that the shape does not know, which lies in no part of a divided block:
+	// there is something else in it, so the tree is asked from here on.
+	void replace_table(usize &slot, u32 level, BlockSpares &spares)
 	{
-		const bool is_alone = !tree_.first_overlap(block(span_at(member).first, level));
-
-		spares.discard(slot, level, *index_.shape);
-		slot = is_alone ? member : detail::kUneven;
+		spares.discard(exchange(slot, detail::kUneven), level, *index_.shape);
 	}
 
 	// Whether a table has nothing beside what is at one of its slots.
