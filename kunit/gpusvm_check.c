@@ -74,6 +74,21 @@ static unsigned int count_range_errors(struct sx_mirror *m, struct drm_gpusvm_ra
 	return count;
 }
 
+/* Whoever looks for an address of a range finds it, and nobody finds it elsewhere. */
+static unsigned int count_wrong_finds(struct drm_gpusvm_range *range, unsigned long before)
+{
+	struct drm_gpusvm_notifier *notifier = range->notifier;
+	unsigned long start = drm_gpusvm_range_start(range);
+	unsigned long end = drm_gpusvm_range_end(range);
+	unsigned int count = 0;
+
+	count += drm_gpusvm_range_find(notifier, start, start + 1) != range;
+	count += drm_gpusvm_range_find(notifier, end - 1, end) != range;
+	count += drm_gpusvm_range_find(notifier, before, end) != range;
+	count += before < start && drm_gpusvm_range_find(notifier, before, start);
+	return count;
+}
+
 /* With the window's lock, for writing: nobody binds meanwhile. */
 static unsigned int count_window_errors(struct sx_mirror *m, struct drm_gpusvm_notifier *notifier)
 {
@@ -87,6 +102,7 @@ static unsigned int count_window_errors(struct sx_mirror *m, struct drm_gpusvm_n
 		count += drm_gpusvm_range_end(range) > drm_gpusvm_notifier_end(notifier);
 		count += range->notifier != notifier;
 		count += range->flags.removed;
+		count += count_wrong_finds(range, at);
 		count += count_entries(m, at, drm_gpusvm_range_start(range));
 		count += count_range_errors(m, range);
 		at = drm_gpusvm_range_end(range);
@@ -109,6 +125,8 @@ unsigned int sx_count_errors(struct sx_mirror *m)
 		if (has_window_locks(m))
 			down_write(&notifier->lock);
 		count += drm_gpusvm_notifier_start(notifier) < at && at != m->fixture->start;
+		count += drm_gpusvm_notifier_find(&m->base, drm_gpusvm_notifier_end(notifier) - 1,
+						  drm_gpusvm_notifier_end(notifier)) != notifier;
 		count += count_entries(m, at, drm_gpusvm_notifier_start(notifier));
 		count += count_window_errors(m, notifier);
 		at = max(at, drm_gpusvm_notifier_end(notifier));
