@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # run.sh [full | once]: the VA manager and GPU SVM, ours and the kernel's own, side by side in one
-# process. Prints tables of ratios and leaves all figures in build/bench/. In full it takes a quarter
-# of an hour and has a million mappings as well; once says no more than that it works.
+# process; and then all of it, in one guest (bench/guest.sh). Prints tables of ratios and leaves all
+# figures in build/bench/. In full it takes an hour and has a million mappings as well; once says no
+# more than that it works.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
