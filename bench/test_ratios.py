@@ -63,7 +63,7 @@ class Ratios(unittest.TestCase):
 
     def test_of_what_there_is_a_number(self):
         result, out = self.ratios([run("svm_find/ours/512", 5), run("svm_find/kernel/512", 15)],
-                                  "--of", "ranges")
+                                  "--size", "ranges")
         self.assertIn("| workload | ranges | kernel, ns |", result.stdout)
         self.assertEqual(out["rows"][0]["ranges"], 512)
 
