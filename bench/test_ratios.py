@@ -65,7 +65,7 @@ class Ratios(unittest.TestCase):
         result, out = self.ratios([run("svm_find/ours/512", 5), run("svm_find/kernel/512", 15)],
                                   "--size", "ranges")
         self.assertIn("| workload | ranges | kernel, ns |", result.stdout)
-        self.assertEqual(out["rows"][0]["ranges"], 512)
+        self.assertEqual(out["rows"][0]["size"], 512)
 
     def test_one_side_is_not_enough(self):
         result, _ = self.ratios([run("find/ours/100", 5)])
