@@ -5,175 +5,6 @@
 
 namespace dsvm {
 
-namespace {
-
-constexpr u32 kGroup = 8;
-
-// How many of `size` ascending keys, padded with 2^64 - 1, are not greater than `addr`. Of a
-// padded key and the very last address it says too many; the caller knows how many there are.
-template <u32 size> [[nodiscard]] DSVM_ALWAYS_INLINE u32 count_up_to(const u64 *key, u64 addr)
-{
-	static_assert(size % kGroup == 0);
-	u32 base = 0;
-	u32 count = 0;
-
-#pragma GCC unroll 4
-	for (u32 group = kGroup; group < size; group += kGroup)
-		base += key[group] <= addr;
-	key += base * kGroup;
-#pragma GCC unroll 8
-	for (u32 i = 0; i < kGroup; i++)
-		count += key[i] <= addr;
-	return base * kGroup + count;
-}
-
-// All lines of a node, before the first is needed.
-DSVM_ALWAYS_INLINE void prefetch(const void *node)
-{
-	const u8 *const bytes = static_cast<const u8 *>(node);
-
-#pragma GCC unroll 8
-	for (u32 line = 0; line < 512; line += 64)
-		__builtin_prefetch(bytes + line);
-}
-
-[[nodiscard]] DSVM_ALWAYS_INLINE u32 child_for(const VaInner &inner, u64 addr)
-{
-	return min(count_up_to<VaIndex::kInnerMax + 1>(inner.key, addr), inner.count) - 1;
-}
-
-// Where `addr` belongs in a leaf: behind all that begin there or before.
-[[nodiscard]] DSVM_ALWAYS_INLINE u32 slot_for(const dsvm_va_leaf &leaf, u64 addr)
-{
-	return min(count_up_to<VaIndex::kLeafMax>(leaf.first, addr), leaf.count);
-}
-
-[[nodiscard]] u32 short_length(const dsvm_va &va)
-{
-	return va.map.range <= ~u32{0} ? static_cast<u32>(va.map.range) : 0;
-}
-
-// --- Leaves as three columns ---
-
-void set(dsvm_va_leaf &leaf, u32 at, dsvm_va &va)
-{
-	leaf.first[at] = va.map.addr;
-	leaf.va[at] = &va;
-	leaf.length[at] = short_length(va);
-}
-
-// Makes `count` places at `at` into `room`; what is behind moves, keys and all.
-void shift(dsvm_va_leaf &leaf, u32 at, u32 count, u32 room)
-{
-	const u32 behind = leaf.count - at - count;
-	const u32 end = leaf.count;
-
-	if (room > count) {
-		for (u32 i = behind; i-- > 0;) {
-			leaf.first[at + room + i] = leaf.first[at + count + i];
-			leaf.va[at + room + i] = leaf.va[at + count + i];
-			leaf.length[at + room + i] = leaf.length[at + count + i];
-		}
-	} else if (room < count) {
-		for (u32 i = 0; i < behind; i++) {
-			leaf.first[at + room + i] = leaf.first[at + count + i];
-			leaf.va[at + room + i] = leaf.va[at + count + i];
-			leaf.length[at + room + i] = leaf.length[at + count + i];
-		}
-		for (u32 i = at + room + behind; i < end; i++)
-			leaf.first[i] = kU64Max;
-	}
-	leaf.count = at + room + behind;
-}
-
-void copy(dsvm_va_leaf &to, u32 at, const dsvm_va_leaf &from, u32 first, u32 count)
-{
-	for (u32 i = 0; i < count; i++) {
-		to.first[at + i] = from.first[first + i];
-		to.va[at + i] = from.va[first + i];
-		to.length[at + i] = from.length[first + i];
-	}
-}
-
-// Moves the `count` mappings from `first` on to `at` of another leaf, which makes room.
-void move_some(dsvm_va_leaf &to, u32 at, dsvm_va_leaf &from, u32 first, u32 count)
-{
-	shift(to, at, 0, count);
-	copy(to, at, from, first, count);
-	shift(from, first, count, 0);
-}
-
-// Whether it is the first or the last.
-[[nodiscard]] bool is_edge(const dsvm_va_leaf &leaf)
-{
-	return leaf.prev == nullptr || leaf.next == nullptr;
-}
-
-// How few mappings a leaf may have.
-[[nodiscard]] u32 least(const dsvm_va_leaf &leaf)
-{
-	return is_edge(leaf) ? 1 : VaIndex::kLeafMin;
-}
-
-// --- Inner nodes as two columns ---
-
-void shift(VaInner &inner, u32 at, u32 count, u32 room)
-{
-	const u32 behind = inner.count - at - count;
-	const u32 end = inner.count;
-
-	if (room > count) {
-		for (u32 i = behind; i-- > 0;) {
-			inner.key[at + room + i] = inner.key[at + count + i];
-			inner.child[at + room + i] = inner.child[at + count + i];
-		}
-	} else {
-		for (u32 i = 0; i < behind; i++) {
-			inner.key[at + room + i] = inner.key[at + count + i];
-			inner.child[at + room + i] = inner.child[at + count + i];
-		}
-		for (u32 i = at + room + behind; i < end; i++)
-			inner.key[i] = kU64Max;
-	}
-	inner.count = at + room + behind;
-}
-
-void move_some(VaInner &to, u32 at, VaInner &from, u32 first, u32 count)
-{
-	shift(to, at, 0, count);
-	for (u32 i = 0; i < count; i++) {
-		to.key[at + i] = from.key[first + i];
-		to.child[at + i] = from.child[first + i];
-	}
-	shift(from, first, count, 0);
-}
-
-void add_child(VaInner &inner, u32 at, u64 key, void *child)
-{
-	shift(inner, at, 0, 1);
-	inner.key[at] = key;
-	inner.child[at] = child;
-}
-
-// Where what is below begins, which from now on only the node above says.
-[[nodiscard]] u64 hand_up_key(VaInner &inner)
-{
-	return exchange(inner.key[0], u64{0});
-}
-
-// How many of `total` members stay on the left when a full node is split for one at `at`. At
-// the ends of a level it leaves full nodes behind; else it is half.
-[[nodiscard]] u32 left_share(u32 total, u32 at, bool is_first, bool is_last)
-{
-	if (is_last && at == total - 1)
-		return total - 1;
-	if (is_first && at <= 1)
-		return 1;
-	return total / 2;
-}
-
-} // namespace
-
 // How a leaf was reached: at level 0 is the root.
 struct VaIndex::Path {
 	VaInner *inner[kMaxHeight];
@@ -257,12 +88,12 @@ VaPos VaIndex::place(u64 addr) const
 	for (u32 height = index_.height; height > 1; height--) {
 		const VaInner &inner = *static_cast<VaInner *>(node);
 
-		node = inner.child[child_for(inner, addr)];
-		prefetch(node);
+		node = inner.child[node::child_for(inner, addr)];
+		node::prefetch(node);
 	}
 
 	dsvm_va_leaf &leaf = *static_cast<dsvm_va_leaf *>(node);
-	return VaPos{&leaf, slot_for(leaf, addr)};
+	return VaPos{&leaf, node::slot_for(leaf, addr)};
 }
 
 // The way to the leaf where `addr` belongs; there is one.
@@ -273,7 +104,7 @@ void VaIndex::trace(u64 addr, Path &path) const
 	path.levels = index_.height - 1;
 	for (u32 level = 0; level < path.levels; level++) {
 		VaInner &inner = *static_cast<VaInner *>(node);
-		const u32 child = child_for(inner, addr);
+		const u32 child = node::child_for(inner, addr);
 
 		path.inner[level] = &inner;
 		path.child[level] = child;
@@ -289,7 +120,7 @@ VaPos VaIndex::place_near(u64 addr) const
 	// The last leaf is where all belongs that is behind the beginning of it.
 	if (finger != nullptr && finger->first[0] <= addr &&
 	    (addr <= finger->first[finger->count - 1] || finger->next == nullptr))
-		return VaPos{finger, slot_for(*finger, addr)};
+		return VaPos{finger, node::slot_for(*finger, addr)};
 	return place(addr);
 }
 
@@ -335,7 +166,7 @@ VaPos VaIndex::find(const dsvm_va &va) const
 
 u32 VaIndex::count_until(const dsvm_va_leaf &leaf, u64 last)
 {
-	return slot_for(leaf, last);
+	return node::slot_for(leaf, last);
 }
 
 // --- Changing -----------------------------------------------------------------------
@@ -364,10 +195,10 @@ Status VaIndex::insert(dsvm_va &va)
 	const VaPos next = at.at < at.leaf->count ? at : VaPos{at.leaf->next, 0};
 	if (!next.is_end() && next.first() <= span.last)
 		return kExists;
-	if (at.leaf->count == kLeafMax)
+	if (at.leaf->count == kVaLeafMax)
 		return grow(va, at);
-	shift(*at.leaf, at.at, 0, 1);
-	set(*at.leaf, at.at, va);
+	node::shift(*at.leaf, at.at, 0, 1);
+	node::set(*at.leaf, at.at, va);
 	touch(at.leaf);
 	return Status::ok();
 }
@@ -381,7 +212,7 @@ Status VaIndex::grow(dsvm_va &va, VaPos at)
 		DSVM_TRY(fresh.have(1));
 		dsvm_va_leaf &leaf = fresh.leaf();
 		leaf.count = 1;
-		set(leaf, 0, va);
+		node::set(leaf, 0, va);
 		index_.root = &leaf;
 		index_.height = 1;
 		touch(&leaf);
@@ -391,7 +222,7 @@ Status VaIndex::grow(dsvm_va &va, VaPos at)
 	Path path;
 	trace(va.map.addr, path);
 	u32 full = 0;
-	while (full < path.levels && path.inner[path.levels - 1 - full]->count == kInnerMax)
+	while (full < path.levels && path.inner[path.levels - 1 - full]->count == kVaInnerMax)
 		full++;
 	const bool grows = full == path.levels;
 	if (!DSVM_VERIFY(!grows || index_.height < kMaxHeight))
@@ -405,15 +236,15 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 {
 	dsvm_va_leaf &leaf = *at.leaf;
 	dsvm_va_leaf &right = fresh.leaf();
-	const u32 stays = left_share(kLeafMax + 1, at.at, leaf.prev == nullptr && at.at == 0,
-				     leaf.next == nullptr);
+	const u32 stays = node::left_share(
+		kVaLeafMax + 1, at.at, leaf.prev == nullptr && at.at == 0, leaf.next == nullptr);
 	const bool is_left = at.at < stays;
 
-	move_some(right, 0, leaf, stays - is_left, kLeafMax - (stays - is_left));
+	node::move_some(right, 0, leaf, stays - is_left, kVaLeafMax - (stays - is_left));
 	dsvm_va_leaf &home = is_left ? leaf : right;
 	const u32 slot = is_left ? at.at : at.at - stays;
-	shift(home, slot, 0, 1);
-	set(home, slot, va);
+	node::shift(home, slot, 0, 1);
+	node::set(home, slot, va);
 	right.prev = &leaf;
 	right.next = leaf.next;
 	if (right.next != nullptr)
@@ -428,26 +259,27 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 		VaInner &inner = *path.inner[level];
 		const u32 slot_above = path.child[level] + 1;
 
-		if (inner.count < kInnerMax) {
-			add_child(inner, slot_above, key, node);
+		if (inner.count < kVaInnerMax) {
+			node::add_child(inner, slot_above, key, node);
 			return;
 		}
 		VaInner &other = fresh.inner();
-		const u32 left = left_share(kInnerMax + 1, slot_above, path.is_first(level),
-					    path.is_last(level));
+		const u32 left = node::left_share(kVaInnerMax + 1, slot_above, path.is_first(level),
+						  path.is_last(level));
 		const bool goes_left = slot_above < left;
-		move_some(other, 0, inner, left - goes_left, kInnerMax - (left - goes_left));
+		node::move_some(other, 0, inner, left - goes_left,
+				kVaInnerMax - (left - goes_left));
 		if (goes_left)
-			add_child(inner, slot_above, key, node);
+			node::add_child(inner, slot_above, key, node);
 		else
-			add_child(other, slot_above - left, key, node);
-		key = hand_up_key(other);
+			node::add_child(other, slot_above - left, key, node);
+		key = node::hand_up_key(other);
 		node = &other;
 	}
 
 	VaInner &root = fresh.inner();
-	add_child(root, 0, 0, index_.root);
-	add_child(root, 1, key, node);
+	node::add_child(root, 0, 0, index_.root);
+	node::add_child(root, 1, key, node);
 	index_.root = &root;
 	index_.height++;
 }
@@ -458,15 +290,15 @@ void VaIndex::remove(dsvm_va &va)
 
 	if (at.is_end())
 		return;
-	if (at.leaf->count > least(*at.leaf)) {
-		shift(*at.leaf, at.at, 1, 0);
+	if (at.leaf->count > node::least(*at.leaf)) {
+		node::shift(*at.leaf, at.at, 1, 0);
 		touch(at.leaf);
 		return;
 	}
 
 	Path path;
 	trace(va.map.addr, path);
-	shift(*at.leaf, at.at, 1, 0);
+	node::shift(*at.leaf, at.at, 1, 0);
 	settle(path, *at.leaf);
 }
 
@@ -474,8 +306,8 @@ u32 VaIndex::splice(VaPos from, u64 last, dsvm_va *const *in, u32 count, dsvm_va
 {
 	dsvm_va_leaf &leaf = *from.leaf;
 	const u64 key = leaf.first[0];
-	const u32 end = max(from.at, slot_for(leaf, last));
-	const u32 room = kLeafMax - (leaf.count - (end - from.at));
+	const u32 end = max(from.at, node::slot_for(leaf, last));
+	const u32 room = kVaLeafMax - (leaf.count - (end - from.at));
 	u32 put = min(count, room);
 
 	// Only what begins between two members, or where one did, is sure to belong here.
@@ -489,11 +321,11 @@ u32 VaIndex::splice(VaPos from, u64 last, dsvm_va *const *in, u32 count, dsvm_va
 		*link = leaf.va[i];
 		link = &leaf.va[i]->skip;
 	}
-	shift(leaf, from.at, end - from.at, put);
+	node::shift(leaf, from.at, end - from.at, put);
 	for (u32 i = 0; i < put; i++)
-		set(leaf, from.at + i, *in[i]);
+		node::set(leaf, from.at + i, *in[i]);
 
-	if (DSVM_LIKELY(leaf.count >= least(leaf))) {
+	if (DSVM_LIKELY(leaf.count >= node::least(leaf))) {
 		touch(&leaf);
 		return put;
 	}
@@ -520,7 +352,7 @@ void VaIndex::take_child(Path &path, u32 level, u32 child)
 {
 	VaInner &inner = *path.inner[level];
 
-	shift(inner, child, 1, 0);
+	node::shift(inner, child, 1, 0);
 	if (inner.count > 0)
 		inner.key[0] = 0;
 	settle_inner(path, level);
@@ -529,7 +361,7 @@ void VaIndex::take_child(Path &path, u32 level, u32 child)
 // After `leaf`, to which `path` leads, has lost a member.
 void VaIndex::settle(Path &path, dsvm_va_leaf &leaf)
 {
-	if (leaf.count >= least(leaf)) {
+	if (leaf.count >= node::least(leaf)) {
 		touch(&leaf);
 		return;
 	}
@@ -543,7 +375,7 @@ void VaIndex::settle(Path &path, dsvm_va_leaf &leaf)
 
 	const u32 level = path.levels - 1;
 	VaInner &above = *path.inner[level];
-	if (is_edge(leaf)) {
+	if (node::is_edge(leaf)) {
 		dsvm_va_leaf *const beside = leaf.prev != nullptr ? leaf.prev : leaf.next;
 
 		take_leaf(leaf);
@@ -557,17 +389,18 @@ void VaIndex::settle(Path &path, dsvm_va_leaf &leaf)
 	dsvm_va_leaf &left = *static_cast<dsvm_va_leaf *>(above.child[right_child - 1]);
 	dsvm_va_leaf &right = *static_cast<dsvm_va_leaf *>(above.child[right_child]);
 	const u32 total = left.count + right.count;
-	if (total <= kLeafMax) {
-		move_some(left, left.count, right, 0, right.count);
+	if (total <= kVaLeafMax) {
+		node::move_some(left, left.count, right, 0, right.count);
 		take_leaf(right);
 		touch(&left);
 		take_child(path, level, right_child);
 		return;
 	}
 	if (left.count > right.count)
-		move_some(right, 0, left, total - total / 2, left.count - (total - total / 2));
+		node::move_some(right, 0, left, total - total / 2,
+				left.count - (total - total / 2));
 	else
-		move_some(left, left.count, right, 0, total / 2 - left.count);
+		node::move_some(left, left.count, right, 0, total / 2 - left.count);
 	above.key[right_child] = right.first[0];
 	touch(&leaf);
 }
@@ -605,7 +438,7 @@ void VaIndex::settle_inner(Path &path, u32 level)
 		take_child(path, level - 1, child);
 		return;
 	}
-	if (inner.count >= kInnerMin)
+	if (inner.count >= kVaInnerMin)
 		return;
 
 	const u32 right_child = child != 0 ? child : 1;
@@ -613,17 +446,18 @@ void VaIndex::settle_inner(Path &path, u32 level)
 	VaInner &right = *static_cast<VaInner *>(above.child[right_child]);
 	const u32 total = left.count + right.count;
 	right.key[0] = above.key[right_child];
-	if (total <= kInnerMax) {
-		move_some(left, left.count, right, 0, right.count);
+	if (total <= kVaInnerMax) {
+		node::move_some(left, left.count, right, 0, right.count);
 		dsvm_os_free_nowait(&right);
 		take_child(path, level - 1, right_child);
 		return;
 	}
 	if (left.count > right.count)
-		move_some(right, 0, left, total - total / 2, left.count - (total - total / 2));
+		node::move_some(right, 0, left, total - total / 2,
+				left.count - (total - total / 2));
 	else
-		move_some(left, left.count, right, 0, total / 2 - left.count);
-	above.key[right_child] = hand_up_key(right);
+		node::move_some(left, left.count, right, 0, total / 2 - left.count);
+	above.key[right_child] = node::hand_up_key(right);
 }
 
 // Leaf by leaf, and then level by level from the left, so that nothing is kept anywhere.

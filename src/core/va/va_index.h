@@ -38,11 +38,9 @@
 #ifndef DSVM_CORE_VA_VA_INDEX_H
 #define DSVM_CORE_VA_VA_INDEX_H
 
-#include "core/va/mapping.h"
+#include "core/va/va_node.h"
 
 namespace dsvm {
-
-struct VaInner;
 
 // A place in a leaf; no leaf: behind all.
 struct VaPos {
@@ -71,10 +69,6 @@ struct VaPos {
 
 class VaIndex {
 public:
-	static constexpr u32 kLeafMax = DSVM_VA_LEAF_SIZE;
-	static constexpr u32 kLeafMin = kLeafMax / 2;
-	static constexpr u32 kInnerMax = 31;
-	static constexpr u32 kInnerMin = 15;
 	// Enough for more mappings than there are addresses of them.
 	static constexpr u32 kMaxHeight = 18;
 
@@ -127,17 +121,6 @@ private:
 
 	dsvm_va_index &index_;
 };
-
-// A node above the leaves.
-struct VaInner {
-	// One more than there are children, so that they are searched in groups of eight.
-	u64 key[VaIndex::kInnerMax + 1];
-	void *child[VaIndex::kInnerMax];
-	u32 count;
-	u32 unused;
-};
-
-static_assert(sizeof(VaInner) == 512 && sizeof(dsvm_va_leaf) == 512);
 
 } // namespace dsvm
 

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The nodes of an index of mappings (va_index.h), one at a time: columns that are searched, and
+// parts of columns that move, within a node and to the one beside it.
+//
+// Invariants: `count` says how many there are; the keys behind them are 2^64 - 1, which is what
+// lets a search look at all of a column without asking.
+//
+// What it does not do: it knows no tree, so keys of other nodes are the caller's to mend.
+#ifndef DSVM_CORE_VA_VA_NODE_H
+#define DSVM_CORE_VA_VA_NODE_H
+
+#include "core/va/mapping.h"
+
+namespace dsvm {
+
+constexpr u32 kVaLeafMax = DSVM_VA_LEAF_SIZE;
+constexpr u32 kVaLeafMin = kVaLeafMax / 2;
+constexpr u32 kVaInnerMax = 31;
+constexpr u32 kVaInnerMin = 15;
+
+// A node above the leaves.
+struct VaInner {
+	// One more than there are children, so that they are searched in groups of eight.
+	u64 key[kVaInnerMax + 1];
+	void *child[kVaInnerMax];
+	u32 count;
+	u32 unused;
+};
+
+static_assert(sizeof(VaInner) == 512 && sizeof(dsvm_va_leaf) == 512);
+
+namespace node {
+
+constexpr u32 kGroup = 8;
+
+// How many of `size` ascending keys, padded with 2^64 - 1, are not greater than `addr`. Of a
+// padded key and the very last address it says too many; the caller knows how many there are.
+template <u32 size> [[nodiscard]] DSVM_ALWAYS_INLINE u32 count_up_to(const u64 *key, u64 addr)
+{
+	static_assert(size % kGroup == 0);
+	u32 base = 0;
+	u32 count = 0;
+
+#pragma GCC unroll 4
+	for (u32 group = kGroup; group < size; group += kGroup)
+		base += key[group] <= addr;
+	key += base * kGroup;
+#pragma GCC unroll 8
+	for (u32 i = 0; i < kGroup; i++)
+		count += key[i] <= addr;
+	return base * kGroup + count;
+}
+
+// All lines of a node, before the first is needed.
+DSVM_ALWAYS_INLINE void prefetch(const void *node)
+{
+	const u8 *const bytes = static_cast<const u8 *>(node);
+
+#pragma GCC unroll 8
+	for (u32 line = 0; line < 512; line += 64)
+		__builtin_prefetch(bytes + line);
+}
+
+[[nodiscard]] DSVM_ALWAYS_INLINE u32 child_for(const VaInner &inner, u64 addr)
+{
+	return min(count_up_to<kVaInnerMax + 1>(inner.key, addr), inner.count) - 1;
+}
+
+// Where `addr` belongs in a leaf: behind all that begin there or before.
+[[nodiscard]] DSVM_ALWAYS_INLINE u32 slot_for(const dsvm_va_leaf &leaf, u64 addr)
+{
+	return min(count_up_to<kVaLeafMax>(leaf.first, addr), leaf.count);
+}
+
+[[nodiscard]] inline u32 short_length(const dsvm_va &va)
+{
+	return va.map.range <= ~u32{0} ? static_cast<u32>(va.map.range) : 0;
+}
+
+// --- Leaves as three columns ---
+
+inline void set(dsvm_va_leaf &leaf, u32 at, dsvm_va &va)
+{
+	leaf.first[at] = va.map.addr;
+	leaf.va[at] = &va;
+	leaf.length[at] = short_length(va);
+}
+
+// Makes `count` places at `at` into `room`; what is behind moves, keys and all.
+inline void shift(dsvm_va_leaf &leaf, u32 at, u32 count, u32 room)
+{
+	const u32 behind = leaf.count - at - count;
+	const u32 end = leaf.count;
+
+	if (room > count) {
+		for (u32 i = behind; i-- > 0;) {
+			leaf.first[at + room + i] = leaf.first[at + count + i];
+			leaf.va[at + room + i] = leaf.va[at + count + i];
+			leaf.length[at + room + i] = leaf.length[at + count + i];
+		}
+	} else if (room < count) {
+		for (u32 i = 0; i < behind; i++) {
+			leaf.first[at + room + i] = leaf.first[at + count + i];
+			leaf.va[at + room + i] = leaf.va[at + count + i];
+			leaf.length[at + room + i] = leaf.length[at + count + i];
+		}
+		for (u32 i = at + room + behind; i < end; i++)
+			leaf.first[i] = kU64Max;
+	}
+	leaf.count = at + room + behind;
+}
+
+inline void copy(dsvm_va_leaf &to, u32 at, const dsvm_va_leaf &from, u32 first, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		to.first[at + i] = from.first[first + i];
+		to.va[at + i] = from.va[first + i];
+		to.length[at + i] = from.length[first + i];
+	}
+}
+
+// Moves the `count` mappings from `first` on to `at` of another leaf, which makes room.
+inline void move_some(dsvm_va_leaf &to, u32 at, dsvm_va_leaf &from, u32 first, u32 count)
+{
+	shift(to, at, 0, count);
+	copy(to, at, from, first, count);
+	shift(from, first, count, 0);
+}
+
+// Whether it is the first or the last.
+[[nodiscard]] inline bool is_edge(const dsvm_va_leaf &leaf)
+{
+	return leaf.prev == nullptr || leaf.next == nullptr;
+}
+
+// How few mappings a leaf may have.
+[[nodiscard]] inline u32 least(const dsvm_va_leaf &leaf)
+{
+	return is_edge(leaf) ? 1 : kVaLeafMin;
+}
+
+// --- Inner nodes as two columns ---
+
+inline void shift(VaInner &inner, u32 at, u32 count, u32 room)
+{
+	const u32 behind = inner.count - at - count;
+	const u32 end = inner.count;
+
+	if (room > count) {
+		for (u32 i = behind; i-- > 0;) {
+			inner.key[at + room + i] = inner.key[at + count + i];
+			inner.child[at + room + i] = inner.child[at + count + i];
+		}
+	} else {
+		for (u32 i = 0; i < behind; i++) {
+			inner.key[at + room + i] = inner.key[at + count + i];
+			inner.child[at + room + i] = inner.child[at + count + i];
+		}
+		for (u32 i = at + room + behind; i < end; i++)
+			inner.key[i] = kU64Max;
+	}
+	inner.count = at + room + behind;
+}
+
+inline void move_some(VaInner &to, u32 at, VaInner &from, u32 first, u32 count)
+{
+	shift(to, at, 0, count);
+	for (u32 i = 0; i < count; i++) {
+		to.key[at + i] = from.key[first + i];
+		to.child[at + i] = from.child[first + i];
+	}
+	shift(from, first, count, 0);
+}
+
+inline void add_child(VaInner &inner, u32 at, u64 key, void *child)
+{
+	shift(inner, at, 0, 1);
+	inner.key[at] = key;
+	inner.child[at] = child;
+}
+
+// Where what is below begins, which from now on only the node above says.
+[[nodiscard]] inline u64 hand_up_key(VaInner &inner)
+{
+	return exchange(inner.key[0], u64{0});
+}
+
+// How many of `total` members stay on the left when a full node is split for one at `at`. At
+// the ends of a level it leaves full nodes behind; else it is half.
+[[nodiscard]] inline u32 left_share(u32 total, u32 at, bool is_first, bool is_last)
+{
+	if (is_last && at == total - 1)
+		return total - 1;
+	if (is_first && at <= 1)
+		return 1;
+	return total / 2;
+}
+
+} // namespace node
+} // namespace dsvm
+
+#endif // DSVM_CORE_VA_VA_NODE_H
