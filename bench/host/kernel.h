@@ -41,7 +41,7 @@ static inline void __attribute__((noreturn)) bench_not_modelled(const char *what
 
 #define BENCH_NOT_MODELLED() bench_not_modelled(__func__)
 
-/* --- Warnings ------------------------------------------------------------------------------- */
+/* --- Warnings ----------------------------------------------------------------------------- */
 
 static inline bool bench_warn(bool condition, const char *what)
 {
@@ -69,14 +69,14 @@ static inline bool bench_warn(bool condition, const char *what)
 #define MODULE_LICENSE(text) struct bench_nothing
 #define EXPORT_SYMBOL_GPL(symbol) struct bench_nothing
 
-/* --- Tracepoints: off, and their branches patched out ----------------------------------------- */
+/* --- Tracepoints: off, and their branches patched out ------------------------------------- */
 
 #define trace_gpuva_insert(va) ((void)0)
 #define trace_gpuva_remove(va) ((void)0)
 #define trace_gpuva_op(gpuvm, op) ((void)0)
 #define trace_gpuva_op_enabled() 0
 
-/* --- Memory ----------------------------------------------------------------------------------- */
+/* --- Memory ------------------------------------------------------------------------------- */
 
 #define GFP_NOWAIT GFP_ATOMIC
 #define GFP_KERNEL_ACCOUNT GFP_KERNEL
@@ -113,7 +113,7 @@ static inline void kfree(const void *memory)
 
 #define kzalloc_obj(object, gfp...) ((typeof(object) *)kzalloc(sizeof(object), GFP_KERNEL))
 
-/* --- Locks: there is one thread ------------------------------------------------------------------ */
+/* --- Locks: there is one thread ----------------------------------------------------------- */
 
 typedef struct {
 	int nothing;
@@ -130,7 +130,7 @@ struct mutex {
 #define mutex_lock(lock) ((void)(lock))
 #define mutex_unlock(lock) ((void)(lock))
 
-/* --- References -------------------------------------------------------------------------------------- */
+/* --- References --------------------------------------------------------------------------- */
 
 struct kref {
 	unsigned int count;
@@ -173,7 +173,7 @@ static inline int kref_put_mutex(struct kref *kref, void (*release)(struct kref 
 	return kref_put(kref, release);
 }
 
-/* --- Lists that may be added to by many ------------------------------------------------------------------ */
+/* --- Lists that may be added to by many --------------------------------------------------- */
 
 struct llist_node {
 	struct llist_node *next;
@@ -222,7 +222,7 @@ static inline struct llist_node *llist_del_all(struct llist_head *head)
 	return first;
 }
 
-/* --- DRM ------------------------------------------------------------------------------------------------------ */
+/* --- DRM ---------------------------------------------------------------------------------- */
 
 struct dma_fence;
 struct drm_gpusvm;

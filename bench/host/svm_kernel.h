@@ -60,7 +60,7 @@ struct rw_semaphore {
 #define down_write(lock) ((void)(lock))
 #define up_write(lock) ((void)(lock))
 
-/* --- Tracepoints: off, as in kernel.h ------------------------------------------------------------ */
+/* --- Tracepoints: off, as in kernel.h ----------------------------------------------------- */
 
 #define trace_gpusvm_range_make(range) ((void)0)
 #define trace_gpusvm_range_trim(range, tail) ((void)0)
@@ -70,7 +70,7 @@ struct rw_semaphore {
 #define trace_gpusvm_invalidate(event, result) ((void)0)
 #define trace_gpusvm_invalidate_finish(event, result) ((void)0)
 
-/* --- Processes ------------------------------------------------------------------------------- */
+/* --- Processes ---------------------------------------------------------------------------- */
 
 struct mm_struct {
 	int nothing;
@@ -106,7 +106,7 @@ static inline struct vm_area_struct *vma_lookup(struct mm_struct *mm, unsigned l
 
 #define find_vma_intersection(mm, start, end) vma_lookup(mm, start)
 
-/* --- Interval notifiers ------------------------------------------------------------------------ */
+/* --- Interval notifiers ------------------------------------------------------------------- */
 
 struct mmu_interval_notifier;
 
@@ -147,7 +147,7 @@ static inline int mmu_interval_notifier_insert(struct mmu_interval_notifier *not
 	return 0;
 }
 
-/* --- Pages: nobody comes here -------------------------------------------------------------------- */
+/* --- Pages: nobody comes here ------------------------------------------------------------- */
 
 struct page;
 struct folio;

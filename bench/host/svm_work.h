@@ -40,9 +40,6 @@ struct svm_side {
 
 extern const struct svm_side svm_kernels, svm_ours;
 
-/* Allocations so far, by whom ever. */
-extern unsigned long bench_allocs;
-
 #ifdef __cplusplus
 }
 #endif

@@ -13,6 +13,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "bench/host/measure.h"
 #include "bench/host/va_work.h"
 
 namespace {
@@ -89,28 +90,9 @@ void run(benchmark::State &state, const va_side &side, const Workload &workload,
 	va_world *const world = world_for(side, workload, mappings).world;
 	// An eighth of all, so that the rest is what it is done to.
 	const size_t batch = workload.before != nullptr ? mappings / 8 + 1 : 1000;
-	size_t done = 0;
 
-	if (workload.before != nullptr)
-		(side.*workload.before)(world, batch);
-	const unsigned long allocs = bench_allocs;
-	for (auto _ : state) {
-		const uint64_t result = (side.*workload.work)(world, batch);
-
-		benchmark::DoNotOptimize(result);
-		done += batch;
-		if (workload.before != nullptr) {
-			state.PauseTiming();
-			done += result - batch;
-			(side.*workload.before)(world, batch);
-			state.ResumeTiming();
-		}
-	}
-	if (workload.before != nullptr)
-		side.insert(world, batch);
-	state.SetItemsProcessed(static_cast<int64_t>(done));
-	state.counters["allocs"] = static_cast<double>(bench_allocs - allocs) /
-				   static_cast<double>(done != 0 ? done : 1);
+	measure(state, side, world, side.*workload.work,
+		workload.before != nullptr ? side.*workload.before : nullptr, batch);
 }
 
 // The same requests lead to the same mappings.

@@ -60,9 +60,6 @@ struct va_side {
 
 extern const struct va_side va_kernels, va_ours;
 
-/* Allocations so far, by whom ever. */
-extern unsigned long bench_allocs;
-
 #ifdef __cplusplus
 }
 #endif
