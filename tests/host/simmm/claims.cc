@@ -31,6 +31,7 @@ Claims::Claims(const Program &program)
 		hmmptrs_are_strange = hmmptrs_are_strange || (hmmptr.flags & kHmmptrConst) != 0;
 	lacks_memory = fails || tight || many_windows;
 	lacks_huge = lacks_memory || (geometry.fragmented != 0 && rearranges);
+	has_to_split = geometry.fragmented != 0;
 }
 
 void Claims::survey(const Op &op)

@@ -28,9 +28,11 @@ public:
 	bool kills = false;	   // threads are killed
 	bool lacks_memory = false; // there may be too little
 	bool lacks_huge = false;   // huge pages of RAM, so that what moved as one may stay so
-	bool rearranges = false;   // what is mapped may not be where it was made for any more
-	bool owner_exits = false;  // the first mm's process may end
-	bool vm_goes = false;	   // and so may the VM, or the device
+	bool has_to_split =
+		false;		  // the same, but a huge page that nobody holds is split, and moves
+	bool rearranges = false;  // what is mapped may not be where it was made for any more
+	bool owner_exits = false; // the first mm's process may end
+	bool vm_goes = false;	  // and so may the VM, or the device
 	bool hmmptrs_are_strange = false; // some are for reading only, or not of the first mm
 
 private:

@@ -370,10 +370,11 @@ void Run::gpu_access(const Op &op, u64 value)
 	claims_.judge(op, ret, DSVM_EBUSY);
 }
 
-// No RAM to go to has its own error.
+// No RAM to go to has its own error; none in one piece as well, for a huge page that cannot be
+// split as long as somebody (a CPU's fault that has stopped, say) holds it.
 void Run::judge_eviction(const Op &op, int ret)
 {
-	if (ret != -DSVM_ENOSPC || !claims_.lacks_huge)
+	if (ret != -DSVM_ENOSPC || !(claims_.lacks_huge || claims_.has_to_split))
 		claims_.judge(op, ret, DSVM_EBUSY);
 }
 
