@@ -12,7 +12,7 @@ cd "$top"
 [[ -e .clang-format ]] || die "There is no .clang-format, so there is no layout to apply."
 
 directories=()
-for directory in src/core src/abi kunit/cases tests/host bench; do
+for directory in src/core src/abi kunit/cases tests/host bench/host; do
 	[[ ! -d $directory ]] || directories+=("$directory")
 done
 mode=(-i)
