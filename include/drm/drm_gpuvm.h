@@ -10,8 +10,8 @@
  *	  drm_gpuvm_bo		a buffer object in this address space, with a list
  *				of its mappings; one for each pair
  *
- * Inserting and removing a mapping allocates nothing and cannot fail for want
- * of memory, in any context: both are legal in dma-fence signalling critical
+ * Inserting and removing a mapping never waits for memory and never fails for want
+ * of it, in any context: both are legal in dma-fence signalling critical
  * sections, once the &struct drm_gpuva exists.
  *
  * What a request to map or unmap comes to when other mappings are in its way

@@ -122,7 +122,7 @@ struct dsvm_bind_op *dsvm_bind_driver(struct dsvm_bind *bind, dsvm_u64 addr, dsv
  * be prepared again, or aborted. May sleep.
  */
 int dsvm_bind_prepare(struct dsvm_bind *bind);
-/* Changes the space. Allocates nothing and cannot fail. Stage PREPARED. */
+/* Changes the space. Never waits for memory and cannot fail. Stage PREPARED. */
 void dsvm_bind_commit(struct dsvm_bind *bind);
 /*
  * Frees steps and the mappings that a committed transaction took away; undoes

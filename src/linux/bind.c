@@ -363,7 +363,7 @@ EXPORT_SYMBOL_GPL(drm_svm_bind_prepare);
  *
  * Others may change the space again then. drm_svm_bind_finish() has to follow.
  *
- * Context: The VM lock, for writing. Allocates nothing. In immediate mode takes
+ * Context: The VM lock, for writing. Never waits for memory. In immediate mode takes
  * drm_svm_gem_gpuva_lock() and nothing else, and is legal in fence signalling
  * sections; drm_gpuvm_bo_deferred_cleanup() has to follow there. Else the locks
  * of drm_svm_bind_prepare(), and the dma_resv of each object of a mapping that

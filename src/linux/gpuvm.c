@@ -201,7 +201,8 @@ void dsvm_gpuva_removed(struct drm_gpuva *va)
  *
  * The mapping has a reference to the space from now on.
  *
- * Context: The VM lock, for writing. Allocates nothing and does not sleep.
+ * Context: The VM lock, for writing. Never waits for memory, and does not sleep:
+ * what it would like to have for its index it can do without.
  *
  * Return: 0; -EINVAL: drm_gpuvm_range_valid() is false, or the part of the object
  * or its window is none; -EEXIST: there is a mapping in the way; -EBUSY: a bind
@@ -236,7 +237,7 @@ static bool take_out(struct drm_gpuva *va)
  * and no other one as long as a bind transaction is open: that is reported, and
  * nothing happens.
  *
- * Context: The VM lock, for writing. Allocates nothing, and does not sleep if
+ * Context: The VM lock, for writing. Never waits for memory, and does not sleep if
  * the caller has a reference to the space.
  */
 void drm_gpuva_remove(struct drm_gpuva *va)

@@ -34,7 +34,7 @@
 // finger to where a change is going to be: it is written and read in one access. lower(): O(log n),
 // changes nothing, so readers may look side by side.
 //
-// What it does not do: no locking; no check that a member removed is in this index.
+// What it does not do: no locking; what is to be removed and is not here is reported, and stays.
 #ifndef DSVM_CORE_VA_VA_INDEX_H
 #define DSVM_CORE_VA_VA_INDEX_H
 
@@ -59,12 +59,6 @@ struct VaPos {
 			return span_of(leaf->va[at]->map).last;
 		return leaf->first[at] + (length - 1);
 	}
-	[[nodiscard]] VaPos next() const
-	{
-		if (at + 1 < leaf->count)
-			return VaPos{leaf, at + 1};
-		return VaPos{leaf->next, 0};
-	}
 };
 
 class VaIndex {
@@ -79,7 +73,7 @@ public:
 
 	// kExists if a member overlaps; kNoMemory, and then all is as it was.
 	Status insert(dsvm_va &va);
-	// Precondition: it is in this index.
+	// Of what is not in this index it takes nothing, and reports that.
 	void remove(dsvm_va &va);
 	// Puts mappings in the place of the members from `from` on that begin at `last` or before
 	// it, as far as they are in the same leaf: as many of the `count` at `in` (ascending) as

@@ -68,17 +68,6 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 	return machine().fails(Fail::kAlloc) ? nullptr : machine().alloc(bytes);
 }
 
-// Nobody here asks for it but the VA manager, which the simulation does not use.
-void *dsvm_os_alloc_nowait(dsvm_usize bytes)
-{
-	return machine().fails(Fail::kAlloc) ? nullptr : machine().alloc(bytes);
-}
-
-void dsvm_os_free_nowait(void *memory)
-{
-	machine().free(memory);
-}
-
 // Kernel: kvfree() may sleep, for what comes from vmalloc().
 void dsvm_os_free(void *memory)
 {
