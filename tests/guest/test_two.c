@@ -32,10 +32,10 @@ static bool have_peers(const struct gpu *gpu)
 }
 
 /* Opens two devices with or without a connection; -ENODEV if there are no such. */
-static int open_as_they_are(bool peers, __u32 flags)
+static int open_as_they_are(bool peers)
 {
 	for (int i = 0; i < 2; i++) {
-		int err = gpu_open_device(&gpus[i], i, flags);
+		int err = gpu_open_device(&gpus[i], i, 0);
 
 		if (!err && !gpu_can_migrate(&gpus[i]))
 			ktap_skip("the devices cannot migrate");
@@ -50,16 +50,16 @@ static int open_as_they_are(bool peers, __u32 flags)
 }
 
 /* The driver is loaded again if the devices are not such. */
-static void open_each(bool peers, __u32 flags)
+static void open_each(bool peers)
 {
-	int err = open_as_they_are(peers, flags);
+	int err = open_as_they_are(peers);
 
 	if (err == -ENODEV) {
 		err = reload_stub(peers ? TWO : TWO " peers=0");
 		if (err == -ENOENT)
 			ktap_skip("there are no two devices");
 		EXPECT_OK(err);
-		err = open_as_they_are(peers, flags);
+		err = open_as_they_are(peers);
 	}
 	EXPECT_OK(err);
 	for (unsigned int i = 0; i < 2; i++) {
@@ -68,9 +68,9 @@ static void open_each(bool peers, __u32 flags)
 	}
 }
 
-static void open_two(__u32 flags)
+static void open_two(void)
 {
-	open_each(true, flags);
+	open_each(true);
 }
 
 /* All of a span is in VRAM of device @index, which both say. */
@@ -110,7 +110,7 @@ static void test_between(const void *arg)
 	const bool *huge = arg;
 	__u32 *memory = map_kind(*huge);
 
-	open_two(0);
+	open_two();
 	move_to(0, memory, SIZE);
 	for (int round = 1; round <= 6; round++) {
 		unsigned int to = round % 2, from = !to;
@@ -138,7 +138,7 @@ static void test_from_everywhere(const void *arg)
 	__u32 *memory = map_kind(*huge);
 	static struct report report;
 
-	open_two(0);
+	open_two();
 	for (int round = 0; round < 10; round++) {
 		for (int i = 0; i < 6; i++) {
 			size_t first = ktap_random() % (SIZE / PAGE);
@@ -167,7 +167,7 @@ static void test_destination_full(const void *arg)
 	struct bo object;
 
 	(void)arg;
-	open_two(0);
+	open_two();
 	EXPECT_OK(gpu_info(&gpus[1], &gpus[1].info));
 	EXPECT_OK(bo_create(&gpus[1], &object, gpus[1].info.vram_free - SIZE / 2,
 			    DRM_SVM_STUB_BO_VRAM));
@@ -195,7 +195,7 @@ static void test_mirror(const void *arg)
 	__u32 *memory = map_small_pattern(SIZE, SEED), *ones = map_small(SIZE);
 	const __u32 rounds = 8;
 
-	open_two(0);
+	open_two();
 	for (size_t i = 0; i < SIZE / 4; i++)
 		ones[i] = 1;
 	memset(memory, 0, SIZE);
@@ -222,7 +222,7 @@ static void test_copy_across(const void *arg)
 	__u32 *from = map_small_pattern(SIZE, SEED), *to = map_small_pattern(SIZE, SEED + 1);
 
 	(void)arg;
-	open_two(0);
+	open_two();
 	for (unsigned int i = 0; i < 2; i++) {
 		move_to(0, from, SIZE);
 		move_to(1, to, SIZE);
@@ -241,7 +241,9 @@ static void test_three(const void *arg)
 	__u32 *memory = map_small_pattern(SIZE, SEED);
 
 	(void)arg;
-	open_two(DRM_SVM_STUB_VM_MIGRATE_ON_FAULT);
+	open_two();
+	for (int i = 0; i < 2; i++)
+		EXPECT_OK(gpu_create(&gpus[i], DRM_SVM_STUB_VM_MIGRATE_ON_FAULT));
 	for (__u32 round = 0; round < 6; round++) {
 		EXPECT_OK(gpu_fill(&gpus[0], memory, 3 * round, SIZE));
 		EXPECT_OK(gpu_fill(&gpus[1], memory, 3 * round + 1, SIZE / 2));
@@ -307,7 +309,7 @@ static void test_conflict(const void *arg)
 	struct rival rivals[4] = {};
 	double longest = 0;
 
-	open_two(0);
+	open_two();
 	memset(memory, 0, CONFLICT_PAGES * PAGE);
 	for (int i = 0; i < 2; i++)
 		EXPECT_OK(gpu_create_as(&gpus[i], create));
@@ -345,13 +347,13 @@ static void test_owner_ends(const void *arg)
 	pid_t pid;
 	char c;
 
-	open_two(0);
+	open_two();
 	EXPECT(!pipe(ready), "pipe: %s", strerror(errno));
 	pid = ktap_fork();
 	if (!pid) {
 		__u32 *memory = map_small_pattern(SIZE, SEED), *other = map_pattern(SIZE, SEED);
 
-		open_two(0);
+		open_two();
 		move_to(0, memory, SIZE);
 		move_to(1, other, SIZE);
 		EXPECT_OK(gpu_copy(&gpus[0], other, memory, SIZE / 2));
@@ -379,7 +381,7 @@ static void test_fork(const void *arg)
 	pid_t pid;
 
 	(void)arg;
-	open_two(0);
+	open_two();
 	move_to(0, memory, SIZE);
 	pid = ktap_fork();
 	if (!pid) {
@@ -409,7 +411,7 @@ static void test_eviction(const void *arg)
 	size_t size;
 
 	(void)arg;
-	open_two(0);
+	open_two();
 	size = gpus[0].info.vram_size;
 	if (size > MIB(256))
 		ktap_skip("the device has too much VRAM to fill");
@@ -437,7 +439,7 @@ static void test_through_ram(const void *arg)
 	__u64 to_ram;
 
 	(void)arg;
-	open_each(false, 0);
+	open_each(false);
 	EXPECT_OK(gpu_migrate(&gpus[0], memory, SIZE, 0));
 	expect_vram(&gpus[0], memory, SIZE);
 	to_ram = stats_of(&gpus[0]).pages_to_ram;
@@ -458,7 +460,7 @@ static void test_stays_there(const void *arg)
 	static struct report report;
 
 	(void)arg;
-	open_each(false, 0);
+	open_each(false);
 	EXPECT_OK(gpu_migrate(&gpus[0], memory, SIZE / 2, 0));
 	migrate_report(&gpus[1], memory, SIZE, 0, &report);
 	/* To the other one it looks like something that is not in memory. */
