@@ -27,6 +27,9 @@ probe HAVE_DRM_DRIVER_DATE drm/drm_drv.h 'char [*]date;'
 # 6.16 added dma_iova_*(): a window of device addresses that is filled by hand.
 probe HAVE_DMA_IOVA linux/dma-mapping.h 'dma_iova_try_alloc[(]'
 
+# Not in 6.12, in 7.3: whether a device's mappings have to be undone.
+probe HAVE_DMA_NEED_UNMAP linux/dma-mapping.h 'dma_need_unmap[(]'
+
 # Not in 6.12, in 7.3: a mutex in struct drm_gem_object for its list of
 # drm_gpuvm_bo, and with it a list that every driver may use.
 probe HAVE_GEM_GPUVA_LOCK drm/drm_gem.h 'gpuva[.]lock[)]'

@@ -12,6 +12,11 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 	return kzalloc(bytes, GFP_KERNEL);
 }
 
+void *dsvm_os_alloc_unset(dsvm_usize bytes)
+{
+	return kmalloc(bytes, GFP_KERNEL);
+}
+
 void dsvm_os_free(void *memory)
 {
 	kfree(memory);

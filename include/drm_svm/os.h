@@ -26,7 +26,9 @@ struct dsvm_devmem;
 
 /* Zeroed memory, charged to the caller, or NULL. May sleep and reclaim; any size. */
 void *dsvm_os_alloc(dsvm_usize bytes);
-/* Gives back what dsvm_os_alloc() gave; NULL is fine. May sleep. */
+/* The same with whatever was there before, for who writes all of it. */
+void *dsvm_os_alloc_unset(dsvm_usize bytes);
+/* Gives back what one of these two gave; NULL is fine. May sleep. */
 void dsvm_os_free(void *memory);
 
 /* The same without waiting, for a page at most. Any context but NMI. */
@@ -180,6 +182,23 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out);
 enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry);
 
 /*
+ * What dsvm_os_hmm_decode() says, of a page of RAM and in one word, for who asks it of many: bits,
+ * and the order from DSVM_RAM_ORDER on. 0: it is no RAM that a device can have. As long as that
+ * one; the page is dsvm_os_hmm_page()'s.
+ */
+#define DSVM_RAM_PRESENT     (1u << 0)
+#define DSVM_RAM_WRITABLE    (1u << 1)
+#define DSVM_RAM_DISCARDABLE (1u << 2)
+#define DSVM_RAM_CLEAN	     (1u << 3) /* dsvm_os_page_mark_dirty() has something to say */
+#define DSVM_RAM_ORDER	     8
+dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry);
+/*
+ * The page of an entry that has one. If its frame follows that of another entry, and all else is
+ * the same, the entries differ by one. Any context.
+ */
+struct dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry);
+
+/*
  * Which device memory a page is part of: an identity (struct dev_pagemap); NULL for RAM. Any
  * context.
  */
@@ -207,6 +226,21 @@ void dsvm_os_page_mark_accessed(struct dsvm_os_page *page);
 int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out);
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
+/*
+ * Maps @npages of RAM from @page on, whose frames are in a row, whatever they belong to: the device
+ * has them in a row from @addr on. 0 or -EFAULT. Reclaim-safe.
+ */
+int dsvm_os_dma_map_run(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_usize npages,
+			enum dsvm_dma_dir dir, dsvm_u64 *addr);
+/* Unmaps all of them. Reclaim-safe. */
+void dsvm_os_dma_unmap_run(struct dsvm_os_dev *dev, dsvm_u64 addr, dsvm_usize npages,
+			   enum dsvm_dma_dir dir);
+/*
+ * Whether RAM that is mapped has to be unmapped. If not, after a mapping, then that one has not,
+ * nor those before it: the device sees the memory itself at its own addresses, and no copy. Any
+ * context.
+ */
+dsvm_bool dsvm_os_dma_needs_unmap(struct dsvm_os_dev *dev);
 /* Whether the device sees a copy that somebody would have to keep in step. Any context. */
 dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
 

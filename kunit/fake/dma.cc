@@ -81,6 +81,12 @@ u64 dma_base(u32 device)
 	return kDmaOffset + (u64{device} << kDmaDeviceShift);
 }
 
+// Whether it is one that nobody has to unmap.
+bool is_direct(u64 addr)
+{
+	return addr < kIovaBase && (addr & kDmaDirect) != 0;
+}
+
 // The page of an address, synced or not.
 Page *resolve(World &world, u64 addr)
 {
@@ -118,6 +124,11 @@ void drop_mapping(Page &page, u32 dir)
 	}
 }
 
+u64 address_of(const dsvm_os_dev &dev, const Page *page)
+{
+	return (u64{World::current().pfn_of(page)} << kPageShift) + dma_base(dev.index);
+}
+
 int dma_map(const dsvm_os_dev &dev, Page *page, u32 order, dsvm_dma_dir dir, u32 proto,
 	    dsvm_dma_addr *out)
 {
@@ -126,7 +137,7 @@ int dma_map(const dsvm_os_dev &dev, Page *page, u32 order, dsvm_dma_dir dir, u32
 	for (u32 i = 0; i < 1u << order; i++)
 		add_mapping(world, page[i], dir);
 	*out = {};
-	out->addr = (u64{world.pfn_of(page)} << kPageShift) + dma_base(dev.index);
+	out->addr = address_of(dev, page);
 	out->proto = proto;
 	out->order = order;
 	out->dir = static_cast<u64>(dir);
@@ -200,14 +211,71 @@ int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *page, dsvm_u32 order, dsvm_d
 		return injected;
 	if (order > world.max_dma_order())
 		return -DSVM_EFAULT;
-	return fake::dma_map(*dev, from_os(page), order, dir, DSVM_PROTO_SYSTEM, out);
+	const bool direct = world.maps_directly();
+	static_cast<void>(
+		fake::dma_map(*dev, from_os(page), order, dir, DSVM_PROTO_SYSTEM, out));
+	if (direct) {
+		fake::dma_unmap(*dev, out, DSVM_PROTO_SYSTEM);
+		out->addr += fake::kDmaDirect;
+	}
+	return 0;
 }
 
 // Models dma_unmap_page().
 void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
 {
 	static_cast<void>(World::current().enter(Call::kDmaUnmap));
+	if (addr->proto == DSVM_PROTO_SYSTEM && fake::is_direct(addr->addr))
+		return;
 	fake::dma_unmap(*dev, addr, DSVM_PROTO_SYSTEM);
+}
+
+// Models dma_map_page() of more than one page, which may be of many folios.
+int dsvm_os_dma_map_run(dsvm_os_dev *dev, dsvm_os_page *page, dsvm_usize npages, dsvm_dma_dir dir,
+			dsvm_u64 *addr)
+{
+	World &world = World::current();
+	fake::Page *const pages = from_os(page);
+
+	for (usize i = 0; i < npages; i++) {
+		if (!world.is_ram(&pages[i]))
+			dsvm_env_violation("device memory mapped as RAM");
+	}
+	if (const int injected = world.enter(Call::kDmaMapRun))
+		return injected;
+	if (world.max_dma_order() < 32 && npages > 1ul << world.max_dma_order())
+		return -DSVM_EFAULT;
+	const bool direct = world.maps_directly();
+	for (usize i = 0; i < npages; i++) {
+		fake::add_mapping(world, pages[i], dir);
+		if (direct)
+			fake::drop_mapping(pages[i], dir);
+	}
+	*addr = fake::address_of(*dev, pages) + (direct ? fake::kDmaDirect : 0);
+	return 0;
+}
+
+// Models dma_unmap_page().
+void dsvm_os_dma_unmap_run(dsvm_os_dev *dev, dsvm_u64 addr, dsvm_usize npages, dsvm_dma_dir dir)
+{
+	World &world = World::current();
+
+	static_cast<void>(world.enter(Call::kDmaUnmapRun));
+	if (fake::is_direct(addr))
+		return;
+	for (usize i = 0; i < npages; i++) {
+		const dsvm_dma_addr entry = {addr + i * kPageSize, DSVM_PROTO_SYSTEM, 0,
+					     static_cast<dsvm_u64>(dir)};
+		fake::dma_unmap(*dev, &entry, DSVM_PROTO_SYSTEM);
+	}
+}
+
+// Models dma_need_unmap().
+dsvm_bool dsvm_os_dma_needs_unmap(dsvm_os_dev *)
+{
+	World &world = World::current();
+
+	return world.enter(Call::kDmaNeedsUnmap) != 0 || !world.is_direct() || world.has_iommu();
 }
 
 // Models dma_need_sync(): asked of a mapping that there is.
@@ -215,7 +283,8 @@ dsvm_bool dsvm_os_dma_needs_sync(dsvm_os_dev *, const dsvm_dma_addr *addr)
 {
 	World &world = World::current();
 
-	if (addr->proto != DSVM_PROTO_SYSTEM || fake::resolve(world, addr->addr)->dma == 0)
+	if (addr->proto != DSVM_PROTO_SYSTEM ||
+	    (!fake::is_direct(addr->addr) && fake::resolve(world, addr->addr)->dma == 0))
 		dsvm_env_violation("dma_need_sync() of what is not mapped");
 	return world.enter(Call::kDmaNeedsSync) != 0 || world.needs_sync();
 }

@@ -340,6 +340,16 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 	return dsvm::fake::give(bytes);
 }
 
+// Models kvmalloc(GFP_KERNEL), with what the one before may have left there.
+void *dsvm_os_alloc_unset(dsvm_usize bytes)
+{
+	void *const memory = dsvm_os_alloc(bytes);
+
+	if (memory != nullptr)
+		__builtin_memset(memory, 0xa5, bytes);
+	return memory;
+}
+
 // Models kvfree(): any context that may sleep.
 void dsvm_os_free(void *memory)
 {

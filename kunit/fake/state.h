@@ -58,6 +58,8 @@ struct World::State {
 	bool sloppy_providers;
 	bool iommu;
 	u32 max_dma_order;
+	bool direct;
+	u32 bounce_in; // 0: never
 	Iova iovas[kIovas];
 	u64 next_iova; // where the next window goes: none is used twice
 	void *foreign_owner;

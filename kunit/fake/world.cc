@@ -130,6 +130,24 @@ bool World::needs_sync() const
 	return state_->needs_sync;
 }
 
+void World::set_direct(bool direct, u32 bounce)
+{
+	state_->direct = direct;
+	state_->bounce_in = bounce;
+}
+
+bool World::is_direct() const
+{
+	return state_->direct;
+}
+
+bool World::maps_directly()
+{
+	if (state_->bounce_in != 0 && --state_->bounce_in == 0)
+		state_->direct = false;
+	return state_->direct;
+}
+
 void World::set_max_dma_order(u32 order)
 {
 	state_->max_dma_order = order;

@@ -81,6 +81,9 @@ enum class Call : u8 {
 	kDmaMap,
 	kDmaUnmap,
 	kDmaNeedsSync, // failing means: it does
+	kDmaMapRun,
+	kDmaUnmapRun,
+	kDmaNeedsUnmap,
 	kIovaAlloc,    // failing means: there is no window to be had
 	kIovaLink,
 	kIovaSync,
@@ -144,6 +147,8 @@ constexpr usize kForeignPfn = 0x200000;
 constexpr u64 kDmaOffset = 1ull << 44;
 constexpr u32 kDmaDeviceShift = 40;
 // Above this are windows of device addresses (IOVA).
+// Addresses of RAM that nobody has to unmap.
+constexpr u64 kDmaDirect = 1ull << 45;
 constexpr u64 kIovaBase = 1ull << 46;
 constexpr u32 kIovas = 8;
 constexpr u32 kMms = 2;
@@ -392,6 +397,12 @@ public:
 	// From now on devices reach RAM by copies that have to be kept in step.
 	void set_needs_sync(bool needs_sync);
 	[[nodiscard]] bool needs_sync() const;
+	// From now on devices reach RAM itself, and what is mapped need not be unmapped; until, if
+	// @bounce is not 0, the mapping of that number from now, 1 being the next, is a copy.
+	void set_direct(bool direct, u32 bounce = 0);
+	[[nodiscard]] bool is_direct() const;
+	// The same, asked by a mapping that is made.
+	[[nodiscard]] bool maps_directly();
 	// From now on DMA mappings of more than 2^order pages are refused.
 	void set_max_dma_order(u32 order);
 	[[nodiscard]] u32 max_dma_order() const;

@@ -36,6 +36,20 @@ void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr
 		       (enum dma_data_direction)addr->dir);
 }
 
+int dsvm_os_dma_map_run(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_usize npages,
+			enum dsvm_dma_dir dir, dsvm_u64 *addr)
+{
+	*addr = dma_map_page(to_dev(dev), to_page(page), 0, npages << PAGE_SHIFT,
+			     (enum dma_data_direction)dir);
+	return dma_mapping_error(to_dev(dev), *addr) ? -EFAULT : 0;
+}
+
+void dsvm_os_dma_unmap_run(struct dsvm_os_dev *dev, dsvm_u64 addr, dsvm_usize npages,
+			   enum dsvm_dma_dir dir)
+{
+	dma_unmap_page(to_dev(dev), addr, npages << PAGE_SHIFT, (enum dma_data_direction)dir);
+}
+
 /*
  * Whether an IOMMU translates for the device, page by page. Only such devices have a
  * boundary for merging, the IOMMU's page size less one; if that is larger than the
@@ -57,6 +71,12 @@ dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_
 	if (is_translated(to_dev(dev)))
 		return !dev_is_dma_coherent(to_dev(dev));
 	return dma_need_sync(to_dev(dev), addr->addr);
+}
+
+dsvm_bool dsvm_os_dma_needs_unmap(struct dsvm_os_dev *dev)
+{
+	/* Without CONFIG_DMA_NEED_SYNC, dma_need_unmap() forgets the IOMMU. */
+	return dma_need_unmap(to_dev(dev)) || is_translated(to_dev(dev));
 }
 
 static struct dma_iova_state *to_iova(struct dsvm_iova *iova)

@@ -80,47 +80,63 @@ dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry)
 	return hmm_pfn_to_map_order(entry);
 }
 
-/* Memory under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
-static bool is_discardable(struct page *page)
-{
-	struct folio *folio = page_folio(page);
-
-	return folio_test_anon(folio) && !folio_test_swapbacked(folio);
-}
-
 /*
  * Memory of memfd_secret(2), which not even the kernel has mapped. GUP gives it to
  * nobody; HMM does not look.
  */
-static bool is_secret(struct page *page)
+static bool is_secret(struct folio *folio)
 {
-	struct folio *folio = page_folio(page);
-	struct address_space *mapping;
+	struct address_space *mapping = folio_mapping(folio);
 
-	/* Almost all memory is; asking for the mapping takes longer. */
-	if (folio_test_anon(folio))
-		return false;
-	mapping = folio_mapping(folio);
 	return mapping && mapping->host && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry)
+{
+	dsvm_u32 ram = DSVM_RAM_PRESENT | hmm_pfn_to_map_order(entry) << DSVM_RAM_ORDER;
+	struct page *page = hmm_pfn_to_page(entry);
+	struct folio *folio;
+
+	if ((entry & (HMM_PFN_VALID | HMM_PFN_ERROR)) != HMM_PFN_VALID ||
+	    is_zone_device_page(page))
+		return 0;
+
+	folio = page_folio(page);
+	if (!folio_test_anon(folio)) {
+		if (is_secret(folio))
+			return 0;
+	} else if (!folio_test_swapbacked(folio)) {
+		/* Under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
+		ram |= DSVM_RAM_DISCARDABLE;
+	}
+	if (entry & HMM_PFN_WRITE)
+		ram |= DSVM_RAM_WRITABLE;
+	if (!folio_test_dirty(folio))
+		ram |= DSVM_RAM_CLEAN;
+	return ram;
+}
+
+struct dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry)
+{
+	return os_page(hmm_pfn_to_page(entry));
 }
 
 void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 {
+	const dsvm_u32 ram = dsvm_os_hmm_ram(entry);
 	struct drm_pagemap_zdd *zdd;
-	struct page *page;
 
 	*out = (struct dsvm_page_desc) { .kind = dsvm_os_hmm_kind(entry) };
 	if (out->kind == DSVM_PAGE_NONE)
 		return;
 
-	page = hmm_pfn_to_page(entry);
-	zdd = dsvm_page_zdd(page);
-	out->page = os_page(page);
+	if (out->kind == DSVM_PAGE_SYSTEM && !ram)
+		out->kind = DSVM_PAGE_OTHER;
+	zdd = dsvm_page_zdd(hmm_pfn_to_page(entry));
+	out->page = dsvm_os_hmm_page(entry);
 	out->order = hmm_pfn_to_map_order(entry);
 	out->writable = !!(entry & HMM_PFN_WRITE);
-	out->discardable = is_discardable(page);
-	if (out->kind == DSVM_PAGE_SYSTEM && is_secret(page))
-		out->kind = DSVM_PAGE_OTHER;
+	out->discardable = !!(ram & DSVM_RAM_DISCARDABLE);
 	out->zdd = os_zdd(zdd);
 	out->provider = zdd ? os_provider(zdd->dpagemap) : NULL;
 }

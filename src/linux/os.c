@@ -21,6 +21,11 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
 }
 
+void *dsvm_os_alloc_unset(dsvm_usize bytes)
+{
+	return kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+}
+
 void dsvm_os_free(void *memory)
 {
 	kvfree(memory);

@@ -98,9 +98,17 @@ private:
 	Array<usize> entries_;
 };
 
+// Before entries are used again. The kernel carries bits of an old entry over into the new one
+// (7.3), so what an earlier attempt has left must not be there.
+inline void clear_entries(usize *entries, usize npages)
+{
+	for (usize i = 0; i < npages; ++i)
+		entries[i] = 0;
+}
+
 // Runs the request, beginning anew with a fresh sequence, which @begin(request) takes, as long
 // as it is invalidated meanwhile and the deadline allows. request.entries must hold @npages
-// entries.
+// entries, all zero.
 //
 // Ok: request.seq and the entries belong together. kBusy: time is up. kInterrupted,
 // kFault, kPermission, kNoMemory. May sleep; the caller keeps the mm's users.
@@ -108,17 +116,13 @@ template <class Begin>
 Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline, Begin begin)
 {
 	for (;;) {
-		// The kernel carries bits of an old entry over into the new one (7.3), so what an
-		// earlier attempt has left must not be there.
-		for (usize i = 0; i < npages; ++i)
-			request.entries[i] = 0;
-
 		begin(request);
 		request.timeout_ns = deadline.remaining_ns();
 		const Status status{dsvm_os_hmm_fault(&request)};
 		if (status.code() != -DSVM_EBUSY)
 			return status;
 		DSVM_TRY(deadline.next_attempt());
+		clear_entries(request.entries, npages);
 	}
 }
 
@@ -138,8 +142,7 @@ inline bool hmm_look(dsvm_os_mm *mm, dsvm_os_notifier *notifier, void *owner, Va
 {
 	dsvm_hmm_request request{};
 
-	for (usize i = 0; i < span.page_count(); ++i)
-		entries[i] = 0;
+	clear_entries(entries, span.page_count());
 	request.notifier = notifier;
 	request.mm = mm;
 	request.mm_locked = true;

@@ -9,36 +9,63 @@ namespace {
 
 // The largest run of pages from @addr on that the CPU maps in one go, is naturally aligned and
 // has no more than @left pages. A device that uses big page-table entries relies on the alignment.
-u32 run_order(const dsvm_page_desc &desc, usize addr, usize left)
+u32 run_order(u32 order, usize addr, usize left)
 {
-	u32 order = desc.order;
 	while (order > 0 && (!is_aligned(addr, kPageSize << order) || (usize{1} << order) > left))
 		--order;
 	return order;
 }
 
-dsvm_dma_dir direction(const dsvm_get_pages &request, const dsvm_page_desc &desc)
+dsvm_dma_dir direction(const dsvm_get_pages &request, bool writable, bool discardable)
 {
 	switch (request.access) {
 	case DSVM_ACCESS_READ_ONLY:
 		return DSVM_DMA_TO_DEVICE;
 	case DSVM_ACCESS_READ:
 		// To let the device write makes a page dirty, and one that may be dropped stays.
-		return desc.writable && !desc.discardable ? DSVM_DMA_BIDIRECTIONAL
-							  : DSVM_DMA_TO_DEVICE;
+		return writable && !discardable ? DSVM_DMA_BIDIRECTIONAL : DSVM_DMA_TO_DEVICE;
 	case DSVM_ACCESS_WRITE:
 		return DSVM_DMA_BIDIRECTIONAL;
 	}
 	return DSVM_DMA_TO_DEVICE;
 }
 
+// Pages that lie in a row, the first entry at one end of it.
+struct Row {
+	usize npages;
+	bool down; // the frames descend
+};
+
+// The row that begins with the first of `left` entries, of RAM of which all that is known is alike.
+Row row_of(const usize *entries, usize left, u32 ram)
+{
+	if (left == 1)
+		return {1, false};
+	const usize step = entries[1] - entries[0];
+	if (step != 1 && step != ~usize{0})
+		return {1, false};
+
+	usize npages = 1;
+	while (npages < left && entries[npages] - entries[npages - 1] == step &&
+	       dsvm_os_hmm_ram(entries[npages]) == ram)
+		++npages;
+	return {npages, step != 1};
+}
+
 } // namespace
+
+bool is_whole_run(usize entry, VaRange span)
+{
+	const usize npages = span.page_count();
+
+	return npages == usize{1} << run_order(dsvm_os_hmm_order(entry), span.first, npages);
+}
 
 Mapper::~Mapper()
 {
 	if (released_)
 		return;
-	unmap_entries(mapping_, request_.dev, provider_, mapping_.entries(), pages_);
+	unmap_entries(mapping_, request_.dev, provider_, mapping_.entries, pages_);
 	if (provider_)
 		dsvm_os_provider_put(provider_);
 	if (mapping_.iova.size != 0)
@@ -46,139 +73,213 @@ Mapper::~Mapper()
 	mapping_.iova = dsvm_iova{};
 }
 
-// Whether the request allows this page after those before it.
+// Whether the request allows this page of a device after the pages before it.
 Status Mapper::admit(const dsvm_page_desc &desc) const
 {
-	const bool is_device = desc.kind == DSVM_PAGE_DEVICE;
-
-	if (desc.kind != DSVM_PAGE_SYSTEM && !is_device)
+	if (desc.kind != DSVM_PAGE_DEVICE)
 		return kUnsupported;
 	// The kernel gives a device page as it is, also one that a write would have to copy first.
 	if (request_.access == DSVM_ACCESS_WRITE && !desc.writable)
 		return kAgain;
 	if (!request_.allow_mixed && pages_ > 0 && desc.zdd != zdd_)
 		return kUnsupported;
-	if (!is_device)
-		return request_.devmem_only ? kFault : Status::ok();
 	if (provider_ && provider_ != desc.provider)
 		return kUnsupported;
 	return Status::ok();
 }
 
-Status Mapper::map_device(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir)
+// Whether it allows pages of RAM of which this is known, and if, what for.
+Status Mapper::admit_ram(u32 ram)
 {
-	DSVM_TRY(Status{
-		dsvm_os_provider_map(desc.provider, request_.dev, desc.page, order, dir, &next())});
+	if (ram == ram_)
+		return Status::ok();
+	if (request_.access == DSVM_ACCESS_WRITE && !(ram & DSVM_RAM_WRITABLE))
+		return kAgain;
+	if (!request_.allow_mixed && zdd_)
+		return kUnsupported;
+	if (request_.devmem_only)
+		return kFault;
+
+	ram_ = ram;
+	dir_ = direction(request_, ram & DSVM_RAM_WRITABLE, ram & DSVM_RAM_DISCARDABLE);
+	if (dir_ != DSVM_DMA_BIDIRECTIONAL)
+		writable_ = false;
+	return Status::ok();
+}
+
+// The next entry.
+void Mapper::add(u64 addr, u32 order)
+{
+	dsvm_dma_addr &entry = mapping_.entries[count_++];
+
+	entry.addr = addr;
+	entry.proto = DSVM_PROTO_SYSTEM;
+	entry.order = order;
+	entry.dir = dir_;
+	pages_ += usize{1} << order;
+}
+
+Status Mapper::map_device(usize hmm, usize npages)
+{
+	const dsvm_page_desc desc = describe(hmm);
+	DSVM_TRY(admit(desc));
+
+	const u32 order = run_order(desc.order, next_addr(), npages - pages_);
+	const dsvm_dma_dir dir = direction(request_, desc.writable, desc.discardable);
+	DSVM_TRY(Status{dsvm_os_provider_map(desc.provider, request_.dev, desc.page, order, dir,
+					     &mapping_.entries[count_])});
 	if (!provider_) {
 		dsvm_os_provider_get(desc.provider);
 		provider_ = desc.provider;
 	}
+	if (dir != DSVM_DMA_BIDIRECTIONAL)
+		writable_ = false;
+	zdd_ = desc.zdd;
+	// What RAM is allowed depends on what there was before.
+	ram_ = 0;
+	++count_;
+	pages_ += usize{1} << order;
 	return Status::ok();
 }
 
-// One window for all RAM of the span, asked for with its first page. A single page has no
-// use for one.
-bool Mapper::want_window(const dsvm_page_desc &desc, usize npages)
+// How RAM is mapped is found out with its first page: all of it in one window, and if there is
+// none, in rows where nobody has to undo it. A single page has no use for a window.
+void Mapper::choose(usize hmm, usize npages)
 {
-	if (!window_asked_ && npages > 1) {
-		dsvm_iova window{};
-		window_asked_ = true;
-		if (dsvm_os_iova_alloc(request_.dev, desc.page, npages << kPageShift, &window))
-			mapping_.iova = window;
-	}
-	return mapping_.iova.size != 0;
+	dsvm_iova window{};
+
+	chosen_ = true;
+	if (npages > 1 &&
+	    dsvm_os_iova_alloc(request_.dev, dsvm_os_hmm_page(hmm), npages << kPageShift, &window))
+		mapping_.iova = window;
+	else
+		in_rows_ = !dsvm_os_dma_needs_unmap(request_.dev);
 }
 
-Status Mapper::link_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir)
+Status Mapper::link_run(usize hmm, u32 order)
 {
-	dsvm_dma_addr &entry = next();
 	const usize offset = pages_ << kPageShift;
 
-	DSVM_TRY(Status{
-		dsvm_os_iova_link(request_.dev, &mapping_.iova, desc.page, order, offset, dir)});
-	entry.addr = mapping_.iova.addr + offset;
-	entry.proto = DSVM_PROTO_SYSTEM;
-	entry.order = order;
-	entry.dir = dir;
+	DSVM_TRY(Status{dsvm_os_iova_link(request_.dev, &mapping_.iova, dsvm_os_hmm_page(hmm),
+					  order, offset, dir_)});
+	mark(&hmm, 1);
+	add(mapping_.iova.addr + offset, order);
 	return Status::ok();
 }
 
-Status Mapper::map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir)
+Status Mapper::map_alone(usize hmm, u32 order)
 {
-	dsvm_dma_addr &entry = next();
+	dsvm_dma_addr &entry = mapping_.entries[count_];
 
-	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, desc.page, order, dir, &entry)});
+	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, dsvm_os_hmm_page(hmm), order, dir_, &entry)});
 	// CPU and device would look at different memory, and nobody knows when to copy.
 	if (dsvm_os_dma_needs_sync(request_.dev, &entry)) {
 		dsvm_os_dma_unmap(request_.dev, &entry);
 		return kUnsupported;
 	}
+	mark(&hmm, 1);
+	add(entry.addr, order);
 	return Status::ok();
 }
 
 // Maps a run, or only its first page where the device cannot have it whole.
-Status Mapper::map_ram_alone(const dsvm_page_desc &desc, u32 &order, dsvm_dma_dir dir)
+Status Mapper::map_run(usize hmm, u32 order, usize npages)
 {
-	Status status = map_ram(desc, order, dir);
+	const Status status = map_alone(hmm, order);
+
 	// There are limits on the size of a mapping; none is below a page.
-	if (status.is_error() && order > 0) {
-		order = 0;
-		status = map_ram(desc, order, dir);
-	}
-	return status;
+	if (status.is_ok() || order == 0)
+		return status;
+	if (mapping_.room < npages)
+		return kNoSpace;
+	return map_alone(hmm, 0);
 }
 
-Status Mapper::map_run(const dsvm_page_desc &desc, u32 order, usize npages)
+// Maps the pages of a row with one call, if nobody has to undo that; otherwise none, and each page
+// is mapped by itself from now on.
+void Mapper::map_row(const usize *entries, usize left)
 {
-	DSVM_TRY(admit(desc));
+	const Row row = row_of(entries, left, ram_);
+	const usize lowest = entries[row.down ? row.npages - 1 : 0];
+	u64 addr;
 
-	const dsvm_dma_dir dir = direction(request_, desc);
-	if (desc.kind == DSVM_PAGE_DEVICE)
-		DSVM_TRY(map_device(desc, order, dir));
-	else if (want_window(desc, npages))
-		DSVM_TRY(link_ram(desc, order, dir));
-	else
-		DSVM_TRY(map_ram_alone(desc, order, dir));
-	zdd_ = desc.zdd;
-	++count_;
-	pages_ += usize{1} << order;
+	const Status status{dsvm_os_dma_map_run(request_.dev, dsvm_os_hmm_page(lowest), row.npages,
+						dir_, &addr)};
+	if (status.is_error() || dsvm_os_dma_needs_unmap(request_.dev)) {
+		if (status.is_ok())
+			dsvm_os_dma_unmap_run(request_.dev, addr, row.npages, dir_);
+		in_rows_ = false;
+		return;
+	}
 
-	if (dir != DSVM_DMA_BIDIRECTIONAL)
-		writable_ = false;
-	if (desc.kind == DSVM_PAGE_SYSTEM)
-		mark(desc, dir);
+	mark(entries, row.npages);
+	const u64 step = row.down ? ~kPageSize + 1 : kPageSize;
+	if (row.down)
+		addr += (row.npages - 1) << kPageShift;
+	for (usize i = 0; i < row.npages; ++i, addr += step)
+		add(addr, 0);
+}
+
+Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
+{
+	DSVM_TRY(admit_ram(ram));
+	if (!chosen_)
+		choose(*entries, npages);
+
+	const u32 order = run_order(ram >> DSVM_RAM_ORDER, next_addr(), npages - pages_);
+	if (mapping_.iova.size != 0)
+		return link_run(*entries, order);
+	if (order > 0 || !in_rows_)
+		return map_run(*entries, order, npages);
+	map_row(entries, npages - pages_);
 	return Status::ok();
 }
 
 // HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
 // Whatever makes a page clean again is an invalidation first.
-void Mapper::mark(const dsvm_page_desc &desc, dsvm_dma_dir dir) const
+void Mapper::mark(const usize *entries, usize count) const
 {
-	if (dir == DSVM_DMA_BIDIRECTIONAL && request_.marks != DSVM_MARK_NONE)
-		dsvm_os_page_mark_dirty(desc.page);
-	if (request_.marks == DSVM_MARK_USED)
-		dsvm_os_page_mark_accessed(desc.page);
+	const bool dirty = dir_ == DSVM_DMA_BIDIRECTIONAL && ram_ & DSVM_RAM_CLEAN &&
+			   request_.marks != DSVM_MARK_NONE;
+	const bool used = request_.marks == DSVM_MARK_USED;
+
+	if (!dirty && !used)
+		return;
+	for (usize i = 0; i < count; ++i) {
+		dsvm_os_page *const page = dsvm_os_hmm_page(entries[i]);
+
+		if (dirty)
+			dsvm_os_page_mark_dirty(page);
+		if (used)
+			dsvm_os_page_mark_accessed(page);
+	}
+}
+
+// After all RAM has been linked into the window.
+Status Mapper::finish_window(usize npages) const
+{
+	DSVM_TRY(Status{dsvm_os_iova_sync(request_.dev, &mapping_.iova, npages << kPageShift)});
+	// Of a device that nobody keeps the caches in step with, all addresses are such.
+	for (usize i = 0; i < count_; ++i) {
+		const dsvm_dma_addr &entry = mapping_.entries[i];
+		if (entry.proto == DSVM_PROTO_SYSTEM)
+			return dsvm_os_dma_needs_sync(request_.dev, &entry) ? kUnsupported
+									    : Status::ok();
+	}
+	return Status::ok();
 }
 
 Status Mapper::map(const usize *entries, usize npages)
 {
 	while (pages_ < npages) {
-		const usize addr = request_.first + (pages_ << kPageShift);
-		const dsvm_page_desc desc = describe(entries[pages_]);
+		const usize *const next = entries + pages_;
+		const u32 ram = dsvm_os_hmm_ram(*next);
 
-		DSVM_TRY(map_run(desc, run_order(desc, addr, npages - pages_), npages));
+		DSVM_TRY(ram != 0 ? map_ram(next, npages, ram) : map_device(*next, npages));
 	}
-	if (mapping_.iova.size == 0)
-		return Status::ok();
-
-	DSVM_TRY(Status{dsvm_os_iova_sync(request_.dev, &mapping_.iova, npages << kPageShift)});
-	// Of a device that nobody keeps the caches in step with, all addresses are such.
-	for (usize i = 0; i < count_; ++i) {
-		const dsvm_dma_addr &entry = mapping_.entries()[i];
-		if (entry.proto == DSVM_PROTO_SYSTEM)
-			return dsvm_os_dma_needs_sync(request_.dev, &entry) ? kUnsupported
-									    : Status::ok();
-	}
+	if (mapping_.iova.size != 0)
+		return finish_window(npages);
+	mapping_.unmaps = !in_rows_;
 	return Status::ok();
 }
 

@@ -2,6 +2,10 @@
 //
 // Maps the pages of a collection for a device, one after the other, and knows what it has done
 // so far: all of them, or none.
+//
+// RAM is mapped in one of three ways: linked into one window of device addresses; where nobody has
+// to undo a mapping, in rows, with one call for pages whose frames follow each other, as those of a
+// large folio and of a freshly filled array do; and elsewhere run by run.
 #ifndef DSVM_CORE_SVM_MAPPER_H
 #define DSVM_CORE_SVM_MAPPER_H
 
@@ -12,6 +16,9 @@
 #include "drm_svm/svm.h"
 
 namespace dsvm {
+
+// Whether the CPU maps all of a span in one go, with the entry of its first page.
+bool is_whole_run(usize entry, VaRange span);
 
 class Mapper {
 public:
@@ -25,8 +32,8 @@ public:
 
 	// Locking: the window's lock, under which the entries are known to be valid. Reclaim-safe.
 	//
-	// kAgain: a page that is to be written is shared, and of a device; kFault, kUnsupported,
-	// kNoMemory.
+	// kAgain: a page that is to be written is shared, and of a device; kNoSpace: each page
+	// needs an entry after all; kFault, kUnsupported, kNoMemory.
 	Status map(const usize *entries, usize npages);
 	// It is somebody else's to unmap.
 	void release() { released_ = true; }
@@ -37,24 +44,31 @@ public:
 	bool is_writable() const { return writable_; }
 
 private:
-	Status map_run(const dsvm_page_desc &desc, u32 order, usize npages);
-	void mark(const dsvm_page_desc &desc, dsvm_dma_dir dir) const;
 	Status admit(const dsvm_page_desc &desc) const;
-	Status map_device(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);
-	Status map_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);
-	Status map_ram_alone(const dsvm_page_desc &desc, u32 &order, dsvm_dma_dir dir);
-	Status link_ram(const dsvm_page_desc &desc, u32 order, dsvm_dma_dir dir);
-	bool want_window(const dsvm_page_desc &desc, usize npages);
-	dsvm_dma_addr &next() { return mapping_.entries()[count_]; }
+	Status admit_ram(u32 ram);
+	Status map_device(usize hmm, usize npages);
+	Status map_ram(const usize *entries, usize npages, u32 ram);
+	void choose(usize hmm, usize npages);
+	Status link_run(usize hmm, u32 order);
+	Status map_run(usize hmm, u32 order, usize npages);
+	Status map_alone(usize hmm, u32 order);
+	void map_row(const usize *entries, usize left);
+	void mark(const usize *entries, usize count) const;
+	void add(u64 addr, u32 order);
+	Status finish_window(usize npages) const;
+	usize next_addr() const { return request_.first + (pages_ << kPageShift); }
 
 	const dsvm_get_pages &request_;
 	dsvm_mapping &mapping_;
 	usize count_ = 0;		       // entries made
 	usize pages_ = 0;		       // pages they cover
-	dsvm_os_zdd *zdd_ = nullptr;	       // allocation of the page before, if a device's
+	u32 ram_ = 0;			       // what is known of the RAM before; 0: nothing
+	dsvm_dma_dir dir_ = DSVM_DMA_NONE;     // of such RAM
+	dsvm_os_zdd *zdd_ = nullptr;	       // allocation of the last device page
 	dsvm_os_provider *provider_ = nullptr; // of all device pages so far, referenced
 	bool writable_ = true;		       // all so far
-	bool window_asked_ = false;	       // there is no second try
+	bool chosen_ = false;		       // how RAM is mapped
+	bool in_rows_ = false;
 	bool released_ = false;
 };
 

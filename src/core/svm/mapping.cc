@@ -44,22 +44,31 @@ private:
 
 } // namespace
 
-Expected<dsvm_mapping *> make_mapping(usize npages)
+Expected<dsvm_mapping *> make_mapping(usize room)
 {
-	const u64 entries = DSVM_TRY(checked_mul(npages, sizeof(dsvm_dma_addr)));
-	const u64 bytes = DSVM_TRY(checked_add(entries, sizeof(dsvm_mapping)));
-	auto *const mapping = static_cast<dsvm_mapping *>(dsvm_os_alloc(bytes));
-
-	if (!mapping)
+	const u64 bytes = DSVM_TRY(checked_mul(room, sizeof(dsvm_dma_addr)));
+	// Behind a header, a power of two would take twice the memory.
+	const bool apart = bytes >= kPageSize;
+	const u64 whole = sizeof(dsvm_mapping) + (apart ? 0 : bytes);
+	auto *const memory = static_cast<dsvm_mapping *>(dsvm_os_alloc_unset(whole));
+	if (!memory)
 		return kNoMemory;
-	construct_at<dsvm_mapping>(mapping);
-	return mapping;
+
+	void *const entries = apart ? dsvm_os_alloc_unset(bytes) : memory + 1;
+	if (!entries) {
+		dsvm_os_free(memory);
+		return kNoMemory;
+	}
+	return construct_at<dsvm_mapping>(memory, static_cast<dsvm_dma_addr *>(entries), room);
 }
 
 void put_mapping(dsvm_mapping *mapping)
 {
-	if (mapping && mapping->owners.put())
-		dsvm_os_free(mapping);
+	if (!mapping || !mapping->owners.put())
+		return;
+	if (static_cast<void *>(mapping->entries) != mapping + 1)
+		dsvm_os_free(mapping->entries);
+	dsvm_os_free(mapping);
 }
 
 void unmap_entries(dsvm_mapping &mapping, dsvm_os_dev *dev, dsvm_os_provider *provider,
@@ -75,7 +84,7 @@ void unmap_entries(dsvm_mapping &mapping, dsvm_os_dev *dev, dsvm_os_provider *pr
 			dsvm_os_provider_unmap(provider, dev, entries);
 		else if (mapping.iova.size != 0)
 			stretch.add(*entries);
-		else
+		else if (mapping.unmaps)
 			dsvm_os_dma_unmap(dev, entries);
 		entries->dir = DSVM_DMA_NONE;
 	}

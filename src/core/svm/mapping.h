@@ -2,11 +2,12 @@
 //
 // The entries of one collection of pages, and how they are mapped for the device.
 //
-//	dsvm_mapping | entry | entry | ...	one allocation
-//	                ^       ^
-//	   dsvm_pages.dma_addr  dsvm_pages.dma_addr of another range, after a split
+//	dsvm_mapping -> | entry | entry | ...
+//	                 ^       ^
+//	   dsvm_pages.dma_addr   dsvm_pages.dma_addr of another range, after a split
 //
-// An entry is a naturally aligned run of 2^order pages. Where the device is behind an IOMMU
+// An entry is a naturally aligned run of 2^order pages; there is room for one of each page, or for
+// a single one if that is all that the CPU's page table has. Where the device is behind an IOMMU
 // and the kernel lets us, all RAM of the span is linked into one window of device addresses,
 // at the offset that it has in the span: one allocation and one flush for all of it. Elsewhere,
 // and for the memory of a device, each entry is mapped by itself.
@@ -27,17 +28,20 @@
 #include "drm_svm/os.h"
 
 struct dsvm_mapping {
-	dsvm::RefCount owners; // of the memory
-	dsvm::RefCount mapped; // those with an entry that is mapped
-	dsvm_iova iova = {};   // that all of RAM is linked into; size 0: there is none
+	dsvm::RefCount owners;	// of the memory
+	dsvm::RefCount mapped;	// those with an entry that is mapped
+	dsvm_iova iova = {};	// that all of RAM is linked into; size 0: there is none
+	dsvm_dma_addr *entries; // immutable; behind this, or memory of their own
+	dsvm::usize room;	// how many fit; immutable
+	bool unmaps = true;	// whether RAM that is in no window has to be unmapped
 
-	dsvm_dma_addr *entries() { return reinterpret_cast<dsvm_dma_addr *>(this + 1); }
+	dsvm_mapping(dsvm_dma_addr *memory, dsvm::usize count) : entries(memory), room(count) {}
 };
 
 namespace dsvm {
 
-// With room for @npages entries, one owner, and one who has it mapped. May sleep.
-Expected<dsvm_mapping *> make_mapping(usize npages);
+// With room for so many entries, one owner, and one who has it mapped. May sleep.
+Expected<dsvm_mapping *> make_mapping(usize room);
 // One owner less; nullptr is fine. May sleep.
 void put_mapping(dsvm_mapping *mapping);
 

@@ -118,17 +118,23 @@ void Pages::take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool w
 	if (writable)
 		flags |= DSVM_PAGES_WRITABLE;
 	swap(pages_.mapping, mapping);
-	pages_.dma_addr = pages_.mapping->entries();
+	pages_.dma_addr = pages_.mapping->entries;
 	pages_.provider = provider;
 	set_flags(pages_.flags, pages_.flags | flags);
 }
 
 // The last step: maps what was collected, if that is still true.
 //
-// kAgain: it is not, or it is to be collected in another way.
+// kAgain: it is not, or it is to be collected in another way; kNoSpace: there are more entries.
 Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		     const usize *entries, usize npages, dsvm_mapping *&mapping)
+		     const usize *entries, usize room)
 {
+	const usize npages = VaRange{request.first, request.last}.page_count();
+	// Never into the entries that there are: they may be in use until the very end, and may
+	// have been for a span of another size.
+	dsvm_mapping *mapping = DSVM_TRY(make_mapping(room));
+	auto put = on_exit([&] { put_mapping(mapping); });
+
 	// From here an invalidation either waits for the lock or finds the mapping.
 	ReadGuard guard{lock};
 
@@ -152,6 +158,21 @@ Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_reque
 	take_over(mapping, mapper.provider(), mapper.is_writable());
 	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
 	return Status::ok();
+}
+
+// The same; most memory needs an entry a page, or a single one.
+Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+			    const usize *entries)
+{
+	const VaRange span{request.first, request.last};
+
+	if (is_whole_run(*entries, span)) {
+		const Status status = commit(request, lock, hmm, entries, 1);
+		// The device cannot have it in one go.
+		if (status != kNoSpace)
+			return status;
+	}
+	return commit(request, lock, hmm, entries, span.page_count());
 }
 
 // Runs HMM until it has an answer to a sequence that was taken before.
@@ -179,18 +200,14 @@ Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline
 	HmmEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 
-	// Never into the entries that there are: they may be in use until the very end, and may
-	// have been for a span of another size.
-	dsvm_mapping *mapping = DSVM_TRY(make_mapping(npages));
-	auto put = on_exit([&] { put_mapping(mapping); });
-
 	dsvm_hmm_request hmm = to_hmm(request, entries.data());
 	for (;;) {
 		DSVM_TRY(attempt(request, lock, hmm, npages, deadline));
-		const Status status = commit(request, lock, hmm, entries.data(), npages, mapping);
+		const Status status = map_collected(request, lock, hmm, entries.data());
 		if (status != kAgain)
 			return status;
 		DSVM_TRY(deadline.next_attempt());
+		clear_entries(hmm.entries, npages);
 	}
 }
 
@@ -239,6 +256,7 @@ Status Pages::populate_anew(dsvm_get_pages &request, usize *entries, const Deadl
 			}
 		}
 		DSVM_TRY(deadline.next_attempt());
+		clear_entries(hmm.entries, npages);
 	}
 }
 
@@ -255,7 +273,7 @@ Status Pages::populate(dsvm_get_pages &request, usize *entries, const Deadline &
 
 Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 {
-	const usize npages = VaRange{request.first, request.last}.page_count();
+	const VaRange span{request.first, request.last};
 	RwLock lock{lock_of(request)};
 	dsvm_hmm_request hmm = to_hmm(request, entries);
 	hmm.seq = seq;
@@ -264,10 +282,8 @@ Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 		hmm.notifier = disturber_of(request);
 	}
 
-	dsvm_mapping *mapping = DSVM_TRY(make_mapping(npages));
-	auto put = on_exit([&] { put_mapping(mapping); });
-	DSVM_TRY(commit(request, lock, hmm, entries, npages, mapping));
-	count(request.svm->counters.pages_mapped, npages);
+	DSVM_TRY(map_collected(request, lock, hmm, entries));
+	count(request.svm->counters.pages_mapped, span.page_count());
 	return Status::ok();
 }
 
@@ -304,11 +320,13 @@ void Pages::unmap(usize npages)
 		return;
 
 	dsvm_os_assert_held(pages_.lock);
-	unmap_entries(*pages_.mapping, dev_, pages_.provider, pages_.dma_addr, npages);
+	dsvm_mapping &mapping = *pages_.mapping;
+	if (pages_.provider || mapping.iova.size != 0 || mapping.unmaps)
+		unmap_entries(mapping, dev_, pages_.provider, pages_.dma_addr, npages);
 	if (pages_.provider)
 		dsvm_os_provider_put(pages_.provider);
 	pages_.provider = nullptr;
-	release_window(*pages_.mapping, dev_);
+	release_window(mapping, dev_);
 	set_flags(pages_.flags, pages_.flags & ~kMappedFlags);
 }
 

@@ -85,8 +85,10 @@ private:
 	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline);
 	Status attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm, usize npages,
 		       const Deadline &deadline);
+	Status map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+			     const usize *entries);
 	Status commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		      const usize *entries, usize npages, dsvm_mapping *&mapping);
+		      const usize *entries, usize room);
 	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 			     usize &seq);
 	static Status check_entries(const dsvm_get_pages &request, const usize *entries,

@@ -49,6 +49,7 @@ template <class Visit> Status for_each_page(dsvm_hmm_request &request, VaRange s
 				return Status::ok();
 		}
 		done += count;
+		clear_entries(entries.data(), count);
 		// A span may be as large as an address space. The time of a batch is for tries
 		// that fail: one that has worked may have taken longer.
 		if (dsvm_os_killed())

@@ -47,4 +47,15 @@ static inline void dma_iova_free(struct device *dev, struct dma_iova_state *stat
 }
 #endif
 
+/*
+ * 2026-11: not in 6.12, in 7.3: dma_need_unmap(). Before, nobody says, so everything is
+ * unmapped.
+ */
+#ifndef HAVE_DMA_NEED_UNMAP
+static inline bool dma_need_unmap(struct device *dev)
+{
+	return true;
+}
+#endif
+
 #endif /* DSVM_DMA_MAPPING_COMPAT_H */

@@ -64,6 +64,7 @@ struct Device {
 	u32 mappings = 0;	   // DMA: runs that are mapped or linked
 	u32 max_order = 63;	   // larger mappings are refused
 	bool behind_iommu = false; // and lets windows of addresses be filled by hand
+	bool direct = false;	   // sees RAM itself: mappings need not be undone
 	u64 next_iova = 1ull << 46;
 	std::vector<IovaWindow> windows = {};
 };

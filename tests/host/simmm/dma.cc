@@ -126,6 +126,14 @@ void check_ram(u32 first, u32 order, dsvm_dma_dir dir)
 	check_run(first, order);
 }
 
+// Nobody knows of what need not be undone.
+dsvm_dma_addr map_ram(Device &device, u32 first, u32 order, dsvm_dma_dir dir)
+{
+	if (device.direct)
+		return {dma_of(first), DSVM_PROTO_SYSTEM, order, static_cast<dsvm_u64>(dir)};
+	return dma_map(device, first, order, dir, DSVM_PROTO_SYSTEM);
+}
+
 // The part of a window that a call is about; the window has to be the device's.
 IovaPage *span_of_window(Device &device, const dsvm_iova &iova, u64 offset, u64 bytes)
 {
@@ -214,14 +222,50 @@ int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *handle, dsvm_u32 order, dsvm
 	check_ram(first, order, dir);
 	if (order > device.max_order || machine().fails(Fail::kDmaMap))
 		return -DSVM_EFAULT;
-	*out = dma_map(device, first, order, dir, DSVM_PROTO_SYSTEM);
+	*out = map_ram(device, first, order, dir);
 	return 0;
 }
 
 void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
 {
 	scheduler().point(Point::kOs);
-	dma_unmap(from_os(dev), *addr, DSVM_PROTO_SYSTEM);
+	if (!from_os(dev).direct)
+		dma_unmap(from_os(dev), *addr, DSVM_PROTO_SYSTEM);
+}
+
+// The frames are in a row; what they belong to is nobody's business here.
+int dsvm_os_dma_map_run(dsvm_os_dev *dev, dsvm_os_page *handle, dsvm_usize npages, dsvm_dma_dir dir,
+			dsvm_u64 *addr)
+{
+	Device &device = from_os(dev);
+	const u32 first = machine().index_of(from_os(handle));
+
+	scheduler().point(Point::kOs);
+	for (u32 i = first; i < first + npages; i++)
+		check_ram(i, 0, dir);
+	if ((device.max_order < 32 && npages > 1ul << device.max_order) ||
+	    machine().fails(Fail::kDmaMap))
+		return -DSVM_EFAULT;
+	for (u32 i = first; i < first + npages; i++)
+		static_cast<void>(map_ram(device, i, 0, dir));
+	*addr = dma_of(first);
+	return 0;
+}
+
+void dsvm_os_dma_unmap_run(dsvm_os_dev *dev, dsvm_u64 addr, dsvm_usize npages, dsvm_dma_dir dir)
+{
+	scheduler().point(Point::kOs);
+	for (usize i = 0; i < npages && !from_os(dev).direct; i++)
+		dma_unmap(from_os(dev),
+			  {addr + i * kPageSize, DSVM_PROTO_SYSTEM, 0, static_cast<dsvm_u64>(dir)},
+			  DSVM_PROTO_SYSTEM);
+}
+
+// Kernel: kernel/dma/mapping.c, dma_need_unmap(): no, while nothing was ever copied for the device.
+dsvm_bool dsvm_os_dma_needs_unmap(dsvm_os_dev *dev)
+{
+	scheduler().point(Point::kOs);
+	return !from_os(dev).direct;
 }
 
 // Kernel: include/linux/dma-mapping.h, dma_need_sync(). This device is coherent.
@@ -229,6 +273,8 @@ dsvm_bool dsvm_os_dma_needs_sync(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
 {
 	scheduler().point(Point::kOs);
 	const IovaPage *const linked = linked_page(from_os(dev), addr->addr);
+	if (from_os(dev).direct)
+		return false;
 	if (linked == nullptr)
 		static_cast<void>(mapped_page(*addr, DSVM_PROTO_SYSTEM, "dma_need_sync()"));
 	else if (linked->page == kNoPage)

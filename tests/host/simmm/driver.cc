@@ -113,8 +113,9 @@ static void reset_vram(Driver::Impl &impl, u32 index, u32 first_page, u32 frames
 
 	vram = Vram{};
 	vram.provider.reserve = impl.reserves[index];
-	vram.device =
-		Device{.max_order = config.max_dma_order, .behind_iommu = config.behind_iommu};
+	vram.device = Device{.max_order = config.max_dma_order,
+			     .behind_iommu = config.behind_iommu,
+			     .direct = config.direct_dma};
 	vram.first_page = first_page;
 	vram.frames.assign(frames, nullptr);
 }

@@ -54,6 +54,7 @@ struct DriverConfig {
 	bool fini_removes = false; // ranges that a VM has in the end are left to dsvm_svm_fini();
 				   // with the VM's lock only
 	bool behind_iommu = false; // the device, and its addresses are filled by hand
+	bool direct_dma = false;   // the device, if not: what it sees of RAM need not be unmapped
 	// Beyond mainline's contract; see drm/drm_svm.h.
 	bool range_locks = false;  // drm_svm_range_acquire(), and no lock of the VM
 	bool window_locks = false; // DRM_SVM_WINDOW_LOCKS; needs `trims`

@@ -34,7 +34,7 @@ Page *reach(const Vram &vram, const dsvm_dma_addr &addr, bool writes)
 	const u32 index = reached_page(vram.device, addr.addr, writes);
 	const bool is_ram = index != kNoPage && !machine().is_device(index);
 
-	if (index == kNoPage || machine().page(index).dma == 0 ||
+	if (index == kNoPage || !is_mapped_for(vram.device, index) ||
 	    is_ram != (addr.proto == DSVM_PROTO_SYSTEM)) {
 		scheduler().fail("the copy engine is sent to where nothing is mapped",
 				 "address %#llx", addr.addr);

@@ -230,13 +230,15 @@ void put_range(Range &range)
 // How many entries they are mapped by.
 u32 count_runs(const dsvm_pages &pages, usize npages)
 {
+	// RAM that a device sees directly is mapped without a trace.
+	const bool direct = driver().device.direct;
 	const dsvm_dma_addr *addr = pages.dma_addr;
 	u32 runs = 0;
 
 	if ((pages.flags & DSVM_PAGES_DMA_MAPPED) == 0)
 		return 0;
 	for (usize done = 0; done < npages; addr++) {
-		runs += addr->dir != DSVM_DMA_NONE;
+		runs += addr->dir != DSVM_DMA_NONE && !(direct && addr->proto == DSVM_PROTO_SYSTEM);
 		done += usize{1} << addr->order;
 	}
 	return runs;

@@ -121,6 +121,7 @@ void Generator::choose_driver()
 	driver.behind_iommu = rng_.chance(35);
 	choose_contract();
 	choose_migration();
+	driver.direct_dma = !driver.behind_iommu && rng_.chance(50);
 }
 
 // Mainline's, the stub's, or what is between them.

@@ -210,7 +210,8 @@ void Gpu::check_translation(u32 index, const GpuPte &pte, const char *what)
 		wrong = "the GPU can write to a page that is read-only";
 	else if (machine().is_device(pte.page)
 			 ? machine().folio_of(page).refs == 0
-			 : page.dma == 0 || reached_page(*device_, pte.dma, pte.write) != pte.page)
+			 : !is_mapped_for(*device_, pte.page) ||
+				   reached_page(*device_, pte.dma, pte.write) != pte.page)
 		wrong = "the GPU can use a page that is not mapped for it";
 	if (wrong != nullptr)
 		scheduler().fail(wrong, "page %u, %s: frame %u, the CPU's entry has %u", index,

@@ -385,3 +385,21 @@ void dsvm_os_hmm_decode(dsvm_usize entry, dsvm_page_desc *out)
 		out->provider = zdd->provider;
 	}
 }
+
+dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry)
+{
+	dsvm_page_desc desc;
+
+	dsvm_os_hmm_decode(entry, &desc);
+	if (desc.kind != DSVM_PAGE_SYSTEM)
+		return 0;
+	return DSVM_RAM_PRESENT | (desc.writable ? DSVM_RAM_WRITABLE : 0) |
+	       (desc.discardable ? DSVM_RAM_DISCARDABLE : 0) |
+	       (machine().folio_of(from_os(desc.page)).dirty ? 0 : DSVM_RAM_CLEAN) |
+	       u32{desc.order} << DSVM_RAM_ORDER;
+}
+
+dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry)
+{
+	return to_os(machine().page(page_of(entry)));
+}

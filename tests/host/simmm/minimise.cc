@@ -276,6 +276,7 @@ bool Minimiser::reset_options()
 	reset([](Program & p) -> auto & { return p.driver.max_dma_order; });
 	reset([](Program & p) -> auto & { return p.driver.fini_removes; });
 	reset([](Program & p) -> auto & { return p.driver.behind_iommu; });
+	reset([](Program & p) -> auto & { return p.driver.direct_dma; });
 	reset([](Program & p) -> auto & { return p.driver.range_locks; });
 	reset([](Program & p) -> auto & { return p.driver.window_locks; });
 	reset([](Program & p) -> auto & { return p.driver.trims; });

@@ -9,6 +9,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
 #include "tests/host/simmm/os.h"
 
@@ -66,6 +67,16 @@ void *dsvm_os_alloc(dsvm_usize bytes)
 	scheduler().may_allocate();
 	scheduler().point(Point::kAlloc);
 	return machine().fails(Fail::kAlloc) ? nullptr : machine().alloc(bytes);
+}
+
+// Kernel: kvmalloc(), with what the one before may have left there.
+void *dsvm_os_alloc_unset(dsvm_usize bytes)
+{
+	void *const memory = dsvm_os_alloc(bytes);
+
+	if (memory != nullptr)
+		std::memset(memory, 0xa5, bytes);
+	return memory;
 }
 
 // Kernel: kvfree() may sleep, for what comes from vmalloc().

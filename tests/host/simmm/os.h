@@ -21,6 +21,12 @@ inline u32 page_of_dma(u64 addr)
 				 : machine().page_of_pfn((addr - kDmaOffset) >> kPageShift);
 }
 
+// Whether somebody has mapped a page for DMA; RAM that a device sees directly counts as mapped.
+inline bool is_mapped_for(const Device &device, u32 page)
+{
+	return machine().page(page).dma != 0 || (device.direct && !machine().is_device(page));
+}
+
 // What an access of the device to an address hits now; kNoPage: nothing.
 u32 reached_page(const Device &device, u64 addr, bool write);
 

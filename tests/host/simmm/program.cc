@@ -128,6 +128,7 @@ constexpr DriverFlag kDriverFlags[] = {
 	{"migrate_on_fault", &DriverConfig::migrate_on_fault},
 	{"fini_removes", &DriverConfig::fini_removes},
 	{"behind_iommu", &DriverConfig::behind_iommu},
+	{"direct_dma", &DriverConfig::direct_dma},
 	{"range_locks", &DriverConfig::range_locks},
 	{"window_locks", &DriverConfig::window_locks},
 	{"trims", &DriverConfig::trims},
