@@ -46,6 +46,16 @@ table() {
 		--json "$build/bench/$1-ratios.json"
 }
 
+# core_mm: the functions that are core mm's, one a line: those of the kernel's mm/ but for the
+# allocators of small memory, and those that handle page tables and copy and clear pages.
+core_mm() {
+	local objects=()
+	mapfile -t objects < <(find "$kernel/mm" "$kernel/arch/x86/mm" -name '*.o' \
+		! -name 'slub.o' ! -name 'slab_common.o' ! -name 'util.o' ! -name 'vmalloc.o')
+	objects+=("$kernel"/arch/x86/lib/{memcpy,clear_page,copy_page}_64.o)
+	nm --defined-only -j "${objects[@]}" 2>/dev/null | sort -u
+}
+
 if [[ ${1-} == profile ]]; then
 	mkdir -p "$build/bench/profile"
 	gcc -O2 -Wall -shared -fPIC -fvisibility=hidden -o "$out/profile.so" \
@@ -54,6 +64,7 @@ if [[ ${1-} == profile ]]; then
 	boot profile 1 --icount --smp 1 --append PROFILE=1 \
 		--plugin "$out/profile.so,out=$build/bench/profile/blocks"
 	cp "$build"/run/bench-profile/files/* "$build/bench/profile/"
+	core_mm >"$build/bench/profile/core_mm"
 	"$top/bench/guest/profile.py" "$build/bench/profile"
 	exit
 fi

@@ -36,6 +36,7 @@ class Profile(unittest.TestCase):
     def profile(self, runs, *arguments):
         with tempfile.TemporaryDirectory() as directory:
             for name, text in (("kallsyms", KALLSYMS), ("blocks", BLOCKS),
+                               ("core_mm", "in_kernel\n"),
                                ("compare.json", json.dumps({"benchmarks": runs}))):
                 with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
                     file.write(text)
@@ -47,6 +48,7 @@ class Profile(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("40: drm_gpusvm_helper 30, kernel 10", result.stdout)
         self.assertIn("100: drm_svm 60, kernel 40", result.stdout)
+        self.assertIn("outside core mm: kernel 30, ours 80, 2.67 of it", result.stdout)
 
     def test_functions(self):
         result = self.profile([sample("kernel", 1, 40), sample("ours", 2, 100)], "fault/4")

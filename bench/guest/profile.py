@@ -3,8 +3,10 @@
 """profile.py DIRECTORY [WORKLOAD/SIZE...] [--top N]
 
 Which functions the instructions of a workload are spent in, on both sides, for one item. DIRECTORY
-is what bench/guest.sh profile left: compare.json, blocks (of profile_plugin.c) and kallsyms.
-Without a workload, says of each how much of it is spent in which module.
+is what bench/guest.sh profile left: compare.json, blocks (of profile_plugin.c), kallsyms, and
+core_mm, a list of functions. Without a workload, says of each how much of it is spent in which
+module, and outside core mm: what hmm_range_fault(), migrate_vma_setup() and the copying of pages
+take is the same on both sides and nobody's merit.
 
 A block counts for the function that it begins in.
 """
@@ -78,6 +80,21 @@ def per_item(sections, section, cost):
     return {name: count * cost / total for name, count in blocks.items()}
 
 
+def read_core_mm(path):
+    with open(path, encoding="utf-8") as file:
+        return set(file.read().split())
+
+
+def outside_of(functions, core_mm):
+    return sum(count for (name, module), count in functions.items()
+               if module or name not in core_mm)
+
+
+def print_outside(theirs, mine, core_mm):
+    theirs, mine = outside_of(theirs, core_mm), outside_of(mine, core_mm)
+    print(f"  outside core mm: kernel {theirs:.0f}, ours {mine:.0f}, {mine / theirs:.2f} of it")
+
+
 def modules_of(functions):
     sums = collections.Counter()
     for (_, module), count in functions.items():
@@ -85,13 +102,15 @@ def modules_of(functions):
     return sums
 
 
-def print_modules(sections, workloads):
+def print_modules(sections, workloads, core_mm):
     for name, sides in workloads.items():
         print(name)
-        for side in SIDES:
-            sums = modules_of(per_item(sections, *sides[side]))
+        functions = [per_item(sections, *sides[side]) for side in SIDES]
+        for side, of_side in zip(SIDES, functions):
+            sums = modules_of(of_side)
             parts = ", ".join(f"{module} {count:.0f}" for module, count in sums.most_common(5))
             print(f"  {side:6}  {sum(sums.values()):9.0f}: {parts}")
+        print_outside(*functions, core_mm)
 
 
 def print_functions(sections, name, sides, top):
@@ -118,7 +137,7 @@ def main():
     workloads = read_workloads(path("compare.json"))
     sections = read_sections(path("blocks"), Symbols(path("kallsyms")))
     if not arguments.workload:
-        print_modules(sections, workloads)
+        print_modules(sections, workloads, read_core_mm(path("core_mm")))
     for name in arguments.workload:
         if name not in workloads:
             sys.exit(f"profile.py: there is no {name}; known are: {', '.join(workloads)}")
