@@ -47,12 +47,12 @@ table() {
 }
 
 # core_mm: the functions that are core mm's, one a line: those of the kernel's mm/ but for the
-# allocators of small memory, and those that handle page tables and copy and clear pages.
+# allocators of small memory, and those that handle page tables, find VMAs, and copy and clear pages.
 core_mm() {
 	local objects=()
 	mapfile -t objects < <(find "$kernel/mm" "$kernel/arch/x86/mm" -name '*.o' \
 		! -name 'slub.o' ! -name 'slab_common.o' ! -name 'util.o' ! -name 'vmalloc.o')
-	objects+=("$kernel"/arch/x86/lib/{memcpy,clear_page,copy_page}_64.o)
+	objects+=("$kernel"/arch/x86/lib/{memcpy,clear_page,copy_page}_64.o "$kernel/lib/maple_tree.o")
 	nm --defined-only -j "${objects[@]}" 2>/dev/null | sort -u
 }
 

@@ -46,6 +46,7 @@
 #include "cases/svm_passes.cc"
 #include "cases/svm_remap.cc"
 #include "cases/svm_residency.cc"
+#include "cases/svm_rows.cc"
 #include "cases/svm_scan.cc"
 #include "cases/svm_space.cc"
 #include "cases/svm_trim.cc"

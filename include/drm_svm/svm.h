@@ -318,6 +318,7 @@ enum dsvm_marks {
 struct dsvm_get_pages {
 	struct dsvm_svm *svm;
 	struct dsvm_notifier *window; /* that @notifier belongs to; NULL: it is the driver's own */
+	struct dsvm_range *range; /* of @window, with the span in it, kept; NULL: it is looked for */
 	struct dsvm_os_notifier *notifier;
 	struct dsvm_os_mm *mm;
 	struct dsvm_os_dev *dev;

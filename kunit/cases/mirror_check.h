@@ -40,7 +40,7 @@ public:
 			if (page == nullptr)
 				continue;
 			if (!DSVM_CASE_CHECK_(page->refs != 0) ||
-			    !DSVM_CASE_CHECK_(page->dma != 0) ||
+			    !DSVM_CASE_CHECK_(page->dma != 0 || m_.world.is_direct()) ||
 			    !DSVM_CASE_CHECK_EQ_(page,
 						 m_.world.pte(m_.world.mm(), at_page(i)).page))
 				return false;

@@ -19,10 +19,11 @@ constexpr usize kSmallChunks[] = {32 * kPageSize, 8 * kPageSize, kPageSize};
 
 class Model {
 public:
-	Model(Random &random, MirrorOptions options, bool iommu, u32 max_order)
+	Model(Random &random, MirrorOptions options, bool iommu, bool direct, u32 max_order)
 		: random_(random), m_(options), max_order_(max_order)
 	{
 		m_.world.set_iommu(iommu);
+		m_.world.set_direct(direct);
 		m_.svm.chunk_sizes = kSmallChunks;
 	}
 
@@ -312,7 +313,8 @@ DSVM_CASE(model, random_lives_of_ranges)
 		const MirrorOptions options{random.chance(50),
 					    1 + static_cast<u32>(random.below(fake::kDevices)),
 					    random.chance(50)};
-		Model model(random, options, random.chance(50), i % 2 == 0 ? 0 : 3);
+		Model model(random, options, random.chance(50), random.chance(50),
+			    i % 2 == 0 ? 0 : 3);
 
 		for (u32 step = 0; step < 250; step++)
 			DSVM_REQUIRE(model.step());

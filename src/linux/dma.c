@@ -75,8 +75,10 @@ dsvm_bool dsvm_os_dma_needs_sync(struct dsvm_os_dev *dev, const struct dsvm_dma_
 
 dsvm_bool dsvm_os_dma_needs_unmap(struct dsvm_os_dev *dev)
 {
-	/* Without CONFIG_DMA_NEED_SYNC, dma_need_unmap() forgets the IOMMU. */
-	return dma_need_unmap(to_dev(dev)) || is_translated(to_dev(dev));
+	/* Without it, dma_need_unmap() forgets the IOMMU. */
+	if (!IS_ENABLED(CONFIG_DMA_NEED_SYNC) && is_translated(to_dev(dev)))
+		return true;
+	return dma_need_unmap(to_dev(dev));
 }
 
 static struct dma_iova_state *to_iova(struct dsvm_iova *iova)

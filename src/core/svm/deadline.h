@@ -16,13 +16,20 @@ namespace dsvm {
 
 class Deadline {
 public:
-	explicit Deadline(u64 budget_ns) : end_ns_(dsvm_os_now_ns() + budget_ns) {}
+	explicit Deadline(u64 budget_ns) : Deadline(budget_ns, dsvm_os_now_ns()) {}
+	// For who knows what time it is.
+	Deadline(u64 budget_ns, u64 now_ns) : end_ns_(now_ns + budget_ns), left_ns_(budget_ns) {}
+	// From the first attempt that fails on: where most work is done with the first, the time is
+	// not asked for.
+	static Deadline from_failure(u64 budget_ns) { return Deadline{budget_ns, -budget_ns}; }
 
 	u64 remaining_ns() const
 	{
 		const u64 now = dsvm_os_now_ns();
 		return now < end_ns_ ? end_ns_ - now : 0;
 	}
+	// What there was when the attempt began.
+	u64 attempt_ns() const { return left_ns_; }
 
 	// Before another attempt: kInterrupted if the caller is being killed, kBusy if the
 	// time is up; else lets others run and says ok. May sleep.
@@ -46,10 +53,15 @@ private:
 	{
 		if (dsvm_os_killed())
 			return kInterrupted;
-		return remaining_ns() != 0 ? Status::ok() : kBusy;
+
+		if (end_ns_ == 0)
+			end_ns_ = dsvm_os_now_ns() + left_ns_;
+		left_ns_ = remaining_ns();
+		return left_ns_ != 0 ? Status::ok() : kBusy;
 	}
 
-	const u64 end_ns_; // immutable
+	mutable u64 end_ns_;  // 0: not begun
+	mutable u64 left_ns_; // as of the last check
 };
 
 } // namespace dsvm

@@ -98,6 +98,26 @@ private:
 	Array<usize> entries_;
 };
 
+// The same for the length of a call; of few pages without an allocation.
+class ScratchEntries {
+public:
+	Status allocate(usize npages)
+	{
+		if (npages > kFew)
+			return entries_.allocate(npages);
+		for (usize i = 0; i < npages; ++i)
+			few_[i] = 0;
+		return Status::ok();
+	}
+	usize *data() { return entries_.data() ? entries_.data() : few_; }
+
+private:
+	static constexpr usize kFew = 16;
+
+	HmmEntries entries_;
+	usize few_[kFew]; // those asked for are set
+};
+
 // Before entries are used again. The kernel carries bits of an old entry over into the new one
 // (7.3), so what an earlier attempt has left must not be there.
 inline void clear_entries(usize *entries, usize npages)
@@ -117,7 +137,7 @@ Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &dead
 {
 	for (;;) {
 		begin(request);
-		request.timeout_ns = deadline.remaining_ns();
+		request.timeout_ns = deadline.attempt_ns();
 		const Status status{dsvm_os_hmm_fault(&request)};
 		if (status.code() != -DSVM_EBUSY)
 			return status;

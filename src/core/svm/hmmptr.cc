@@ -196,6 +196,7 @@ dsvm_get_pages Hmmptr::request_for(const dsvm_piece &piece, dsvm_access access) 
 
 	request.svm = &set_.svm;
 	request.window = &hmmptr_.window;
+	request.range = const_cast<dsvm_range *>(&piece.range);
 	request.notifier = set_.svm.ops->notifier_os(&hmmptr_.window);
 	request.mm = hmmptr_.mm;
 	request.dev = hmmptr_.dev;

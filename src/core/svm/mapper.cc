@@ -89,7 +89,7 @@ Status Mapper::admit(const dsvm_page_desc &desc) const
 }
 
 // Whether it allows pages of RAM of which this is known, and if, what for.
-Status Mapper::admit_ram(u32 ram)
+inline Status Mapper::admit_ram(u32 ram)
 {
 	if (ram == ram_)
 		return Status::ok();
@@ -108,7 +108,7 @@ Status Mapper::admit_ram(u32 ram)
 }
 
 // The next entry.
-void Mapper::add(u64 addr, u32 order)
+inline void Mapper::add(u64 addr, u32 order)
 {
 	dsvm_dma_addr &entry = mapping_.entries[count_++];
 
@@ -142,9 +142,9 @@ Status Mapper::map_device(usize hmm, usize npages)
 	return Status::ok();
 }
 
-// How RAM is mapped is found out with its first page: all of it in one window, and if there is
-// none, in rows where nobody has to undo it. A single page has no use for a window.
-void Mapper::choose(usize hmm, usize npages)
+// Whether there is a window is found out with the first page of RAM. A single page has no use for
+// one.
+inline void Mapper::choose(usize hmm, usize npages)
 {
 	dsvm_iova window{};
 
@@ -167,13 +167,20 @@ Status Mapper::link_run(usize hmm, u32 order)
 	return Status::ok();
 }
 
+// Whether what was mapped last, and all before it, need not be unmapped.
+inline bool Mapper::needs_no_unmap()
+{
+	in_rows_ = in_rows_ && !dsvm_os_dma_needs_unmap(request_.dev);
+	return in_rows_;
+}
+
 Status Mapper::map_alone(usize hmm, u32 order)
 {
 	dsvm_dma_addr &entry = mapping_.entries[count_];
 
 	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, dsvm_os_hmm_page(hmm), order, dir_, &entry)});
 	// CPU and device would look at different memory, and nobody knows when to copy.
-	if (dsvm_os_dma_needs_sync(request_.dev, &entry)) {
+	if (!needs_no_unmap() && dsvm_os_dma_needs_sync(request_.dev, &entry)) {
 		dsvm_os_dma_unmap(request_.dev, &entry);
 		return kUnsupported;
 	}
@@ -195,21 +202,23 @@ Status Mapper::map_run(usize hmm, u32 order, usize npages)
 	return map_alone(hmm, 0);
 }
 
-// Maps the pages of a row with one call, if nobody has to undo that; otherwise none, and each page
-// is mapped by itself from now on.
-void Mapper::map_row(const usize *entries, usize left)
+// Maps the pages of a row with one call, if nobody has to undo that: it is not known later where
+// one ends. False: nothing is mapped, and each page is to be mapped by itself.
+inline bool Mapper::map_row(const usize *entries, usize left)
 {
 	const Row row = row_of(entries, left, ram_);
+	if (row.npages == 1)
+		return false;
+
 	const usize lowest = entries[row.down ? row.npages - 1 : 0];
 	u64 addr;
-
 	const Status status{dsvm_os_dma_map_run(request_.dev, dsvm_os_hmm_page(lowest), row.npages,
 						dir_, &addr)};
-	if (status.is_error() || dsvm_os_dma_needs_unmap(request_.dev)) {
+	if (status.is_error() || !needs_no_unmap()) {
 		if (status.is_ok())
 			dsvm_os_dma_unmap_run(request_.dev, addr, row.npages, dir_);
 		in_rows_ = false;
-		return;
+		return false;
 	}
 
 	mark(entries, row.npages);
@@ -218,9 +227,10 @@ void Mapper::map_row(const usize *entries, usize left)
 		addr += (row.npages - 1) << kPageShift;
 	for (usize i = 0; i < row.npages; ++i, addr += step)
 		add(addr, 0);
+	return true;
 }
 
-Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
+inline Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
 {
 	DSVM_TRY(admit_ram(ram));
 	if (!chosen_)
@@ -229,10 +239,9 @@ Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
 	const u32 order = run_order(ram >> DSVM_RAM_ORDER, next_addr(), npages - pages_);
 	if (mapping_.iova.size != 0)
 		return link_run(*entries, order);
-	if (order > 0 || !in_rows_)
-		return map_run(*entries, order, npages);
-	map_row(entries, npages - pages_);
-	return Status::ok();
+	if (order == 0 && in_rows_ && map_row(entries, npages - pages_))
+		return Status::ok();
+	return map_run(*entries, order, npages);
 }
 
 // HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.

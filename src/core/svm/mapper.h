@@ -52,7 +52,8 @@ private:
 	Status link_run(usize hmm, u32 order);
 	Status map_run(usize hmm, u32 order, usize npages);
 	Status map_alone(usize hmm, u32 order);
-	void map_row(const usize *entries, usize left);
+	bool needs_no_unmap();
+	bool map_row(const usize *entries, usize left);
 	void mark(const usize *entries, usize count) const;
 	void add(u64 addr, u32 order);
 	Status finish_window(usize npages) const;
@@ -68,7 +69,7 @@ private:
 	dsvm_os_provider *provider_ = nullptr; // of all device pages so far, referenced
 	bool writable_ = true;		       // all so far
 	bool chosen_ = false;		       // how RAM is mapped
-	bool in_rows_ = false;
+	bool in_rows_ = true;		       // nothing has to be unmapped so far
 	bool released_ = false;
 };
 

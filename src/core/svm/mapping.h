@@ -36,6 +36,8 @@ struct dsvm_mapping {
 	bool unmaps = true;	// whether RAM that is in no window has to be unmapped
 
 	dsvm_mapping(dsvm_dma_addr *memory, dsvm::usize count) : entries(memory), room(count) {}
+	// As new, if it has one owner who has nothing mapped.
+	void renew() { dsvm::construct_at<dsvm_mapping>(this, entries, room); }
 };
 
 namespace dsvm {

@@ -10,18 +10,13 @@ namespace dsvm {
 
 namespace {
 
-// The notifier that says what disturbs a collection: that of the range that the span lies in, or
-// the one that was given. Locking: the window's lock.
+// The notifier that says what disturbs a collection: that of the range that the span lies in, as
+// long as that hears of anything, or the one that was given.
 dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
 {
-	const VaRange span{request.first, request.last};
-
-	if (request.window) {
-		dsvm_range *range = find_range(*request.window, span);
-		if (range && span_of(range->node).contains(span))
-			return request.svm->ops->range_os(range);
-	}
-	return request.notifier;
+	if (!request.range || (read_once(request.range->flags) & DSVM_RANGE_REMOVED))
+		return request.notifier;
+	return request.svm->ops->range_os(request.range);
 }
 
 // Whether what was collected is not true any more. Locking: the window's lock.
@@ -41,18 +36,8 @@ dsvm_hmm_request to_hmm(const dsvm_get_pages &request, usize *entries)
 	hmm.fault = true;
 	hmm.write = request.access == DSVM_ACCESS_WRITE;
 	hmm.entries = entries;
+	hmm.notifier = disturber_of(request);
 	return hmm;
-}
-
-// Where parts of a range can go, its pages are those of all of it. Locking: the window's lock.
-bool is_whole_range(const dsvm_get_pages &request)
-{
-	const VaRange span{request.first, request.last};
-
-	if (!request.window || !request.svm->ops->range_pages)
-		return true;
-	const dsvm_range *range = find_range(*request.window, span);
-	return !range || span_of(range->node) == span;
 }
 
 dsvm_os_rwsem *lock_of(const dsvm_get_pages &request)
@@ -93,13 +78,28 @@ bool Pages::covers(const dsvm_get_pages &request) const
 	return request.access != DSVM_ACCESS_WRITE || (pages_.flags & DSVM_PAGES_WRITABLE);
 }
 
+// Which range the span is of. Where parts of a range can go, its pages are those of all of it.
+inline Status Pages::find_range_of(dsvm_get_pages &request)
+{
+	const VaRange span{request.first, request.last};
+	dsvm_range *const range = find_range(*request.window, span);
+
+	if (!range)
+		return Status::ok();
+	if (request.svm->ops->range_pages && span_of(range->node) != span)
+		return kInvalid;
+	if (span_of(range->node).contains(span))
+		request.range = range;
+	return Status::ok();
+}
+
 // True if there is nothing to do. @seq was taken before the look.
-Expected<bool> Pages::settled(const dsvm_get_pages &request, RwLock &lock, usize seq)
+inline Expected<bool> Pages::settled(dsvm_get_pages &request, RwLock &lock, usize seq)
 {
 	ReadGuard guard{lock};
 
-	if (!is_whole_range(request))
-		return kInvalid;
+	if (request.window && !request.range)
+		DSVM_TRY(find_range_of(request));
 	if (pages_.flags & DSVM_PAGES_UNMAPPED)
 		return kFault;
 	if (!are_valid(pages_) || !covers(request))
@@ -108,33 +108,25 @@ Expected<bool> Pages::settled(const dsvm_get_pages &request, RwLock &lock, usize
 	return true;
 }
 
-// Lets the mapping take the place of what there was, which is unmapped and left in @mapping.
-void Pages::take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool writable)
+// What is left of an earlier mapping, if it will do; nobody uses its entries, and nobody will but by
+// mapping them anew, which is the caller's.
+inline dsvm_mapping *Pages::left_over(usize room) const
 {
-	u32 flags = DSVM_PAGES_DMA_MAPPED;
+	dsvm_mapping *const mapping = pages_.mapping;
 
-	if (provider)
-		flags |= DSVM_PAGES_DEVMEM;
-	if (writable)
-		flags |= DSVM_PAGES_WRITABLE;
-	swap(pages_.mapping, mapping);
-	pages_.dma_addr = pages_.mapping->entries;
-	pages_.provider = provider;
-	set_flags(pages_.flags, pages_.flags | flags);
+	if (!mapping || (read_once(pages_.flags) & DSVM_PAGES_DMA_MAPPED))
+		return nullptr;
+	return mapping->room >= room && mapping->owners.read() == 1 ? mapping : nullptr;
 }
 
-// The last step: maps what was collected, if that is still true.
+// The last step: maps what was collected, if that is still true. What there was before is unmapped
+// and left in @mapping.
 //
 // kAgain: it is not, or it is to be collected in another way; kNoSpace: there are more entries.
-Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		     const usize *entries, usize room)
+inline Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+			    const usize *entries, dsvm_mapping *&mapping)
 {
 	const usize npages = VaRange{request.first, request.last}.page_count();
-	// Never into the entries that there are: they may be in use until the very end, and may
-	// have been for a span of another size.
-	dsvm_mapping *mapping = DSVM_TRY(make_mapping(room));
-	auto put = on_exit([&] { put_mapping(mapping); });
-
 	// From here an invalidation either waits for the lock or finds the mapping.
 	ReadGuard guard{lock};
 
@@ -143,6 +135,7 @@ Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_reque
 	if (is_disturbed(request, hmm))
 		return kAgain;
 
+	mapping->renew();
 	Mapper mapper{request, *mapping};
 	const Status status = mapper.map(entries, npages);
 	// Device pages that are shared, after a fork, and to be written: as somebody who owns none
@@ -154,55 +147,71 @@ Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_reque
 
 	// A mapping that was too narrow for the access goes only now that there is a better one.
 	unmap(npages);
+	swap(pages_.mapping, mapping);
 	pages_.lock = lock_of(request);
-	take_over(mapping, mapper.provider(), mapper.is_writable());
+	pages_.dma_addr = pages_.mapping->entries;
+	pages_.provider = mapper.provider();
 	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
+	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_DMA_MAPPED |
+					(pages_.provider ? DSVM_PAGES_DEVMEM : 0) |
+					(mapper.is_writable() ? DSVM_PAGES_WRITABLE : 0));
 	return Status::ok();
 }
 
-// The same; most memory needs an entry a page, or a single one.
-Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-			    const usize *entries)
+// The same, with room for so many entries.
+Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+		       const usize *entries, usize room)
+{
+	if (dsvm_mapping *mapping = left_over(room))
+		return commit(request, lock, hmm, entries, mapping);
+
+	// Not into entries that are mapped: they may be in use until the very end.
+	dsvm_mapping *mapping = DSVM_TRY(make_mapping(room));
+	const Status status = commit(request, lock, hmm, entries, mapping);
+	put_mapping(mapping);
+	return status;
+}
+
+// Most memory needs an entry a page, or a single one.
+inline Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock,
+				   dsvm_hmm_request &hmm, const usize *entries)
 {
 	const VaRange span{request.first, request.last};
 
 	if (is_whole_run(*entries, span)) {
-		const Status status = commit(request, lock, hmm, entries, 1);
+		const Status status = map_into(request, lock, hmm, entries, 1);
 		// The device cannot have it in one go.
 		if (status != kNoSpace)
 			return status;
 	}
-	return commit(request, lock, hmm, entries, span.page_count());
+	return map_into(request, lock, hmm, entries, span.page_count());
 }
 
 // Runs HMM until it has an answer to a sequence that was taken before.
-Status Pages::attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm, usize npages,
-		      const Deadline &deadline)
+inline Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
+			     const Deadline &deadline)
 {
 	MmUser user{request.mm};
 	if (!user.is_alive())
 		return kFault;
 
 	return hmm_collect(hmm, npages, deadline, [&](dsvm_hmm_request &next) {
-		{
-			ReadGuard guard{lock};
-			next.notifier = disturber_of(request);
-		}
+		next.notifier = disturber_of(request);
 		next.seq = dsvm_os_notifier_read_begin(next.notifier);
 		++request.attempts;
 	});
 }
 
 // For pages that are not mapped as the access needs it.
-Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
+inline Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
 {
 	const usize npages = VaRange{request.first, request.last}.page_count();
-	HmmEntries entries;
+	ScratchEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 
 	dsvm_hmm_request hmm = to_hmm(request, entries.data());
 	for (;;) {
-		DSVM_TRY(attempt(request, lock, hmm, npages, deadline));
+		DSVM_TRY(attempt(request, hmm, npages, deadline));
 		const Status status = map_collected(request, lock, hmm, entries.data());
 		if (status != kAgain)
 			return status;
@@ -244,7 +253,7 @@ Status Pages::populate_anew(dsvm_get_pages &request, usize *entries, const Deadl
 	RwLock lock{lock_of(request)};
 
 	for (;;) {
-		DSVM_TRY(attempt(request, lock, hmm, npages, deadline));
+		DSVM_TRY(attempt(request, hmm, npages, deadline));
 		{
 			ReadGuard guard{lock};
 			if (!is_disturbed(request, hmm)) {
@@ -277,10 +286,6 @@ Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 	RwLock lock{lock_of(request)};
 	dsvm_hmm_request hmm = to_hmm(request, entries);
 	hmm.seq = seq;
-	{
-		ReadGuard guard{lock};
-		hmm.notifier = disturber_of(request);
-	}
 
 	DSVM_TRY(map_collected(request, lock, hmm, entries));
 	count(request.svm->counters.pages_mapped, span.page_count());
@@ -294,8 +299,6 @@ Status Pages::collect(dsvm_get_pages &request)
 	if (!span.is_well_formed() || !span.is_page_aligned())
 		return kInvalid;
 
-	const u64 start_ns = dsvm_os_now_ns();
-	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
 	RwLock lock{lock_of(request)};
 
 	// An old mapping vouches for itself only as of a sequence taken before the look at it; in a
@@ -305,6 +308,8 @@ Status Pages::collect(dsvm_get_pages &request)
 	if (mapped)
 		return Status::ok();
 
+	const u64 start_ns = dsvm_os_now_ns();
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
 	const Status status = collect_anew(request, lock, deadline);
 	count_collection(request, start_ns, status);
 	if (status.is_ok())

@@ -81,19 +81,22 @@ public:
 private:
 	bool is_dma_mapped() const { return pages_.flags & DSVM_PAGES_DMA_MAPPED; }
 	bool covers(const dsvm_get_pages &request) const;
-	Expected<bool> settled(const dsvm_get_pages &request, RwLock &lock, usize seq);
+	static Status find_range_of(dsvm_get_pages &request);
+	Expected<bool> settled(dsvm_get_pages &request, RwLock &lock, usize seq);
 	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline);
-	Status attempt(dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm, usize npages,
-		       const Deadline &deadline);
+	static Status attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
+			      const Deadline &deadline);
+	dsvm_mapping *left_over(usize room) const;
 	Status map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
 			     const usize *entries);
+	Status map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+			const usize *entries, usize room);
 	Status commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		      const usize *entries, usize room);
+		      const usize *entries, dsvm_mapping *&mapping);
 	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 			     usize &seq);
 	static Status check_entries(const dsvm_get_pages &request, const usize *entries,
 				    usize npages);
-	void take_over(dsvm_mapping *&mapping, dsvm_os_provider *provider, bool writable);
 	dsvm_dma_addr *entry_at(VaRange range, u64 addr) const;
 	void adopt(dsvm_mapping &mapping, dsvm_dma_addr *entries, usize npages,
 		   const dsvm_pages &from);

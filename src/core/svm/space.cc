@@ -176,17 +176,27 @@ Status Space::check_access(const dsvm_vma_info &vma, bool write) const
 // Windows ---------------------------------------------------------------------
 
 // The window at an address, with one more user, who is the caller. Made if there is none; that
-// may take the mm's lock for writing. Two callers may both make one, then one of them is lost.
-Expected<dsvm_notifier *> Space::pin_window(u64 addr)
+// may take the mm's lock for writing. Two callers may both make one, then one of them is lost. With
+// driver_locked nobody else changes the tree.
+inline Expected<dsvm_notifier *> Space::pin_window(u64 addr, bool driver_locked)
 {
+	const auto pin = [&] {
+		dsvm_notifier *const window = find_notifier(VaRange{addr, addr});
+		if (window)
+			add_user(*window);
+		return window;
+	};
+	if (driver_locked) {
+		if (dsvm_notifier *window = pin())
+			return window;
+	}
+
 	const VaRange span = aligned_block(addr, svm_.notifier_size);
 	u32 wanted = 0;
 	{
 		ReadGuard guard{lock_};
-		if (dsvm_notifier *window = find_notifier(VaRange{addr, addr})) {
-			add_user(*window);
+		if (dsvm_notifier *window = pin())
 			return window;
-		}
 		wanted = window_index().wanted(span);
 	}
 
@@ -318,13 +328,14 @@ bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &
 }
 
 // kAgain: somebody else has made a range there in the meantime.
-Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
 {
 	const VaRange byte{request.fault_addr, request.fault_addr};
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
 	// lock for writing, or wait for who has. It is let go of in the end also where it has got a
 	// range: somebody may remove that while we are still unlocking the window's lock.
-	dsvm_notifier *window = DSVM_TRY(pin_window(request.fault_addr));
+	const bool driver_locked = !request.get;
+	dsvm_notifier *window = DSVM_TRY(pin_window(request.fault_addr, driver_locked));
 	auto unpin = on_exit([&] { unpin_window(*window); });
 	// Held to the end, so that the VMA is the one the range is cut to.
 	MmReadGuard mm_guard{svm_.mm};
@@ -334,7 +345,7 @@ Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range 
 		return kNotFound;
 	DSVM_TRY(check_access(vma, request.write));
 
-	if (dsvm_range *existing = look_up(*window, byte, false, request.get)) {
+	if (dsvm_range *existing = look_up(*window, byte, driver_locked, request.get)) {
 		out = existing;
 		return Status::ok();
 	}
@@ -370,7 +381,7 @@ Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&ou
 	if (!user.is_alive())
 		return kFault;
 
-	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+	const Deadline deadline = Deadline::from_failure(DSVM_GET_PAGES_BUDGET_NS);
 	for (;;) {
 		const Status status = try_find_or_insert(request, out);
 		if (status != kAgain)
@@ -394,7 +405,7 @@ Status Space::lock_at(dsvm_range &range, u64 addr)
 
 Status Space::acquire(const dsvm_find_or_insert &request, dsvm_range *&out)
 {
-	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS};
+	const Deadline deadline = Deadline::from_failure(DSVM_GET_PAGES_BUDGET_NS);
 
 	// Each further round is for a range that somebody took away in the one before.
 	for (;;) {

@@ -114,7 +114,7 @@ private:
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
 	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
-	Expected<dsvm_notifier *> pin_window(u64 addr);
+	Expected<dsvm_notifier *> pin_window(u64 addr, bool driver_locked);
 	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);
 	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// Cases for core/svm: pages whose frames are in a row are mapped with one call where nobody has to
+// undo it, and memory for entries is made as large as it has to be, and once.
+
+#include "core/svm/mapping.h"
+#include "kunit/case.h"
+#include "kunit/cases/sixteen.h"
+
+using namespace dsvm;
+using namespace dsvm::cases;
+
+namespace {
+
+// Sixteen pages, of a device that sees RAM itself.
+class Direct : public SixteenPages {
+public:
+	Direct() { world.set_direct(true); }
+
+	// Puts a page there; frames are given out in rising order.
+	void put(u32 page) { world.populate(world.mm(), at_page(page), 1); }
+	[[nodiscard]] bool is_mapped_well()
+	{
+		return maps_what_the_cpu_maps() && world.dma_mappings() == 0;
+	}
+};
+
+// How many rows there are: the frames rise, or fall, by one, and what is known of them is alike.
+u32 rows_of(World &world)
+{
+	u32 rows = 0;
+
+	for (u32 i = 0; i < 16; rows++) {
+		const fake::Page *page = world.pte(world.mm(), at_page(i)).page;
+		long step = 0;
+
+		for (i++; i < 16; i++) {
+			const fake::Page *const next = world.pte(world.mm(), at_page(i)).page;
+
+			if (next->dirty != page->dirty || (step != 0 && next - page != step) ||
+			    (next - page != 1 && next - page != -1))
+				break;
+			step = next - page;
+			page = next;
+		}
+	}
+	return rows;
+}
+
+} // namespace
+
+DSVM_CASE(rows, one_call_for_a_row)
+{
+	for (const bool down : kEither) {
+		Direct m;
+
+		for (u32 i = 0; i < 16; i++)
+			m.put(down ? 15 - i : i);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
+		DSVM_EXPECT(m.is_mapped_well());
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMapRun), 1u);
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 0u);
+		for (u32 i = 0; i < 16; i++)
+			DSVM_EXPECT(m.world.pte(m.world.mm(), at_page(i)).page->dirty);
+		// And none to undo it.
+		invalidate_only(m.world, nullptr);
+		DSVM_EXPECT(!m.is_valid(*m.range));
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaUnmap), 0u);
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaUnmapRun), 0u);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT(m.is_mapped_well());
+	}
+}
+
+// Frames in any order, some of them dirty: each row is as long as it can be.
+DSVM_CASE(rows, rows_end_where_frames_do)
+{
+	Random random;
+
+	for (u32 round = 0; round < rounds(200); round++) {
+		Direct m;
+		u32 order[16];
+
+		for (u32 i = 0; i < 16; i++)
+			order[i] = i;
+		// Few of them, so that rows are left.
+		for (u32 i = random.below(6); i > 0; i--)
+			swap(order[random.below(16)], order[random.below(16)]);
+		for (const u32 page : order)
+			m.put(page);
+		for (u32 i = random.below(3); i > 0; i--)
+			m.world.pte(m.world.mm(), at_page(random.below(16))).page->dirty = true;
+		const u32 rows = rows_of(m.world);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
+		DSVM_REQUIRE(m.is_mapped_well());
+		DSVM_REQUIRE_EQ(m.world.calls(Call::kDmaMapRun) + m.world.calls(Call::kDmaMap),
+				rows);
+	}
+}
+
+// A copy is made for the device after all: that row is undone as it was made, each page is mapped
+// by itself from there on, and all that is a copy is unmapped in the end.
+DSVM_CASE(rows, copies_are_noticed)
+{
+	for (u32 bounce = 1; bounce <= 5; bounce++) {
+		Direct m;
+
+		// Rows of 4 pages.
+		for (u32 i = 0; i < 16; i++)
+			m.put(i ^ 4);
+		m.world.set_direct(true, bounce);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaUnmapRun), bounce <= 4 ? 1u : 0u);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 16 - 4 * (min(bounce, 5u) - 1));
+		invalidate_only(m.world, nullptr);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	}
+	// One that would have to be kept in step is refused, in a row or alone.
+	for (const bool alone : kEither) {
+		Direct m;
+
+		for (u32 i = 0; i < 16; i++)
+			m.put(alone ? i * 5 % 16 : i);
+		m.world.set_direct(true, alone ? 7 : 1);
+		m.world.set_needs_sync(true);
+		DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EOPNOTSUPP);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+		DSVM_EXPECT(!m.is_valid(*m.range));
+	}
+}
+
+DSVM_CASE(rows, refused_rows_are_mapped_page_by_page)
+{
+	Direct m;
+
+	m.world.populate(m.world.mm(), at_page(0), 16);
+	m.world.fail(Call::kDmaMapRun, 1, -DSVM_EFAULT);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 16u);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaUnmapRun), 0u);
+	// What is mapped fails as it does elsewhere.
+	invalidate_only(m.world, nullptr);
+	m.world.fail(Call::kDmaMapRun, 1, -DSVM_EFAULT);
+	m.world.fail(Call::kDmaMap, 9, -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+	DSVM_EXPECT(!m.is_valid(*m.range));
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.is_mapped_well());
+}
+
+// Entries that are not mapped any more are used again, and nothing is allocated.
+DSVM_CASE(rows, entries_are_used_again)
+{
+	SixteenPages m;
+
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	const dsvm_mapping *const mapping = m.pages->mapping;
+	invalidate_only(m.world, nullptr);
+	dsvm_env_fail_alloc(1);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range, DSVM_ACCESS_READ_ONLY), 0);
+	dsvm_env_fail_alloc(0);
+	DSVM_EXPECT(m.pages->mapping == mapping);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	// Not as long as they are mapped.
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range, DSVM_ACCESS_WRITE), 0);
+	DSVM_EXPECT(m.pages->mapping != mapping);
+	// After a failure they are as good as before.
+	invalidate_only(m.world, nullptr);
+	m.world.fail(Call::kDmaMap, 5, -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EFAULT);
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+}
+
+// A huge page has a single entry, and small ones in its place have their own.
+DSVM_CASE(rows, entries_are_as_many_as_it_takes)
+{
+	Mirror m;
+	dsvm_range *range = nullptr;
+
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(511));
+	m.world.populate(m.world.mm(), at_page(0), 512, 9);
+	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
+	const dsvm_pages &pages = *m.home(*range).pages;
+	DSVM_REQUIRE_EQ(m.get_pages(*range), 0);
+	DSVM_EXPECT_EQ(pages.mapping->room, 1u);
+	m.world.unmap(m.world.mm(), at_page(0), end_of_page(511));
+	m.remove(*range);
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(511));
+	m.world.populate(m.world.mm(), at_page(0), 512);
+	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
+	const dsvm_pages &small = *m.home(*range).pages;
+	DSVM_REQUIRE_EQ(m.get_pages(*range), 0);
+	DSVM_EXPECT_EQ(small.mapping->room, 512u);
+	DSVM_EXPECT(maps_what_the_cpu_maps(m.world, small, 512));
+}
