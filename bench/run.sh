@@ -8,13 +8,13 @@
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
-options=(--benchmark_repetitions=9 --benchmark_min_time=0.05)
-mappings='/(100|10000)$'
-ranges=.
+options=(--benchmark_repetitions=9 --benchmark_min_time=0.02)
+mappings='/(100|1000|10000|100000)(/|$)'
+ranges='/(512|4096|16384|131072)(/|$)'
 case ${1-} in
 '') ;;
-once) options=(--benchmark_min_time=0.01) mappings='/100$' ranges='/512$' ;;
-full) options=(--benchmark_repetitions=21 --benchmark_min_time=0.1) mappings=. ;;
+once) options=(--benchmark_min_time=0.01) mappings='/100(/|$)' ranges='/512(/|$)' ;;
+full) options=(--benchmark_repetitions=21 --benchmark_min_time=0.1) mappings=. ranges=. ;;
 *) sed -n 's/^# \(run.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
 

@@ -5,8 +5,11 @@
 #define BENCH_HOST_MEASURE_H
 
 #include <cstdint>
+#include <string>
 
 #include <benchmark/benchmark.h>
+
+#include "bench/host/ticks.h"
 
 // Allocations so far, by whom ever.
 extern "C" unsigned long bench_allocs;
@@ -17,28 +20,44 @@ template <class Side, class World>
 void measure(benchmark::State &state, const Side &side, World *world,
 	     uint64_t (*work)(World *, size_t), uint64_t (*before)(World *, size_t), size_t batch)
 {
-	size_t done = 0;
+	unsigned long allocs = 0;
+	uint64_t done = 0;
 
-	if (before != nullptr)
-		before(world, batch);
-	const unsigned long allocs = bench_allocs;
 	for (auto _ : state) {
-		const uint64_t result = work(world, batch);
+		if (before == nullptr) {
+			const unsigned long allocs_then = bench_allocs;
+			const uint64_t result = work(world, batch);
 
-		benchmark::DoNotOptimize(result);
-		done += batch;
-		if (before != nullptr) {
-			state.PauseTiming();
-			done += result - batch;
-			before(world, batch);
-			state.ResumeTiming();
+			benchmark::DoNotOptimize(result);
+			allocs += bench_allocs - allocs_then;
+			done += batch;
+			continue;
 		}
+		before(world, batch);
+
+		const unsigned long allocs_then = bench_allocs;
+		const uint64_t begin = ticks();
+
+		done += work(world, batch);
+		state.SetIterationTime(static_cast<double>(ticks() - begin) * seconds_per_tick());
+		allocs += bench_allocs - allocs_then;
 	}
 	if (before != nullptr)
 		side.insert(world, batch);
 	state.SetItemsProcessed(static_cast<int64_t>(done));
-	state.counters["allocs"] = static_cast<double>(bench_allocs - allocs) /
-				   static_cast<double>(done != 0 ? done : 1);
+	state.counters["allocs"] =
+		static_cast<double>(allocs) / static_cast<double>(done != 0 ? done : 1);
+}
+
+// One workload of one side at one size. Stopping the system's clock takes longer than a small
+// batch does.
+template <class Run> void add_benchmark(const std::string &name, bool has_before, Run run)
+{
+	benchmark::internal::Benchmark *const benchmark =
+		benchmark::RegisterBenchmark(name.c_str(), run);
+
+	if (has_before)
+		benchmark->UseManualTime();
 }
 
 #endif // BENCH_HOST_MEASURE_H

@@ -41,8 +41,12 @@ struct Size {
 	size_t range_size;
 };
 
-// Two windows and 64 of huge pages; 16 of 64 KiB.
-constexpr Size kSizes[] = {{512, 2u << 20}, {16'384, 2u << 20}, {131'072, 64u << 10}};
+// Two windows of huge pages, 16, and 64; 16 windows of 64 KiB, and 128.
+constexpr Size kSizes[] = {{512, 2u << 20},
+			   {4096, 2u << 20},
+			   {16'384, 2u << 20},
+			   {131'072, 64u << 10},
+			   {1'048'576, 64u << 10}};
 constexpr uint64_t kSeed = 0x9e3779b97f4a7c15;
 
 struct World {
@@ -115,10 +119,10 @@ int main(int argc, char **argv)
 							 side->name + "/" +
 							 std::to_string(size.ranges);
 
-				benchmark::RegisterBenchmark(
-					name.c_str(), [&workload, side, size](auto &state) {
-						run(state, *side, workload, size);
-					});
+				add_benchmark(name, workload.before != nullptr,
+					      [&workload, side, size](auto &state) {
+						      run(state, *side, workload, size);
+					      });
 			}
 		}
 	}

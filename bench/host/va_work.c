@@ -152,14 +152,14 @@ static void choose_places(struct va_world *world, enum va_shape shape)
 	world->at = SPACE_START;
 }
 
-static struct va_world *create(size_t count, enum va_shape shape, uint64_t seed)
+static struct va_world *create(size_t count, size_t spare, enum va_shape shape, uint64_t seed)
 {
 	struct va_world *const world = calloc(1, sizeof(*world));
 
 	world->random = seed;
 	world->place_count = count;
-	/* Requests at random make three out of one, in the long run. */
-	world->object_count = 4 * count + 1024;
+	/* What a request puts in is made before what it takes out is given back. */
+	world->object_count = count + spare + 1024;
 	world->objects = map_arena(world->object_count * sizeof(*world->objects));
 	world->unused = calloc(world->object_count, sizeof(*world->unused));
 	world->places = map_arena(count * sizeof(*world->places));

@@ -28,7 +28,8 @@ struct va_world; /* a space with mappings in it */
 
 struct va_side {
 	const char *name;
-	struct va_world *(*create)(size_t count, enum va_shape shape, uint64_t seed);
+	/* There is room for @spare mappings more. */
+	struct va_world *(*create)(size_t count, size_t spare, enum va_shape shape, uint64_t seed);
 	void (*destroy)(struct va_world *world);
 	/* Depends on each mapping's place. */
 	uint64_t (*fingerprint)(const struct va_world *world);
