@@ -31,8 +31,11 @@ mutate: ## plant small faults in the core, and see whether a host test catches e
 check: ## only the checks of the sources
 	@scripts/check.sh
 
-bench: ## compare with the kernel's own GPU VA and SVM modules; FULL=1: at length
-	@bench/run.sh $(if $(FULL),full)
+bench: ## compare with the kernel's own GPU VA and SVM modules
+	@bench/run.sh
+
+bench-full: ## the same at length, with up to a million mappings
+	@bench/run.sh full
 
 shell: ## boot a kernel with the modules loaded, and give a prompt in it
 	@scripts/shell.sh $(KERNEL)
@@ -49,4 +52,5 @@ clean: ## remove everything built from this checkout
 help: ## print this
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: modules demo test test-all host-test mutate check bench shell format install clean help
+.PHONY: modules demo test test-all host-test mutate check bench bench-full shell format install \
+	clean help

@@ -76,11 +76,16 @@ def ratio_of(theirs, mine):
     return theirs / mine if mine else math.inf
 
 
+def middle(draws):
+    """What the middle 95 % of DRAWS values are between."""
+    draws = sorted(draws)
+    return draws[DRAWS * 25 // 1000], draws[DRAWS * 975 // 1000]
+
+
 def interval(theirs, mine):
     draw = random.Random(1)
-    ratios = sorted(ratio_of(draw.choices(theirs, k=len(theirs)), draw.choices(mine, k=len(mine)))
-                    for _ in range(DRAWS))
-    return ratios[DRAWS * 25 // 1000], ratios[DRAWS * 975 // 1000]
+    return middle(ratio_of(draw.choices(theirs, k=len(theirs)), draw.choices(mine, k=len(mine)))
+                  for _ in range(DRAWS))
 
 
 def judge(found):

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # run.sh [full | once]: the VA manager and GPU SVM, ours and the kernel's own, side by side in one
-# process; and then all of it, in one guest (bench/guest.sh). Prints tables of ratios and leaves all
-# figures in build/bench/. In full it takes an hour and has a million mappings as well; once says no
-# more than that it works.
+# process; and then all of it, in one guest (bench/guest.sh). Prints tables of ratios, and of how
+# costs grow; build/bench/ has them as tables.md, plots of them as NAME.svg, and all figures in
+# figures.json. In full it takes an hour and has a million mappings as well; once says no more than
+# that it works.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
@@ -13,20 +14,28 @@ mappings='/(100|1000|10000|100000)(/|$)'
 ranges='/(512|4096|16384|131072)(/|$)'
 case ${1-} in
 '') ;;
-once) options=(--benchmark_min_time=0.01) mappings='/100(/|$)' ranges='/512(/|$)' ;;
+once) options=(--benchmark_min_time=0.01) mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' ;;
 full) options=(--benchmark_repetitions=21 --benchmark_min_time=0.1) mappings=. ranges=. ;;
 *) sed -n 's/^# \(run.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
+out=$build/bench
 
 # compare PROGRAM FILTER WHAT: a table; WHAT is what the numbers in it are of.
 compare() {
-	"$build/bench/$1" "${options[@]}" --benchmark_filter="$2" \
+	"$out/$1" "${options[@]}" --benchmark_filter="$2" \
 		--benchmark_enable_random_interleaving=true \
-		--benchmark_out="$build/bench/$1.json" --benchmark_out_format=json \
-		>"$build/bench/$1.log" 2>&1 ||
-		die "The benchmark has failed; what it said is in $build/bench/$1.log."
-	"$top/bench/ratios.py" "$build/bench/$1.json" --size "$3" \
-		--json "$build/bench/$1-ratios.json"
+		--benchmark_out="$out/$1.json" --benchmark_out_format=json \
+		>"$out/$1.log" 2>&1 ||
+		die "The benchmark has failed; what it said is in $out/$1.log."
+	"$top/bench/ratios.py" "$out/$1.json" --size "$3" --json "$out/$1-ratios.json"
+	echo
+}
+
+# draw NAME UNIT WHAT: plots of what NAME.json has, and a table.
+draw() {
+	"$top/bench/plot.py" "$out/$1.json" "$out/$1.svg" --unit "$2" --size "$3" \
+		--json "$out/$1-growth.json"
+	echo
 }
 
 need_packages "${packages_kernel[@]}" "${packages_bench[@]}"
@@ -38,8 +47,17 @@ step "Building the VA managers of the kernel and of drm_svm for user space."
 make -s -C "$top/bench/host" KERNEL="$source"
 step "Building GPU SVM of both."
 make -s -f "$top/bench/host/svm.mk" KERNEL="$source"
-step "Measuring them in turn."
-compare va "$mappings" mappings
-compare svm "$ranges" ranges
-echo
-"$top/bench/guest.sh" "$@"
+# Figures of another run are none of this one.
+rm -f "$out"/{va,svm,guest-count,guest-time}{,-ratios,-growth}.json "$out"/*.svg
+{
+	step "Measuring them in turn."
+	compare va "$mappings" mappings
+	compare svm "$ranges" ranges
+	"$top/bench/guest.sh" "$@"
+	echo
+	draw va ns mappings
+	draw svm ns ranges
+	draw guest-count instructions size
+	[[ ! -e $out/guest-time.json ]] || draw guest-time ns size
+} | tee "$out/tables.md"
+"$top/bench/figures.py" "$out"

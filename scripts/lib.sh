@@ -86,7 +86,7 @@ apt_install() {
 	packages_qemu=(qemu-system-x86 busybox-static cpio kmod python3)
 	packages_host=(build-essential clang)
 	packages_guest=(build-essential linux-libc-dev libdrm-dev)
-	packages_bench=(build-essential libbenchmark-dev python3)
+	packages_bench=(build-essential gnuplot-nox libbenchmark-dev python3)
 }
 
 # prepare_guest FLAVOUR: all that a guest of this kernel boots with: the kernel,
