@@ -11,8 +11,12 @@ the middle 95 % of the ratios that come of drawing repetitions again (bootstrap,
 
 An entry has items_per_second, or the `cost` of an item in units of which a clock has told
 (--unit). Its run_type may also be `count`, with allocations and their bytes; `failure`, with the
-`error` of a workload that could not be done; and `moved`, with how many pages `of` how many did
-move.
+`error` of a workload that could not be done; `moved`, with how many pages `of` how many did move;
+and `latency`, with `counts` of how many items took how many `ns` (bench/host/latency.cc).
+
+Latencies become percentiles, and make a table of their own. Where a percentile is uncertain because
+items are few, that is told by the binomial distribution; what stands behind a ratio is what it is
+when both sides are as far out as that, the one up and the other down.
 """
 import argparse
 import json
@@ -23,6 +27,7 @@ import sys
 
 SIDES = ("kernel", "ours")
 DRAWS = 2000
+PERCENTILES = (50, 99, 99.9)
 
 
 class Side:
@@ -34,12 +39,15 @@ class Side:
         self.bytes = []
         self.errors = []
         self.moved = []
+        self.latencies = []
 
     def add(self, run):
         if run["run_type"] == "failure":
             self.errors.append(run["error"])
         elif run["run_type"] == "moved":
             self.moved.append((run["moved"], run["of"]))
+        elif run["run_type"] == "latency":
+            self.latencies = sorted(zip(run["ns"], run["counts"]))
         elif run["run_type"] == "count":
             self.allocs.append(run["allocs"])
             self.bytes.append(run["bytes"])
@@ -70,6 +78,12 @@ def read(path):
     return results["context"], found
 
 
+def want_both(found):
+    for (workload, size), sides in found.items():
+        if set(sides) != set(SIDES):
+            sys.exit(f"ratios.py: {workload} of {size} has one side only")
+
+
 def ratio_of(theirs, mine):
     """Of the medians. A difference of two measurements may come out as nothing, or as less."""
     theirs, mine = max(statistics.median(theirs), 0), max(statistics.median(mine), 0)
@@ -88,10 +102,36 @@ def interval(theirs, mine):
                   for _ in range(DRAWS))
 
 
+def at_rank(latencies, rank):
+    """What so many items took, or less."""
+    for ns, count in latencies:
+        rank -= count
+        if rank <= 0:
+            return ns
+    return latencies[-1][0]
+
+
+def percentile(latencies, percent):
+    """It, and between what it is in 95 % of all cases."""
+    items = sum(count for _, count in latencies)
+    rank = items * percent / 100
+    off = 1.96 * math.sqrt(rank * (1 - percent / 100))
+    return tuple(at_rank(latencies, max(math.ceil(at), 1)) for at in (rank, rank - off, rank + off))
+
+
+def judge_latencies(found):
+    for (workload, size), sides in sorted(found.items()):
+        if not all(side.latencies for side in sides.values()):
+            continue
+        for percent in PERCENTILES:
+            row = {"workload": workload, "size": size, "percentile": percent}
+            theirs, mine = (percentile(sides[name].latencies, percent) for name in SIDES)
+            yield {**row, "kernel": theirs[0], "ours": mine[0], "ratio": theirs[0] / mine[0],
+                   "low": theirs[1] / mine[2], "high": theirs[2] / mine[1]}
+
+
 def judge(found):
     for (workload, size), sides in sorted(found.items()):
-        if set(sides) != set(SIDES):
-            sys.exit(f"ratios.py: {workload} of {size} has one side only")
         row = {"workload": workload, "size": size}
         for name in SIDES:
             side = sides[name]
@@ -142,6 +182,16 @@ def table(rows, unit, size):
                    f"{row['kernel_moved']}, ours {row['ours_moved']}.")
 
 
+def latency_table(rows, unit, size):
+    yield (f"| workload | {size} | percentile | kernel, {unit} | ours, {unit} | times as fast | "
+           "95 % |")
+    yield "|---|---:|---:|---:|---:|---:|---|"
+    for row in rows:
+        yield (f"| {row['workload']} | {row['size']} | {row['percentile']} | "
+               f"{cell(row, 'kernel')} | {cell(row, 'ours')} | {row['ratio']:.2f} | "
+               f"{row['low']:.2f} to {row['high']:.2f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("results")
@@ -150,8 +200,14 @@ def main():
     parser.add_argument("--size", default="mappings", help="what the sizes are")
     arguments = parser.parse_args()
     context, found = read(arguments.results)
-    rows = list(judge(found))
-    print("\n".join(table(rows, arguments.unit, arguments.size)))
+    want_both(found)
+    rows = list(judge_latencies(found))
+    if rows:
+        lines = latency_table(rows, arguments.unit, arguments.size)
+    else:
+        rows = list(judge(found))
+        lines = table(rows, arguments.unit, arguments.size)
+    print("\n".join(lines))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump({"context": context, "unit": arguments.unit, "rows": rows}, file, indent=1)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # run.sh [full | once]: the VA manager and GPU SVM, ours and the kernel's own, side by side in one
-# process; and then all of it, in one guest (bench/guest.sh). Prints tables of ratios, and of how
-# costs grow; build/bench/ has them as tables.md, plots of them as NAME.svg, and all figures in
+# process; and then all of it, in one guest (bench/guest.sh). Prints tables of ratios, of latencies
+# and of how costs grow; build/bench/ has them as tables.md, plots of them as NAME.svg, and all figures in
 # figures.json. In full it takes an hour and has a million mappings as well; once says no more than
 # that it works.
 
@@ -12,23 +12,36 @@
 options=(--benchmark_repetitions=9 --benchmark_min_time=0.02)
 mappings='/(100|1000|10000|100000)(/|$)'
 ranges='/(512|4096|16384|131072)(/|$)'
+# Repetitions, and mappings.
+latency=(7 100 10000)
 case ${1-} in
 '') ;;
-once) options=(--benchmark_min_time=0.01) mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' ;;
-full) options=(--benchmark_repetitions=21 --benchmark_min_time=0.1) mappings=. ranges=. ;;
+once)
+	options=(--benchmark_min_time=0.01)
+	mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' latency=(1 100)
+	;;
+full)
+	options=(--benchmark_repetitions=21 --benchmark_min_time=0.1)
+	mappings=. ranges=. latency=(7 100 10000 1000000)
+	;;
 *) sed -n 's/^# \(run.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
 out=$build/bench
 
-# compare PROGRAM FILTER WHAT: a table; WHAT is what the numbers in it are of.
+# ratios NAME WHAT: a table of what NAME.json has; WHAT is what the numbers in it are of.
+ratios() {
+	"$top/bench/ratios.py" "$out/$1.json" --size "$2" --json "$out/$1-ratios.json"
+	echo
+}
+
+# compare PROGRAM FILTER WHAT: measure, and print that table.
 compare() {
 	"$out/$1" "${options[@]}" --benchmark_filter="$2" \
 		--benchmark_enable_random_interleaving=true \
 		--benchmark_out="$out/$1.json" --benchmark_out_format=json \
 		>"$out/$1.log" 2>&1 ||
 		die "The benchmark has failed; what it said is in $out/$1.log."
-	"$top/bench/ratios.py" "$out/$1.json" --size "$3" --json "$out/$1-ratios.json"
-	echo
+	ratios "$1" "$3"
 }
 
 # draw NAME UNIT WHAT: plots of what NAME.json has, and a table.
@@ -48,11 +61,15 @@ make -s -C "$top/bench/host" KERNEL="$source"
 step "Building GPU SVM of both."
 make -s -f "$top/bench/host/svm.mk" KERNEL="$source"
 # Figures of another run are none of this one.
-rm -f "$out"/{va,svm,guest-count,guest-time}{,-ratios,-growth}.json "$out"/*.svg
+rm -f "$out"/{va,svm,latency,guest-count,guest-time}{,-ratios,-growth}.json "$out"/*.svg
 {
 	step "Measuring them in turn."
 	compare va "$mappings" mappings
 	compare svm "$ranges" ranges
+	"$out/latency" "$out/latency.json" "${latency[@]}"
+	echo "Single operations of the VA managers, with what the clock takes, which is the same for both:"
+	echo
+	ratios latency mappings
 	"$top/bench/guest.sh" "$@"
 	echo
 	draw va ns mappings

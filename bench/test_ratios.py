@@ -119,6 +119,26 @@ class Ratios(unittest.TestCase):
         _, out = self.ratios(runs)
         self.assertAlmostEqual(out["rows"][0]["ratio"], 2)
 
+    def test_percentiles(self):
+        # A thousand items: one in a hundred, and one in a thousand, take longer.
+        runs = [guest("insert/kernel/100", "latency", ns=[300, 40, 90], counts=[2, 989, 9]),
+                guest("insert/ours/100", "latency", ns=[20, 30, 60], counts=[989, 9, 2])]
+        result, out = self.ratios(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([(row["percentile"], row["kernel"], row["ours"]) for row in out["rows"]],
+                         [(50, 40, 20), (99, 90, 30), (99.9, 300, 60)])
+        middle, high, highest = out["rows"]
+        self.assertEqual((middle["low"], middle["ratio"], middle["high"]), (2, 2, 2))
+        # Six items more or less: the 984th, and the 996th.
+        self.assertAlmostEqual(high["low"], 40 / 30)
+        self.assertAlmostEqual(high["high"], 90 / 20)
+        self.assertAlmostEqual(highest["ratio"], 5)
+        self.assertIn("| insert | 100 | 99.9 | 300.0 | 60.0 | 5.00 |", result.stdout)
+
+    def test_latencies_of_one_side(self):
+        result, _ = self.ratios([guest("insert/ours/100", "latency", ns=[20], counts=[9])])
+        self.assertIn("one side only", result.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

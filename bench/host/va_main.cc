@@ -15,6 +15,7 @@
 
 #include "bench/host/measure.h"
 #include "bench/host/va_work.h"
+#include "bench/host/va_world.h"
 
 namespace {
 
@@ -43,7 +44,6 @@ constexpr Workload kWorkloads[] = {
 	{"split_list", VA_RANDOM, &va_side::split_list, nullptr},
 };
 constexpr size_t kMappings[] = {100, 1000, 10'000, 100'000, 1'000'000};
-constexpr uint64_t kSeed = 0x9e3779b97f4a7c15;
 
 // Requests at random.
 bool replaces(const Workload &workload)
@@ -52,26 +52,6 @@ bool replaces(const Workload &workload)
 }
 
 // Of each kind and size one for each side and workload: what replaces leaves another one behind.
-struct World {
-	const va_side &side;
-	va_world *world;
-
-	World(const va_side &owner, size_t mappings, const Workload &workload) : side(owner)
-	{
-		// Requests at random make three mappings out of one, in the long run; these are to
-		// be there from the beginning.
-		const bool grows = replaces(workload);
-
-		world = side.create(grows ? mappings / 3 : mappings, grows ? mappings : 0,
-				    workload.shape, kSeed);
-		if (grows)
-			side.replace(world, 4 * mappings);
-	}
-	World(const World &) = delete;
-	World &operator=(const World &) = delete;
-	~World() { side.destroy(world); }
-};
-
 World &world_for(const va_side &side, const Workload &workload, size_t mappings)
 {
 	using Key = std::tuple<std::string, std::string, size_t>;
@@ -82,7 +62,8 @@ World &world_for(const va_side &side, const Workload &workload, size_t mappings)
 		worlds[Key{side.name, alone ? workload.name : "", mappings}];
 
 	if (!world)
-		world = std::make_unique<World>(side, mappings, workload);
+		world = std::make_unique<World>(side, mappings, workload.shape,
+						replaces(workload) ? Replaced::Yes : Replaced::No);
 	return *world;
 }
 
@@ -107,6 +88,7 @@ bool sides_agree()
 		for (const va_shape shape : {VA_RANDOM, VA_SPARSE}) {
 			va_world *const world = side.create(1000, 3000, shape, kSeed);
 
+			side.insert(world, 1000);
 			side.remove(world, 100);
 			side.insert(world, 100);
 			side.replace(world, 5000);

@@ -47,8 +47,9 @@ struct va_world {
 	size_t place_count;
 	uint32_t *holes;	   /* places that have one behind them */
 	size_t hole_count;
-	uint32_t *out;		   /* places that are out */
+	uint32_t *out;		   /* places that are out, or were */
 	size_t out_count;
+	size_t in_again;	   /* as many of these */
 	uint64_t top;		   /* behind the last place */
 	uint64_t random;
 	uint64_t at;		   /* of what goes on ascending */
@@ -177,8 +178,7 @@ static struct va_world *create(size_t count, size_t spare, enum va_shape shape, 
 		world->out[i] = i;
 	if (shape == VA_RANDOM)
 		shuffle(world->out, count, &world->random);
-	for (size_t i = 0; i < count; i++)
-		insert_place(world, &world->places[world->out[i]]);
+	world->out_count = count;
 	return world;
 }
 
@@ -288,6 +288,7 @@ static uint64_t walk(struct va_world *world, size_t count)
 static uint64_t remove_some(struct va_world *world, size_t count)
 {
 	world->out_count = 0;
+	world->in_again = 0;
 	while (count--) {
 		const size_t i = below(&world->random, world->place_count);
 		struct va_place *const place = &world->places[i];
@@ -304,12 +305,13 @@ static uint64_t remove_some(struct va_world *world, size_t count)
 
 static uint64_t insert(struct va_world *world, size_t count)
 {
-	const size_t out = world->out_count;
+	const size_t from = world->in_again;
+	const size_t to = count < world->out_count - from ? from + count : world->out_count;
 
-	for (size_t i = 0; i < out; i++)
+	for (size_t i = from; i < to; i++)
 		insert_place(world, &world->places[world->out[i]]);
-	world->out_count = 0;
-	return out;
+	world->in_again = to;
+	return to - from;
 }
 
 static void request(struct va_world *world, uint64_t addr, uint64_t range)

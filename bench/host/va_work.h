@@ -28,7 +28,7 @@ struct va_world; /* a space with mappings in it */
 
 struct va_side {
 	const char *name;
-	/* There is room for @spare mappings more. */
+	/* @count mappings that are out, and room for @spare more. */
 	struct va_world *(*create)(size_t count, size_t spare, enum va_shape shape, uint64_t seed);
 	void (*destroy)(struct va_world *world);
 	/* Depends on each mapping's place. */
@@ -45,7 +45,10 @@ struct va_side {
 	uint64_t (*find_ascending)(struct va_world *world, size_t count);
 	uint64_t (*walk)(struct va_world *world, size_t count); /* steps from one to the next */
 
-	/* Takes so many out, at random places, and puts them in again in another order. */
+	/*
+	 * Takes so many out, at random places, when all are in; and puts up to so many in again,
+	 * of those that are out. Both return how many it were.
+	 */
 	uint64_t (*remove)(struct va_world *world, size_t count);
 	uint64_t (*insert)(struct va_world *world, size_t count);
 
