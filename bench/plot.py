@@ -25,9 +25,9 @@ import sys
 # Running what is in the checkout leaves nothing behind in it.
 sys.dont_write_bytecode = True
 
-from ratios import DRAWS, SIDES, middle, read  # noqa: E402
+from ratios import DRAWS, MAPLE, SIDES, middle, read  # noqa: E402
 
-COLOURS = {"kernel": "#b03a2e", "ours": "#1f618d"}
+COLOURS = {SIDES[0]: "#b03a2e", SIDES[1]: "#1f618d", MAPLE: "#3d8b40"}
 COLUMNS = 4
 PANEL = (330, 260)
 
@@ -65,22 +65,23 @@ def growth(points):
 
 def rows_of(drawn):
     for workload, sides in drawn.items():
-        for name in SIDES:
+        for name in COLOURS:
             if name in sides:
                 yield {"workload": workload, "side": name, "points": sides[name],
                        **growth(sides[name])}
 
 
 def table(rows, size):
+    names = [name for name in COLOURS if any(row["side"] == name for row in rows)]
     yield (f"| ten times the {size} cost | from | to | " +
-           " | ".join(f"{name}, times as much" for name in SIDES) + " | ours, at the most |")
-    yield "|---|---:|---:|" + "---:|" * len(SIDES) + "---|"
+           " | ".join(f"{name}, times as much" for name in names) + " | ours, at the most |")
+    yield "|---|---:|---:|" + "---:|" * len(names) + "---|"
     by_workload = {}
     for row in rows:
         by_workload.setdefault(row["workload"], {})[row["side"]] = row
     for workload, sides in by_workload.items():
         points = next(iter(sides.values()))["points"]
-        tenfold = [f"{sides[name]['tenfold']:.2f}" if name in sides else "" for name in SIDES]
+        tenfold = [f"{sides[name]['tenfold']:.2f}" if name in sides else "" for name in names]
         most = ""
         if "ours" in sides:
             mine = sides["ours"]
@@ -101,7 +102,7 @@ def panel(number, workload, sides):
                 (right, first["cost"] * right / first["size"])])]
     lines = [f"$linear{number} using 1:2 with lines dashtype 3 linecolor '#808080' "
              "title 'as the size'"]
-    for name in SIDES:
+    for name in COLOURS:
         if name not in sides:
             continue
         block = f"${name}{number}"

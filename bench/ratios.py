@@ -4,7 +4,8 @@
 
 What was measured of both sides, as ratios: how many times as fast ours is. RESULTS.json is of
 Google Benchmark, or has its form (bench/guest/compare.c): each workload of both sides several
-times, in random order or in turn; names are WORKLOAD/SIDE/SIZE, sides `kernel` and `ours`.
+times, in random order or in turn; names are WORKLOAD/SIDE/SIZE, sides `kernel` and `ours`, and
+where the kernel's maple tree can do the same, `maple`.
 
 A cost is the median over the repetitions, a ratio that of the medians, and what stands behind it
 the middle 95 % of the ratios that come of drawing repetitions again (bootstrap, B. Efron).
@@ -26,6 +27,8 @@ import statistics
 import sys
 
 SIDES = ("kernel", "ours")
+# Stands beside them where it can do the same.
+MAPLE = "maple"
 DRAWS = 2000
 PERCENTILES = (50, 99, 99.9)
 
@@ -72,7 +75,7 @@ def read(path):
     found = {}
     for run in results["benchmarks"]:
         workload, side, size = run["run_name"].split("/")[:3]
-        if side not in SIDES:
+        if side not in (*SIDES, MAPLE):
             sys.exit(f"ratios.py: {path}: {side} is no side")
         found.setdefault((workload, int(size)), {}).setdefault(side, Side()).add(run)
     return results["context"], found
@@ -80,7 +83,7 @@ def read(path):
 
 def want_both(found):
     for (workload, size), sides in found.items():
-        if set(sides) != set(SIDES):
+        if not set(SIDES) <= set(sides):
             sys.exit(f"ratios.py: {workload} of {size} has one side only")
 
 
@@ -130,11 +133,20 @@ def judge_latencies(found):
                    "low": theirs[1] / mine[2], "high": theirs[2] / mine[1]}
 
 
+def compared(row, sides, other, prefix):
+    """The fields that tell how many times as fast as the other ours is."""
+    if row.get(other) is None or row["ours"] is None:
+        return {}
+    low, high = interval(sides[other].costs, sides["ours"].costs)
+    if low <= 0 or high == math.inf:
+        return {}
+    return {f"{prefix}ratio": row[other] / row["ours"], f"{prefix}low": low, f"{prefix}high": high}
+
+
 def judge(found):
     for (workload, size), sides in sorted(found.items()):
         row = {"workload": workload, "size": size}
-        for name in SIDES:
-            side = sides[name]
+        for name, side in sides.items():
             row[name] = side.cost()
             row[f"{name}_allocs"] = median_or_none(side.allocs)
             row[f"{name}_bytes"] = median_or_none(side.bytes)
@@ -142,18 +154,15 @@ def judge(found):
                 row[f"{name}_error"] = side.errors[0]
             if side.moved:
                 row[f"{name}_moved"], row["of"] = side.moved[-1]
-        theirs, mine = (sides[name].costs for name in SIDES)
-        if all(row[name] is not None for name in SIDES):
-            low, high = interval(theirs, mine)
-            if 0 < low and high < math.inf:
-                row.update(ratio=row["kernel"] / row["ours"], low=low, high=high)
+        row.update(compared(row, sides, "kernel", ""))
+        row.update(compared(row, sides, MAPLE, "maple_"))
         yield row
 
 
 def cell(row, side):
     if f"{side}_error" in row:
         return f"fails: {row[f'{side}_error']}"
-    return "" if row[side] is None else f"{row[side]:.1f}"
+    return "" if row.get(side) is None else f"{row[side]:.1f}"
 
 
 def pair(row, what):
@@ -161,20 +170,27 @@ def pair(row, what):
     return "" if None in values else " / ".join(f"{value:.4g}" for value in values)
 
 
+def ratio_cells(row, prefix=""):
+    if f"{prefix}ratio" not in row:
+        return " | "
+    return "{:.2f} | {:.2f} to {:.2f}".format(
+        *(row[prefix + field] for field in ("ratio", "low", "high")))
+
+
 def table(rows, unit, size):
     # Google Benchmark's counters know of allocations only.
     has_bytes = any(row["ours_bytes"] is not None for row in rows)
+    has_maple = any(MAPLE in row for row in rows)
     yield (f"| workload | {size} | kernel, {unit} | ours, {unit} | times as fast | 95 % | "
-           "allocations |" + (" bytes |" if has_bytes else ""))
-    yield "|---|---:|---:|---:|---:|---|---|" + ("---|" if has_bytes else "")
+           "allocations |" + (" bytes |" if has_bytes else "") +
+           (f" maple tree, {unit} | ours is so many times as fast | 95 % |" if has_maple else ""))
+    yield ("|---|---:|---:|---:|---:|---|---|" + ("---|" if has_bytes else "") +
+           ("---:|---:|---|" if has_maple else ""))
     for row in rows:
-        ratio, middle = "", ""
-        if "ratio" in row:
-            ratio = f"{row['ratio']:.2f}"
-            middle = f"{row['low']:.2f} to {row['high']:.2f}"
         yield (f"| {row['workload']} | {row['size']} | {cell(row, 'kernel')} | "
-               f"{cell(row, 'ours')} | {ratio} | {middle} | {pair(row, 'allocs')} |" +
-               (f" {pair(row, 'bytes')} |" if has_bytes else ""))
+               f"{cell(row, 'ours')} | {ratio_cells(row)} | {pair(row, 'allocs')} |" +
+               (f" {pair(row, 'bytes')} |" if has_bytes else "") +
+               (f" {cell(row, MAPLE)} | {ratio_cells(row, 'maple_')} |" if has_maple else ""))
     for row in rows:
         if "of" in row:
             yield ""
@@ -188,8 +204,7 @@ def latency_table(rows, unit, size):
     yield "|---|---:|---:|---:|---:|---:|---|"
     for row in rows:
         yield (f"| {row['workload']} | {row['size']} | {row['percentile']} | "
-               f"{cell(row, 'kernel')} | {cell(row, 'ours')} | {row['ratio']:.2f} | "
-               f"{row['low']:.2f} to {row['high']:.2f} |")
+               f"{cell(row, 'kernel')} | {cell(row, 'ours')} | {ratio_cells(row)} |")
 
 
 def main():

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # run.sh [full | once]: the VA manager and GPU SVM, ours and the kernel's own, side by side in one
-# process; and then all of it, in one guest (bench/guest.sh). Prints tables of ratios, of latencies
-# and of how costs grow; build/bench/ has them as tables.md, plots of them as NAME.svg, and all figures in
-# figures.json. In full it takes an hour and has a million mappings as well; once says no more than
-# that it works.
+# process, with the kernel's maple tree beside them; and then all of it, in one guest
+# (bench/guest.sh). Prints tables of ratios, of latencies and of how costs grow; build/bench/ has
+# them as tables.md, plots of them as NAME.svg, and all figures in figures.json. In full it takes an
+# hour and has a million mappings as well; once says no more than that it works.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
@@ -56,7 +56,7 @@ source=$("$top/scripts/kernel.sh" src 7.3 2>/dev/null) ||
 	{ "$top/scripts/kernel.sh" config 7.3 && source=$("$top/scripts/kernel.sh" src 7.3); } ||
 	die "The sources of the kernel 7.3 cannot be had; the messages above say why."
 
-step "Building the VA managers of the kernel and of drm_svm for user space."
+step "Building the VA managers of the kernel and of drm_svm, and the maple tree, for user space."
 make -s -C "$top/bench/host" KERNEL="$source"
 step "Building GPU SVM of both."
 make -s -f "$top/bench/host/svm.mk" KERNEL="$source"

@@ -111,6 +111,13 @@ class Plot(unittest.TestCase):
         self.assertIn("| find | 100 | 100000 | 10.00 | 1.00 | 1.00, from 100 to 1000 |",
                       result.stdout)
 
+    def test_maple_beside_them(self):
+        result, growth, plots = self.plot(runs("find", "ours", lambda size: 7) +
+                                          runs("find", "maple", math.sqrt))
+        self.assertEqual([row["side"] for row in growth["rows"]], ["ours", "maple"])
+        self.assertIn("| ours, times as much | maple, times as much |", result.stdout)
+        self.assertIn("$maple0 << END\n100 10 9 11\n", plots)
+
     def test_gnuplot_that_fails(self):
         result, _, _ = self.plot(runs("find", "ours", lambda size: 7),
                                  gnuplot="#!/bin/sh\ncat >/dev/null\nexit 1\n")

@@ -119,6 +119,18 @@ class Ratios(unittest.TestCase):
         _, out = self.ratios(runs)
         self.assertAlmostEqual(out["rows"][0]["ratio"], 2)
 
+    def test_maple_beside_them(self):
+        runs = [run("find/kernel/100", 30), run("find/ours/100", 10), run("find/maple/100", 15),
+                run("replace/kernel/100", 30), run("replace/ours/100", 10)]
+        result, out = self.ratios(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertAlmostEqual(out["rows"][0]["maple_ratio"], 1.5)
+        self.assertNotIn("maple_ratio", out["rows"][1])
+        self.assertIn("| maple tree, ns |", result.stdout)
+        self.assertIn("| 3.00 | 3.00 to 3.00 | 0 / 0 | 15.0 | 1.50 | 1.50 to 1.50 |",
+                      result.stdout)
+        self.assertIn("| 0 / 0 |  |  |  |", result.stdout)
+
     def test_percentiles(self):
         # A thousand items: one in a hundred, and one in a thousand, take longer.
         runs = [guest("insert/kernel/100", "latency", ns=[300, 40, 90], counts=[2, 989, 9]),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// The VA manager, ours and the kernel's own, in one process and in turn (Google Benchmark with
-// --benchmark_enable_random_interleaving=true). bench/ratios.py makes a table of what comes out.
+// The VA manager, ours and the kernel's own, and the kernel's maple tree, in one process and in
+// turn (Google Benchmark with --benchmark_enable_random_interleaving=true). bench/ratios.py makes
+// a table of what comes out.
 //
 // Names are WORKLOAD/SIDE/MAPPINGS. Counters: ops (a second), allocs (an op).
 
@@ -27,16 +28,18 @@ struct Workload {
 	Work va_side::*work;
 	// What undoes it, outside of the measurement; or null.
 	Work va_side::*before;
+	// The maple tree can do it as well.
+	bool maple = false;
 };
 
 constexpr Workload kWorkloads[] = {
-	{"find", VA_RANDOM, &va_side::find, nullptr},
-	{"find_read", VA_RANDOM, &va_side::find_read, nullptr},
-	{"find_hole", VA_RANDOM, &va_side::find_hole, nullptr},
-	{"find_ascending", VA_RANDOM, &va_side::find_ascending, nullptr},
-	{"walk", VA_RANDOM, &va_side::walk, nullptr},
-	{"insert", VA_RANDOM, &va_side::insert, &va_side::remove},
-	{"remove", VA_RANDOM, &va_side::remove, &va_side::insert},
+	{"find", VA_RANDOM, &va_side::find, nullptr, true},
+	{"find_read", VA_RANDOM, &va_side::find_read, nullptr, true},
+	{"find_hole", VA_RANDOM, &va_side::find_hole, nullptr, true},
+	{"find_ascending", VA_RANDOM, &va_side::find_ascending, nullptr, true},
+	{"walk", VA_RANDOM, &va_side::walk, nullptr, true},
+	{"insert", VA_RANDOM, &va_side::insert, &va_side::remove, true},
+	{"remove", VA_RANDOM, &va_side::remove, &va_side::insert, true},
 	{"replace", VA_RANDOM, &va_side::replace, nullptr},
 	{"replace_sparse", VA_SPARSE, &va_side::replace_ascending, nullptr},
 	{"replace_whole", VA_RANDOM, &va_side::replace_whole, nullptr},
@@ -78,28 +81,34 @@ void run(benchmark::State &state, const va_side &side, const Workload &workload,
 }
 
 // The same requests lead to the same mappings.
-bool sides_agree()
+uint64_t print_of(const va_side &side, bool requests)
 {
-	uint64_t prints[2] = {};
+	uint64_t print = 0;
 
-	for (size_t i = 0; i < 2; i++) {
-		const va_side &side = i == 0 ? va_kernels : va_ours;
+	for (const va_shape shape : {VA_RANDOM, VA_SPARSE}) {
+		va_world *const world = side.create(1000, 3000, shape, kSeed);
 
-		for (const va_shape shape : {VA_RANDOM, VA_SPARSE}) {
-			va_world *const world = side.create(1000, 3000, shape, kSeed);
-
-			side.insert(world, 1000);
-			side.remove(world, 100);
-			side.insert(world, 100);
+		side.insert(world, 1000);
+		side.remove(world, 100);
+		side.insert(world, 50);
+		print = print * 31 + side.fingerprint(world);
+		side.insert(world, 50);
+		if (requests) {
 			side.replace(world, 5000);
 			side.replace_ascending(world, 500);
 			side.replace_whole(world, 5000);
 			side.replace_whole_ascending(world, 500);
-			prints[i] = prints[i] * 31 + side.fingerprint(world);
-			side.destroy(world);
 		}
+		print = print * 31 + side.fingerprint(world);
+		side.destroy(world);
 	}
-	return prints[0] == prints[1];
+	return print;
+}
+
+bool sides_agree()
+{
+	return print_of(va_kernels, true) == print_of(va_ours, true) &&
+	       print_of(va_kernels, false) == print_of(va_maple, false);
 }
 
 } // namespace
@@ -108,7 +117,9 @@ int main(int argc, char **argv)
 {
 	for (const Workload &workload : kWorkloads) {
 		for (const size_t mappings : kMappings) {
-			for (const va_side *side : {&va_kernels, &va_ours}) {
+			for (const va_side *side : {&va_kernels, &va_ours, &va_maple}) {
+				if (side == &va_maple && !workload.maple)
+					continue;
 				const std::string name = std::string(workload.name) + "/" +
 							 side->name + "/" +
 							 std::to_string(mappings);

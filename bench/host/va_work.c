@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * See va_work.h. Plain mainline code: what a driver writes, which is the same for both.
+ * See va_work.h. Plain mainline code: what a driver writes, which is the same for all.
  */
 #include <drm/drm_gpuvm.h>
 #ifdef BENCH_REPLACE

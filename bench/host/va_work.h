@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * What the VA managers are made to do. va_work.c is compiled twice, against the kernel's
- * drm/drm_gpuvm.h and against ours; this is how main.cc sees both.
+ * What the VA managers are made to do. va_work.c is compiled against the kernel's drm/drm_gpuvm.h,
+ * against ours, and against one over the kernel's maple tree; this is how C++ sees them.
  */
 #ifndef BENCH_HOST_VA_WORK_H
 #define BENCH_HOST_VA_WORK_H
@@ -62,7 +62,8 @@ struct va_side {
 	uint64_t (*split_list)(struct va_world *world, size_t count);
 };
 
-extern const struct va_side va_kernels, va_ours;
+/* The last one only looks, walks, puts in and takes out. */
+extern const struct va_side va_kernels, va_ours, va_maple;
 
 #ifdef __cplusplus
 }
