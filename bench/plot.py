@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""plot.py RESULTS.json PLOTS.svg [--json FILE] [--unit NAME] [--size NAME]
+"""plot.py RESULTS.json PLOTS.svg [--json FILE] [--unit NAME] [--size NAME] [--floor WORKLOAD]
 
 How what an operation costs grows with the size of what it is done to: a panel for each workload of
 RESULTS.json (ratios.py says what is in it) that was measured at several sizes, drawn by gnuplot.
 Both scales are logarithmic: a cost that stays the same is a level line, one that grows with the
 logarithm rises less and less, and one that grows with the size is parallel to the dotted line. What
-does not fit into a cache any more rises as well.
+does not fit into a cache any more rises as well: how much is told by a workload that does nothing
+but read what it knows already, and is the dashed line of all panels (--floor).
 
 A point is the median over the repetitions, and the band around it the middle 95 % of those that
 come of drawing repetitions again. Prints, and writes to FILE, by how much a cost is multiplied when
-a size is: 1 is flat, 10 is as the size. That is told by the straight line through the logarithms
-that fits best (least squares), and for the two neighbouring sizes where it is most.
+a size is, by ten: 1 is flat, 10 is as the size. That is told by the straight line through the
+logarithms that fits best (least squares), and for where it is most between sizes that are ten times
+apart, or more.
 """
 import argparse
-import itertools
 import json
 import math
 import random
@@ -53,14 +54,28 @@ def curves(found):
     return {workload: sides for workload, sides in drawn.items() if sides}
 
 
+def steps(points):
+    """Pairs that are ten times apart, or a little more; the ends, if there are none."""
+    sizes = [at["size"] for at in points]
+    for i, size in enumerate(sizes):
+        far = [j for j in range(i + 1, len(sizes)) if sizes[j] >= 10 * size]
+        if far:
+            yield points[i], points[far[0]]
+    if sizes[-1] < 10 * sizes[0]:
+        yield points[0], points[-1]
+
+
 def growth(points):
     """What ten times the size multiplies the cost by: on the whole, and where it is most."""
-    logs = [(math.log10(at["size"]), math.log10(at["cost"])) for at in points]
-    slopes = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in itertools.pairwise(logs)]
-    steepest = max(range(len(slopes)), key=slopes.__getitem__)
-    slope, _ = statistics.linear_regression(*zip(*logs))
-    return {"tenfold": 10 ** slope, "most": 10 ** slopes[steepest],
-            "most_from": points[steepest]["size"], "most_to": points[steepest + 1]["size"]}
+    def slope(step):
+        less, more = step
+        return math.log(more["cost"] / less["cost"]) / math.log(more["size"] / less["size"])
+
+    steepest = max(steps(points), key=slope)
+    line = statistics.linear_regression([math.log(at["size"]) for at in points],
+                                        [math.log(at["cost"]) for at in points])
+    return {"tenfold": 10 ** line.slope, "most": 10 ** slope(steepest),
+            "most_from": steepest[0]["size"], "most_to": steepest[1]["size"]}
 
 
 def rows_of(drawn):
@@ -90,7 +105,7 @@ def table(rows, size):
                " | ".join(tenfold) + f" | {most} |")
 
 
-def panel(number, workload, sides):
+def panel(number, workload, sides, floor):
     """The commands of gnuplot for one workload."""
     every = [at for points in sides.values() for at in points]
     low = min(at["low"] if at["low"] > 0 else at["cost"] for at in every)
@@ -102,6 +117,10 @@ def panel(number, workload, sides):
                 (right, first["cost"] * right / first["size"])])]
     lines = [f"$linear{number} using 1:2 with lines dashtype 3 linecolor '#808080' "
              "title 'as the size'"]
+    if floor:
+        blocks.append((f"$floor{number}", [(at["size"], at["cost"]) for at in floor]))
+        lines.append(f"$floor{number} using 1:2 with lines dashtype 2 linecolor '#808080' "
+                     "title 'memory alone'")
     for name in COLOURS:
         if name not in sides:
             continue
@@ -124,7 +143,8 @@ def panel(number, workload, sides):
     yield "plot " + ", \\\n  ".join(lines)
 
 
-def script(drawn, unit, size):
+def script(drawn, unit, size, floor):
+    floor = drawn[floor]["ours"] if floor else []
     rows = math.ceil(len(drawn) / COLUMNS)
     width, height = PANEL[0] * min(COLUMNS, len(drawn)), PANEL[1] * rows + 40
     yield (f"set terminal svg size {width},{height} font 'sans-serif,11' "
@@ -133,7 +153,7 @@ def script(drawn, unit, size):
            f"title '{unit} an operation, by {size}; beside a name, what ten times as many cost'")
     yield "set logscale xy\nset format '%.0s%c'\nset key left top samplen 2\nset grid"
     for number, (workload, sides) in enumerate(drawn.items()):
-        yield from panel(number, workload, sides)
+        yield from panel(number, workload, sides, floor)
     yield "unset multiplot"
 
 
@@ -144,11 +164,12 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--unit", default="ns")
     parser.add_argument("--size", default="mappings", help="what the sizes are")
+    parser.add_argument("--floor", help="the workload that shows what memory alone costs")
     arguments = parser.parse_args()
     drawn = curves(read(arguments.results)[1])
     if not drawn:
         sys.exit(f"plot.py: {arguments.results} has no workload of several sizes")
-    commands = "\n".join(script(drawn, arguments.unit, arguments.size)) + "\n"
+    commands = "\n".join(script(drawn, arguments.unit, arguments.size, arguments.floor)) + "\n"
     with open(arguments.plots, "wb") as file:
         subprocess.run(["gnuplot"], input=commands.encode(), stdout=file, check=True)
     rows = list(rows_of(drawn))

@@ -44,10 +44,10 @@ compare() {
 	ratios "$1" "$3"
 }
 
-# draw NAME UNIT WHAT: plots of what NAME.json has, and a table.
+# draw NAME UNIT WHAT [OPTION...]: plots of what NAME.json has, and a table.
 draw() {
 	"$top/bench/plot.py" "$out/$1.json" "$out/$1.svg" --unit "$2" --size "$3" \
-		--json "$out/$1-growth.json"
+		--json "$out/$1-growth.json" "${@:4}"
 	echo
 }
 
@@ -72,8 +72,8 @@ rm -f "$out"/{va,svm,latency,guest-count,guest-time}{,-ratios,-growth}.json "$ou
 	ratios latency mappings
 	"$top/bench/guest.sh" "$@"
 	echo
-	draw va ns mappings
-	draw svm ns ranges
+	draw va ns mappings --floor touch
+	draw svm ns ranges --floor svm_touch
 	draw guest-count instructions size
 	[[ ! -e $out/guest-time.json ]] || draw guest-time ns size
 } | tee "$out/tables.md"

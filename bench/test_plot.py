@@ -67,6 +67,15 @@ class Plot(unittest.TestCase):
         self.assertAlmostEqual(row["most"], 5.5)
         self.assertEqual((row["most_from"], row["most_to"]), (10000, 100000))
 
+    def test_steps_are_ten_times(self):
+        # It would be 100 times as much, were the step from 4000 to 8000 ten times as long.
+        cost = {100: 1, 4000: 2, 8000: 8, 40000: 9}
+        row = self.rows(runs("find", "ours", cost.get, list(cost)))["find", "ours"]
+        self.assertEqual((row["most_from"], row["most_to"]), (4000, 40000))
+        self.assertAlmostEqual(row["most"], 4.5)
+        row = self.rows(runs("find", "ours", cost.get, [4000, 8000]))["find", "ours"]
+        self.assertEqual((row["most_from"], row["most_to"]), (4000, 8000))
+
     def test_points_and_what_is_around_them(self):
         row = self.rows(runs("find", "ours", lambda size: 20))["find", "ours"]
         self.assertEqual([at["size"] for at in row["points"]], [100, 1000, 10000, 100000])
@@ -104,6 +113,14 @@ class Plot(unittest.TestCase):
         self.assertIn("title 'kernel, x 10.00'", plots)
         # What would grow with the size begins where ours does.
         self.assertIn("$linear0 << END\n100 7\n100000 7000\nEND\n", plots)
+
+    def test_floor(self):
+        results = runs("find", "ours", lambda size: 7) + runs("touch", "ours", lambda size: 3)
+        _, _, plots = self.plot(results)
+        self.assertNotIn("memory alone", plots)
+        _, _, plots = self.plot(results, "--floor", "touch")
+        self.assertIn("$floor0 << END\n100 3\n1000 3\n", plots)
+        self.assertIn("title 'memory alone'", plots)
 
     def test_table(self):
         result, _, _ = self.plot(runs("find", "ours", lambda size: 7) +

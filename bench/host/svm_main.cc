@@ -29,6 +29,8 @@ struct Workload {
 };
 
 constexpr Workload kWorkloads[] = {
+	// What the caches make of so many ranges, whoever finds them.
+	{"svm_touch", &svm_side::touch, nullptr},
 	{"svm_find", &svm_side::find, nullptr},
 	{"svm_find_ascending", &svm_side::find_ascending, nullptr},
 	{"svm_fault", &svm_side::fault, nullptr},

@@ -191,6 +191,19 @@ static uint64_t random_addr(struct svm_world *world)
 	return SPACE_START + below(&world->random, world->count * world->range_size);
 }
 
+static uint64_t touch(struct svm_world *world, size_t count)
+{
+	uint64_t found = 0;
+
+	while (count--) {
+		const size_t i = below(&world->random, world->count);
+		const uint64_t nothing = depend(found) >> 63;
+
+		found = drm_gpusvm_range_start(&world->objects[i + nothing].range);
+	}
+	return found;
+}
+
 static uint64_t find(struct svm_world *world, size_t count)
 {
 	uint64_t found = 0;
@@ -264,6 +277,7 @@ const struct svm_side BENCH_SIDE = {
 	.create = create,
 	.destroy = destroy,
 	.fingerprint = fingerprint,
+	.touch = touch,
 	.find = find,
 	.find_ascending = find_ascending,
 	.fault = fault,

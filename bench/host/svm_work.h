@@ -29,7 +29,8 @@ struct svm_side {
 	 * Each does @count of these, and returns something that depends on all of them. What
 	 * is looked for depends on what was found, so that no two overlap in time.
 	 */
-	uint64_t (*find)(struct svm_world *world, size_t count); /* the window, then the range */
+	uint64_t (*touch)(struct svm_world *world, size_t count); /* looks at one that is known */
+	uint64_t (*find)(struct svm_world *world, size_t count);  /* the window, then the range */
 	uint64_t (*find_ascending)(struct svm_world *world, size_t count); /* in 8 streams */
 	uint64_t (*fault)(struct svm_world *world, size_t count); /* where there is a range */
 

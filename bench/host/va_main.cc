@@ -33,6 +33,8 @@ struct Workload {
 };
 
 constexpr Workload kWorkloads[] = {
+	// What the caches make of so many mappings, whoever finds them.
+	{"touch", VA_RANDOM, &va_side::touch, nullptr, true},
 	{"find", VA_RANDOM, &va_side::find, nullptr, true},
 	{"find_read", VA_RANDOM, &va_side::find_read, nullptr, true},
 	{"find_hole", VA_RANDOM, &va_side::find_hole, nullptr, true},

@@ -228,6 +228,19 @@ static uint64_t find_some(struct va_world *world, size_t count, bool read)
 	return found;
 }
 
+static uint64_t touch(struct va_world *world, size_t count)
+{
+	uint64_t found = 0;
+
+	while (count--) {
+		const size_t i = below(&world->random, world->place_count);
+		const uint64_t nothing = depend(found) >> 63;
+
+		found = world->places[i + nothing].object->va.va.addr & 0xfff;
+	}
+	return found;
+}
+
 static uint64_t find(struct va_world *world, size_t count)
 {
 	return find_some(world, count, false);
@@ -421,6 +434,7 @@ const struct va_side BENCH_SIDE = {
 	.create = create,
 	.destroy = destroy,
 	.fingerprint = fingerprint,
+	.touch = touch,
 	.find = find,
 	.find_read = find_read,
 	.find_hole = find_hole,

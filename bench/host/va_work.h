@@ -38,6 +38,7 @@ struct va_side {
 	 * Each does @count of these, and returns something that depends on all of them. What
 	 * is looked for depends on what was found, so that no two overlap in time.
 	 */
+	uint64_t (*touch)(struct va_world *world, size_t count); /* looks at one that is known */
 	uint64_t (*find)(struct va_world *world, size_t count);
 	uint64_t (*find_read)(struct va_world *world,
 			      size_t count); /* and looks at what it found */
