@@ -65,16 +65,16 @@ rm -f "$out"/{va,svm,latency,guest-count,guest-time}{,-ratios,-growth}.json "$ou
 {
 	step "Measuring them in turn."
 	compare va "$mappings" mappings
+	draw va ns mappings --floor touch
 	compare svm "$ranges" ranges
+	draw svm ns ranges --floor svm_touch
 	"$out/latency" "$out/latency.json" "${latency[@]}"
 	echo "Single operations of the VA managers, with what the clock takes, which is the same for both:"
 	echo
 	ratios latency mappings
 	"$top/bench/guest.sh" "$@"
 	echo
-	draw va ns mappings --floor touch
-	draw svm ns ranges --floor svm_touch
 	draw guest-count instructions size
 	[[ ! -e $out/guest-time.json ]] || draw guest-time ns size
 } | tee "$out/tables.md"
-"$top/bench/figures.py" "$out"
+"$top/bench/figures.py" "$out" "${source##*_}"

@@ -19,11 +19,14 @@ class Figures(unittest.TestCase):
                                ("figures", {"of": "another run"})):
                 with open(os.path.join(directory, f"{name}.json"), "w", encoding="utf-8") as file:
                     json.dump(what, file)
-            subprocess.run([sys.executable, FIGURES, directory], check=True)
+            subprocess.run([sys.executable, FIGURES, directory, "7.3.4-1"], check=True)
             with open(os.path.join(directory, "figures.json"), encoding="utf-8") as file:
-                self.assertEqual(json.load(file), {
-                    "va": {"ratios": {"rows": [1]}, "growth": {"rows": [2]}},
-                    "guest-count": {"ratios": {"rows": [3]}}})
+                whole = json.load(file)
+            self.assertEqual(whole["figures"], {
+                "va": {"ratios": {"rows": [1]}, "growth": {"rows": [2]}},
+                "guest-count": {"ratios": {"rows": [3]}}})
+            self.assertEqual(whole["kernel"], "7.3.4-1")
+            self.assertRegex(whole["date"], r"^20\d\d-\d\d-\d\dT")
 
 
 if __name__ == "__main__":
