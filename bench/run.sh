@@ -12,17 +12,17 @@
 options=(--benchmark_repetitions=9 --benchmark_min_time=0.02)
 mappings='/(100|1000|10000|100000)(/|$)'
 ranges='/(512|4096|16384|131072)(/|$)'
-# Repetitions, and mappings.
-latency=(7 100 10000)
+# Mappings, and how often.
+latency=(100 25 10000 25)
 case ${1-} in
 '') ;;
 once)
 	options=(--benchmark_min_time=0.01)
-	mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' latency=(1 100)
+	mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' latency=(100 1)
 	;;
 full)
 	options=(--benchmark_repetitions=21 --benchmark_min_time=0.1)
-	mappings=. ranges=. latency=(7 100 10000 1000000)
+	mappings=. ranges=. latency=(100 25 10000 25 1000000 7)
 	;;
 *) sed -n 's/^# \(run.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
@@ -69,7 +69,7 @@ rm -f "$out"/{va,svm,latency,guest-count,guest-time}{,-ratios,-growth}.json "$ou
 	compare svm "$ranges" ranges
 	draw svm ns ranges --floor svm_touch
 	"$out/latency" "$out/latency.json" "${latency[@]}"
-	echo "Single operations of the VA managers, with what the clock takes, which is the same for both:"
+	echo "Single operations of the VA managers, with what the clock takes, the same for both:"
 	echo
 	ratios latency mappings
 	"$top/bench/guest.sh" "$@"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// latency FILE.json REPEATS MAPPINGS...: what single operations of the VA managers take, ours and
+// latency FILE.json (MAPPINGS REPEATS)...: what single operations of the VA managers take, ours and
 // the kernel's own.
 //
 // A sequence of operations is the same each time, and is repeated; of each operation the shortest
@@ -136,12 +136,11 @@ double empty_ns()
 
 int main(int argc, char **argv)
 {
-	if (argc < 4) {
-		std::fprintf(stderr, "usage: latency FILE.json REPEATS MAPPINGS...\n");
+	if (argc < 4 || argc % 2 != 0) {
+		std::fprintf(stderr, "usage: latency FILE.json (MAPPINGS REPEATS)...\n");
 		return 2;
 	}
 	FILE *const out = std::fopen(argv[1], "w");
-	const int repeats = std::atoi(argv[2]);
 	const std::time_t now = std::time(nullptr);
 	char date[32];
 	const char *separator = "";
@@ -151,28 +150,28 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	std::strftime(date, sizeof(date), "%FT%TZ", std::gmtime(&now));
-	std::fprintf(out,
-		     "{\"context\": {\"date\": \"%s\", \"repeats\": %d, \"empty_ns\": %.3g},\n",
-		     date, repeats, empty_ns());
+	std::fprintf(out, "{\"context\": {\"date\": \"%s\", \"empty_ns\": %.3g},\n", date,
+		     empty_ns());
 	std::fprintf(out, "\"benchmarks\": [\n");
 	for (const Workload &workload : kWorkloads) {
-		for (int i = 3; i < argc; i++) {
+		for (int i = 2; i < argc; i += 2) {
 			const size_t mappings = std::strtoul(argv[i], nullptr, 10);
-			std::map<const va_side *, Least> least;
+			const int repeats = std::atoi(argv[i + 1]);
 
-			for (int repeat = 0; repeat < repeats; repeat++) {
-				for (const va_side *side : kSides) {
-					least[side].begin();
-					workload.time(*side, mappings, least[side]);
-				}
-			}
 			for (const va_side *side : kSides) {
+				Least least;
+
+				// In turn, the sides would evict each other's memory.
+				for (int repeat = 0; repeat < repeats; repeat++) {
+					least.begin();
+					workload.time(*side, mappings, least);
+				}
 				std::fputs(separator, out);
 				separator = ",\n";
 				print(out,
 				      std::string(workload.name) + "/" + side->name + "/" +
 					      std::to_string(mappings),
-				      least[side]);
+				      least);
 			}
 		}
 	}

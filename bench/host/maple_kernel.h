@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * What the kernel's lib/maple_tree.c wants besides kernel.h. Nobody reads while somebody writes, so
- * a node is free as soon as it is out of the tree, and a sheaf of nodes is as cheap as can be: there
- * is one, which nobody else asks for.
+ * a node is free as soon as it is out of the tree; and a sheaf of nodes is as cheap as can be:
+ * there is one, which nobody else asks for.
  */
 #ifndef BENCH_HOST_MAPLE_KERNEL_H
 #define BENCH_HOST_MAPLE_KERNEL_H

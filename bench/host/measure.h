@@ -17,8 +17,8 @@
 // Allocations so far, by whom ever.
 extern "C" unsigned long bench_allocs;
 
-// What time it is for a thread that is often interrupted, by its own clock; but asking for that takes
-// as long as ten operations, so a short batch goes by the processor's.
+// What time it is for a thread that is often interrupted, by its own clock; but asking for that
+// takes as long as ten operations, so a short batch goes by the processor's.
 inline double seconds_now(bool is_short)
 {
 	// Found out by waiting, the first time.
