@@ -17,15 +17,17 @@
 // Allocations so far, by whom ever.
 extern "C" unsigned long bench_allocs;
 
+enum class Length : bool { Long, Short };
+
 // What time it is for a thread that is often interrupted, by its own clock; but asking for that
 // takes as long as ten operations, so a short batch goes by the processor's.
-inline double seconds_now(bool is_short)
+inline double seconds_now(Length batch)
 {
 	// Found out by waiting, the first time.
 	const double tick = seconds_per_tick();
 	timespec now;
 
-	if (is_short)
+	if (batch == Length::Short)
 		return static_cast<double>(ticks()) * tick;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
@@ -37,7 +39,7 @@ template <class Side, class World>
 void measure(benchmark::State &state, const Side &side, World *world,
 	     uint64_t (*work)(World *, size_t), uint64_t (*before)(World *, size_t), size_t batch)
 {
-	const bool is_short = batch < 1000;
+	const Length length = batch < 1000 ? Length::Short : Length::Long;
 	double shortest = std::numeric_limits<double>::max();
 	unsigned long allocs = 0;
 	uint64_t done = 0;
@@ -55,12 +57,12 @@ void measure(benchmark::State &state, const Side &side, World *world,
 		before(world, batch);
 
 		const unsigned long allocs_then = bench_allocs;
-		const double begin = seconds_now(is_short);
+		const double begin = seconds_now(length);
 		const uint64_t result = work(world, batch);
-		const double took = seconds_now(is_short) - begin;
+		const double took = seconds_now(length) - begin;
 
 		shortest = std::min(shortest, took);
-		if (is_short && took > 10 * shortest) {
+		if (length == Length::Short && took > 10 * shortest) {
 			// It was interrupted, and does not count.
 			state.SetIterationTime(0);
 			continue;
@@ -76,14 +78,17 @@ void measure(benchmark::State &state, const Side &side, World *world,
 		static_cast<double>(allocs) / static_cast<double>(done != 0 ? done : 1);
 }
 
-// One workload of one side at one size. Stopping the system's clock takes longer than a small
-// batch does.
-template <class Run> void add_benchmark(const std::string &name, bool has_before, Run run)
+// Who watches the time. What undoes a batch is not to count, and to stop the library's watch takes
+// longer than a small batch does.
+enum class Watch : bool { Library, Measure };
+
+// One workload of one side at one size.
+template <class Run> void add_benchmark(const std::string &name, Watch watch, Run run)
 {
 	benchmark::internal::Benchmark *const benchmark =
 		benchmark::RegisterBenchmark(name.c_str(), run);
 
-	if (has_before)
+	if (watch == Watch::Measure)
 		benchmark->UseManualTime();
 }
 

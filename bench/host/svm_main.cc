@@ -115,16 +115,17 @@ bool sides_agree()
 int main(int argc, char **argv)
 {
 	for (const Workload &workload : kWorkloads) {
+		const Watch watch = workload.before != nullptr ? Watch::Measure : Watch::Library;
+
 		for (const Size size : kSizes) {
 			for (const svm_side *side : {&svm_kernels, &svm_ours}) {
 				const std::string name = std::string(workload.name) + "/" +
 							 side->name + "/" +
 							 std::to_string(size.ranges);
 
-				add_benchmark(name, workload.before != nullptr,
-					      [&workload, side, size](auto &state) {
-						      run(state, *side, workload, size);
-					      });
+				add_benchmark(name, watch, [&workload, side, size](auto &state) {
+					run(state, *side, workload, size);
+				});
 			}
 		}
 	}

@@ -82,8 +82,10 @@ void run(benchmark::State &state, const va_side &side, const Workload &workload,
 		workload.before != nullptr ? side.*workload.before : nullptr, batch);
 }
 
-// The same requests lead to the same mappings.
-uint64_t print_of(const va_side &side, bool requests)
+enum class Requests : bool { No, Yes };
+
+// What a sequence of insertions, removals, and requests to replace leads to.
+uint64_t print_of(const va_side &side, Requests requests)
 {
 	uint64_t print = 0;
 
@@ -95,7 +97,7 @@ uint64_t print_of(const va_side &side, bool requests)
 		side.insert(world, 50);
 		print = print * 31 + side.fingerprint(world);
 		side.insert(world, 50);
-		if (requests) {
+		if (requests == Requests::Yes) {
 			side.replace(world, 5000);
 			side.replace_ascending(world, 500);
 			side.replace_whole(world, 5000);
@@ -107,10 +109,11 @@ uint64_t print_of(const va_side &side, bool requests)
 	return print;
 }
 
+// The same requests lead to the same mappings.
 bool sides_agree()
 {
-	return print_of(va_kernels, true) == print_of(va_ours, true) &&
-	       print_of(va_kernels, false) == print_of(va_maple, false);
+	return print_of(va_kernels, Requests::Yes) == print_of(va_ours, Requests::Yes) &&
+	       print_of(va_kernels, Requests::No) == print_of(va_maple, Requests::No);
 }
 
 } // namespace
@@ -118,6 +121,8 @@ bool sides_agree()
 int main(int argc, char **argv)
 {
 	for (const Workload &workload : kWorkloads) {
+		const Watch watch = workload.before != nullptr ? Watch::Measure : Watch::Library;
+
 		for (const size_t mappings : kMappings) {
 			for (const va_side *side : {&va_kernels, &va_ours, &va_maple}) {
 				if (side == &va_maple && !workload.maple)
@@ -126,7 +131,7 @@ int main(int argc, char **argv)
 							 side->name + "/" +
 							 std::to_string(mappings);
 
-				add_benchmark(name, workload.before != nullptr,
+				add_benchmark(name, watch,
 					      [&workload, side, mappings](auto &state) {
 						      run(state, *side, workload, mappings);
 					      });
