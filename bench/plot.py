@@ -109,7 +109,9 @@ def panel(number, workload, sides, floor):
     """The commands of gnuplot for one workload."""
     every = [at for points in sides.values() for at in points]
     low = min(at["low"] if at["low"] > 0 else at["cost"] for at in every)
-    bottom, top = low / 2, max(at["high"] for at in every) * 4
+    bottom, high = low / 2, max(at["high"] for at in every)
+    # What the curves mean is written above them.
+    top = high * (high / bottom) ** 0.8
     first = sides.get("ours", next(iter(sides.values())))[0]
     left, right = (bound(at["size"] for at in every) for bound in (min, max))
     blocks = [(f"$linear{number}",
