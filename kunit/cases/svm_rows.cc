@@ -130,6 +130,57 @@ DSVM_CASE(rows, copies_are_noticed)
 	}
 }
 
+// The same where no two pages are in a row.
+DSVM_CASE(rows, copies_of_single_pages_are_noticed)
+{
+	for (u32 bounce = 1; bounce <= 16; bounce++) {
+		Direct m;
+
+		for (u32 i = 0; i < 16; i++)
+			m.put(i * 5 % 16);
+		m.world.set_direct(true, bounce);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), 16u);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 17 - bounce);
+		invalidate_only(m.world, nullptr);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	}
+}
+
+// Where each page has to be unmapped nobody tries, and a run of the CPU's is none.
+DSVM_CASE(rows, none_where_they_are_of_no_use)
+{
+	for (const bool direct : kEither) {
+		SixteenPages m;
+
+		m.world.set_direct(direct);
+		m.world.populate(m.world.mm(), at_page(0), 16, direct ? 4 : 0);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMapRun), 0u);
+		DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMap), direct ? 1u : 16u);
+	}
+}
+
+// Memory of a device has to be unmapped, whatever is beside it.
+DSVM_CASE(rows, device_memory_between_them_is_unmapped)
+{
+	Direct m;
+	dsvm_get_pages get = m.request(*m.range);
+
+	put_on_device(m, 4, 4);
+	get.allow_mixed = true;
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(m.pages, &get), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaMapRun), 2u);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 4u);
+	invalidate_only(m.world, nullptr);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kProviderUnmap), 4u);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kDmaUnmap), 0u);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+}
+
 DSVM_CASE(rows, refused_rows_are_mapped_page_by_page)
 {
 	Direct m;
@@ -195,4 +246,30 @@ DSVM_CASE(rows, entries_are_as_many_as_it_takes)
 	DSVM_REQUIRE_EQ(m.get_pages(*range), 0);
 	DSVM_EXPECT_EQ(small.mapping->room, 512u);
 	DSVM_EXPECT(maps_what_the_cpu_maps(m.world, small, 512));
+}
+
+DSVM_CASE(rows, refused_entries_leave_nothing)
+{
+	Mirror m;
+	dsvm_range *range = nullptr;
+	u32 failures = 0;
+
+	m.world.add_vma(m.world.mm(), at_page(0), end_of_page(511));
+	m.world.populate(m.world.mm(), at_page(0), 512);
+	DSVM_REQUIRE_EQ(m.fault(at_page(0), &range), 0);
+	const u64 outstanding = dsvm_env_outstanding();
+	for (u64 n = 1;; n++) {
+		dsvm_env_fail_alloc(n);
+		const int result = m.get_pages(*range);
+		dsvm_env_fail_alloc(0);
+		if (result == 0)
+			break;
+		failures++;
+		DSVM_EXPECT_EQ(result, -DSVM_ENOMEM);
+		DSVM_REQUIRE_EQ(dsvm_env_outstanding(), outstanding);
+		DSVM_EXPECT(!m.is_valid(*range));
+	}
+	// The walk's entries, the mapping, and the mapping's.
+	DSVM_EXPECT_EQ(failures, 3u);
+	DSVM_EXPECT(maps_what_the_cpu_maps(m.world, *m.home(*range).pages, 512));
 }
