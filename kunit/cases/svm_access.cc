@@ -144,6 +144,20 @@ DSVM_CASE(access, reading_takes_each_page_as_it_is)
 	DSVM_EXPECT(is_sound(m));
 }
 
+// The same of a device's own memory.
+DSVM_CASE(access, reading_takes_each_device_page_as_it_is)
+{
+	SixteenPages m;
+
+	put_on_device(m, 0, 16);
+	m.world.pte(m.world.mm(), at_page(9)).writable = false;
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range, DSVM_ACCESS_READ), 0);
+	for (u32 i = 0; i < 16; i++)
+		DSVM_EXPECT_EQ(m.pages->dma_addr[i].dir,
+			       u64{i != 9 ? DSVM_DMA_BIDIRECTIONAL : DSVM_DMA_TO_DEVICE});
+	DSVM_EXPECT_EQ(m.pages->flags & DSVM_PAGES_WRITABLE, 0u);
+}
+
 // A run that the CPU maps in one go is written or not as one.
 DSVM_CASE(access, large_runs)
 {
