@@ -343,17 +343,20 @@ DSVM_CASE(remap, two_providers_are_refused)
 // The CPU maps sixteen pages in one go, and the span has those in the middle.
 DSVM_CASE(remap, runs_are_aligned)
 {
-	SixteenPages m;
-	dsvm_get_pages get = m.request(*m.range);
-	dsvm_pages own = {};
-	const u32 orders[] = {0, 1, 2, 2, 1, 0};
+	for (const bool direct : kEither) {
+		SixteenPages m;
+		dsvm_get_pages get = m.request(*m.range);
+		dsvm_pages own = {};
+		const u32 orders[] = {0, 1, 2, 2, 1, 0};
 
-	m.world.populate(m.world.mm(), at_page(0), 16, 4);
-	get.first = at_page(1);
-	get.last = end_of_page(14);
-	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
-	for (u32 i = 0; i < 6; i++)
-		DSVM_EXPECT_EQ(own.dma_addr[i].order, orders[i]);
-	DSVM_EXPECT_EQ(m.world.dma_mappings(), 14u);
-	dsvm_svm_free_pages(&own, m.world.device(), 14);
+		m.world.set_direct(direct);
+		m.world.populate(m.world.mm(), at_page(0), 16, 4);
+		get.first = at_page(1);
+		get.last = end_of_page(14);
+		DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
+		for (u32 i = 0; i < 6; i++)
+			DSVM_EXPECT_EQ(own.dma_addr[i].order, orders[i]);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), direct ? 0u : 14u);
+		dsvm_svm_free_pages(&own, m.world.device(), 14);
+	}
 }

@@ -135,8 +135,6 @@ Status Mapper::map_device(usize hmm, usize npages)
 	if (dir != DSVM_DMA_BIDIRECTIONAL)
 		writable_ = false;
 	zdd_ = desc.zdd;
-	// What RAM is allowed depends on what there was before.
-	ram_ = 0;
 	++count_;
 	pages_ += usize{1} << order;
 	return Status::ok();
@@ -239,7 +237,9 @@ inline Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
 	const u32 order = run_order(ram >> DSVM_RAM_ORDER, next_addr(), npages - pages_);
 	if (mapping_.iova.size != 0)
 		return link_run(*entries, order);
-	if (order == 0 && in_rows_ && map_row(entries, npages - pages_))
+	// Of what the CPU maps in one go, the large pieces are worth more.
+	const bool is_single = ram >> DSVM_RAM_ORDER == 0;
+	if (is_single && in_rows_ && map_row(entries, npages - pages_))
 		return Status::ok();
 	return map_run(*entries, order, npages);
 }

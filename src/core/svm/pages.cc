@@ -326,7 +326,7 @@ void Pages::unmap(usize npages)
 
 	dsvm_os_assert_held(pages_.lock);
 	dsvm_mapping &mapping = *pages_.mapping;
-	if (pages_.provider || mapping.iova.size != 0 || mapping.unmaps)
+	if (pages_.provider || mapping.unmaps)
 		unmap_entries(mapping, dev_, pages_.provider, pages_.dma_addr, npages);
 	if (pages_.provider)
 		dsvm_os_provider_put(pages_.provider);
