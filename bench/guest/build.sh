@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
 # build.sh KDIR MODULES OUT: build what compares drm_svm with the kernel's own modules, in OUT:
-# the plain driver twice, over drm_svm as scripts/build.sh left it in MODULES, and over the
-# modules that scripts/kernel.sh left in KDIR/drm; and compare, the program. All modules under
-# test end up in OUT/modules.
+# the plain driver over drm_svm as scripts/build.sh left it in MODULES, without and with what only
+# drm_svm has, and over the modules that scripts/kernel.sh left in KDIR/drm; and compare, the
+# program. All modules under test end up in OUT/modules.
 
 . "$(dirname "$0")/../../scripts/lib.sh"
 
@@ -17,7 +17,7 @@ need_packages "${packages_modules[@]}" "${packages_guest[@]}"
 [[ -e $kdir/drm/drm_gpusvm_helper.ko ]] ||
 	die "The kernel in $kdir has no GPU SVM of its own to compare with; scripts/kernel.sh build 7.3 makes one that has."
 
-# driver NAME SYMBOLS [MAKE_ARGUMENT...]: one of the two, with the same sources and flags.
+# driver NAME SYMBOLS [MAKE_ARGUMENT...]: one of the three, with the same sources and flags.
 driver() {
 	local name=$1 symbols=$2 dir=$out/$1 file
 	shift 2
@@ -33,8 +33,10 @@ driver() {
 }
 
 step "Building the plain driver over drm_svm and over the kernel's own modules."
-driver drm_svm_plain "$modules/Module.symvers" PLAIN_INCLUDE="$top/include"
-driver drm_svm_plain_kernel "$kdir/drm/Module.symvers" PLAIN_INCLUDE=
+driver drm_svm_plain_kernel "$kdir/drm/Module.symvers" PLAIN_INCLUDE= PLAIN_EXTENDED=
+driver drm_svm_plain "$modules/Module.symvers" PLAIN_INCLUDE="$top/include" PLAIN_EXTENDED=
+driver drm_svm_plain_extended "$modules/Module.symvers" PLAIN_INCLUDE="$top/include" \
+	PLAIN_EXTENDED=1
 cp "$modules/drm_svm.ko" "$out/modules/"
 
 gcc -std=gnu17 -D_GNU_SOURCE -O2 -static -pthread -Wall -Wextra -Wshadow \

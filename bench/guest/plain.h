@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * A driver over mainline's API and nothing else, to compare what is below it. It is
- * compiled twice, against our headers and against the kernel's, and both modules are
- * loaded at once.
+ * compiled against our headers and against the kernel's, and both modules are loaded at
+ * once. A third one is over ours with PLAIN_EXTENDED, and does what only ours can do in
+ * the places that say so: plain_locks.h, the way to VRAM, the replacing of mappings.
  *
  * Its GPU is a page table, an array over the part of an address space that a VM
  * shows; its VRAM is device-private pages with vmalloc'd memory behind them.
  *
- * Locks, outermost first: &plain_vm.lock, mmap_lock, the notifier lock, spinlocks.
+ * Locks, outermost first: &plain_vm.lock or a range's, mmap_lock, the notifier lock, a
+ * window's, spinlocks.
  */
 #ifndef BENCH_GUEST_PLAIN_H
 #define BENCH_GUEST_PLAIN_H
@@ -35,6 +37,7 @@
  * @memory: what is in it
  * @destroyed: the library has let go of @dpagemap
  * @lock: guards what follows
+ * @limit: pages from the first one on that may be used
  * @used: a bit for each page that is in use
  * @allocs: of &struct plain_alloc
  * @copy_ns: time in the copy routine
@@ -49,6 +52,7 @@ struct plain_vram {
 	struct completion destroyed;
 
 	spinlock_t lock;
+	unsigned long limit;
 	DECLARE_BITMAP(used, PLAIN_VRAM_PAGES);
 	struct list_head allocs;
 
@@ -77,7 +81,7 @@ extern struct plain_device plain;
 /**
  * struct plain_vm - An address space as the GPU sees it
  * @svm: the library's part
- * @lock: all work on ranges happens under it
+ * @lock: all work on ranges happens under it, without PLAIN_EXTENDED
  * @table: the page table, an entry for each page from @start on; written under
  *	the notifier lock
  * @start: first byte that the GPU may see
@@ -100,6 +104,11 @@ struct plain_vm {
 	struct page *pinned[64];
 	unsigned int num_pinned;
 };
+
+static inline unsigned long plain_vm_end(const struct plain_vm *vm)
+{
+	return vm->start + (vm->npages << PAGE_SHIFT);
+}
 
 struct plain_va_space;
 
@@ -133,8 +142,13 @@ static inline u64 plain_end(u64 began)
 /* plain_vram.c */
 int plain_vram_init(struct plain_vram *vram, struct drm_device *drm);
 void plain_vram_fini(struct plain_vram *vram);
+/* Moves memory there. What has been there for the longest makes room. */
+int plain_vram_move(struct plain_vram *vram, struct mm_struct *mm, unsigned long start,
+		    unsigned long end);
 /* All of it back to RAM; returns the first error, and goes on. */
 int plain_vram_evict(struct plain_vram *vram, u64 *done);
+/* From now on it has so many pages; 0: all of them. */
+int plain_vram_limit(struct plain_vram *vram, u64 npages);
 /* What is at a device address. */
 void *plain_vram_at(struct plain_vram *vram, u64 addr);
 
@@ -145,6 +159,14 @@ int plain_fault(struct plain_vm *vm, struct plain_work *work);
 int plain_prefetch(struct plain_vm *vm, struct plain_work *work);
 int plain_look(struct plain_vm *vm, struct plain_look *look);
 int plain_pin(struct plain_vm *vm, unsigned long addr);
+/* Serves a fault of the GPU's; @end gets the end of the range. */
+int plain_serve(struct plain_vm *vm, unsigned long addr, u32 flags, unsigned long *end);
+/* The page that the GPU has at an address, or NULL: that is a fault. Under plain_lock_table(). */
+void *plain_see(struct plain_vm *vm, unsigned long addr, bool write);
+bool plain_is_inside(struct plain_vm *vm, u64 start, u64 bytes);
+
+/* plain_gpu.c */
+int plain_run(struct plain_vm *vm, struct plain_run *run);
 
 /* plain_va.c */
 struct plain_va_space *plain_va_create(const struct plain_va *create);

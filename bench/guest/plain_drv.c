@@ -190,7 +190,9 @@ union plain_arg {
 	struct plain_look look;
 	struct plain_copies copies;
 	struct plain_va va;
+	struct plain_run run;
 	__u64 addr;
+	__u64 npages;
 };
 
 static int dispatch(struct plain_file *pf, unsigned int cmd, union plain_arg *arg)
@@ -208,6 +210,10 @@ static int dispatch(struct plain_file *pf, unsigned int cmd, union plain_arg *ar
 		return 0;
 	case PLAIN_PIN:
 		return pf->vm ? plain_pin(pf->vm, arg->addr) : -ENODATA;
+	case PLAIN_RUN:
+		return pf->vm ? plain_run(pf->vm, &arg->run) : -ENODATA;
+	case PLAIN_LIMIT:
+		return plain_vram_limit(&plain.vram, arg->npages);
 	case PLAIN_VA_CREATE:
 		return ioctl_va_create(pf, &arg->va);
 	case PLAIN_VA_DESTROY:

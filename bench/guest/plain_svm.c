@@ -10,6 +10,10 @@
 #include <linux/slab.h>
 
 #include "plain.h"
+#include "plain_locks.h"
+
+/* What the library watches as one, and all of a VM is in. */
+#define WINDOW SZ_512M
 
 /* A fault that finds no end in this time is an error; on an emulated machine it is long. */
 #define PATIENCE (10 * HZ)
@@ -112,20 +116,42 @@ static void range_free(struct drm_gpusvm_range *range)
 	kfree(to_range(range));
 }
 
+#ifdef PLAIN_EXTENDED
+static struct drm_gpusvm_pages *range_pages(struct drm_gpusvm_range *range, unsigned int *count)
+{
+	*count = 1;
+	return &to_range(range)->pages;
+}
+#endif
+
 static const struct drm_gpusvm_ops svm_ops = {
 	.range_alloc = range_alloc,
 	.range_free = range_free,
 	.invalidate = invalidate,
+#ifdef PLAIN_EXTENDED
+	.features = DRM_SVM_WINDOW_LOCKS,
+	.range_pages = range_pages,
+#endif
 };
 
 static void remove_range(struct plain_vm *vm, struct drm_gpusvm_range *range)
 {
-	drm_gpusvm_notifier_lock(&vm->svm);
+	plain_lock_entries(range);
 	zap(vm, range);
-	drm_gpusvm_notifier_unlock(&vm->svm);
+	plain_unlock_entries(range);
 	drm_gpusvm_free_pages(&vm->svm, &to_range(range)->pages,
 			      drm_gpusvm_range_size(range) >> PAGE_SHIFT);
 	drm_gpusvm_range_remove(&vm->svm, range);
+}
+
+/* And the caller's reference. */
+static void end_range(struct plain_vm *vm, struct drm_gpusvm_range *range)
+{
+	if (plain_lock_range(range)) {
+		remove_range(vm, range);
+		plain_unlock_range(range);
+	}
+	drm_gpusvm_range_put(range);
 }
 
 static void collect_garbage(struct plain_vm *vm)
@@ -140,8 +166,7 @@ static void collect_garbage(struct plain_vm *vm)
 		spin_unlock(&vm->garbage_lock);
 		if (!r)
 			return;
-		remove_range(vm, &r->base);
-		drm_gpusvm_range_put(&r->base);
+		end_range(vm, &r->base);
 	}
 }
 
@@ -153,10 +178,10 @@ static bool is_bound(struct plain_vm *vm, struct drm_gpusvm_range *range, unsign
 	u64 need = PLAIN_PTE_PRESENT | (write ? PLAIN_PTE_WRITABLE : 0);
 	bool bound;
 
-	drm_gpusvm_notifier_lock(&vm->svm);
+	plain_lock_entries(range);
 	bound = drm_gpusvm_pages_valid(&vm->svm, &to_range(range)->pages) &&
 		(*entry_at(vm, addr) & need) == need;
-	drm_gpusvm_notifier_unlock(&vm->svm);
+	plain_unlock_entries(range);
 	return bound;
 }
 
@@ -177,13 +202,32 @@ static int bind_range(struct plain_vm *vm, struct drm_gpusvm_range *range,
 	if (ret)
 		return range->flags.unmapped ? -EAGAIN : ret;
 
-	drm_gpusvm_notifier_lock(&vm->svm);
+	plain_lock_entries(range);
 	if (drm_gpusvm_pages_valid(&vm->svm, &r->pages))
 		write_entries(vm, range);
 	else
 		ret = -EAGAIN;
-	drm_gpusvm_notifier_unlock(&vm->svm);
+	plain_unlock_entries(range);
 	return ret;
+}
+
+static int fault_in_range(struct plain_vm *vm, struct drm_gpusvm_range *range, unsigned long addr,
+			  u32 flags, const struct drm_gpusvm_ctx *ctx)
+{
+	int ret;
+
+	if (range->flags.unmapped)
+		return -EAGAIN;
+	if (is_bound(vm, range, addr, flags & PLAIN_WRITE))
+		return 0;
+	if ((flags & PLAIN_DEVMEM) && range->flags.migrate_devmem) {
+		/* What cannot be moved is used where it is. */
+		ret = plain_vram_move(&plain.vram, vm->svm.mm, drm_gpusvm_range_start(range),
+				      drm_gpusvm_range_end(range));
+		if (ret == -ENODEV || ret == -ENOMEM)
+			return ret;
+	}
+	return bind_range(vm, range, ctx);
 }
 
 static int fault_once(struct plain_vm *vm, unsigned long addr, u32 flags, unsigned long *end)
@@ -198,40 +242,30 @@ static int fault_once(struct plain_vm *vm, unsigned long addr, u32 flags, unsign
 	int ret;
 
 	collect_garbage(vm);
-	range = drm_gpusvm_range_find_or_insert(&vm->svm, addr, vm->start,
-						vm->start + (vm->npages << PAGE_SHIFT), &ctx);
+	range = plain_acquire(vm, addr, &ctx);
 	if (IS_ERR(range))
 		return PTR_ERR(range);
 
 	*end = drm_gpusvm_range_end(range);
-	if (range->flags.unmapped)
-		return -EAGAIN;
-	if (is_bound(vm, range, addr, flags & PLAIN_WRITE))
-		return 0;
-	if ((flags & PLAIN_DEVMEM) && range->flags.migrate_devmem) {
-		/* What cannot be moved is used where it is. */
-		ret = drm_pagemap_populate_mm(&plain.vram.dpagemap, drm_gpusvm_range_start(range),
-					      *end, vm->svm.mm, 0);
-		if (ret == -ENODEV || ret == -ENOMEM)
-			return ret;
-	}
-	return bind_range(vm, range, &ctx);
+	ret = fault_in_range(vm, range, addr, flags, &ctx);
+	plain_release(range);
+	return ret;
 }
 
-static int fault(struct plain_vm *vm, unsigned long addr, u32 flags, unsigned long *end)
+int plain_serve(struct plain_vm *vm, unsigned long addr, u32 flags, unsigned long *end)
 {
 	unsigned long deadline = jiffies + PATIENCE;
 	int ret;
 
 	do {
-		mutex_lock(&vm->lock);
+		plain_lock_vm(vm);
 		ret = fault_once(vm, addr, flags, end);
-		mutex_unlock(&vm->lock);
+		plain_unlock_vm(vm);
 	} while (ret == -EAGAIN && time_before(jiffies, deadline));
 	return ret;
 }
 
-static bool is_inside(struct plain_vm *vm, u64 start, u64 bytes)
+bool plain_is_inside(struct plain_vm *vm, u64 start, u64 bytes)
 {
 	u64 all = (u64)vm->npages << PAGE_SHIFT;
 
@@ -245,14 +279,14 @@ int plain_fault(struct plain_vm *vm, struct plain_work *work)
 	u64 began;
 	int ret = 0;
 
-	if (!is_inside(vm, work->start, work->bytes))
+	if (!plain_is_inside(vm, work->start, work->bytes))
 		return -EINVAL;
 
 	began = plain_begin();
 	while (addr < last) {
 		unsigned long end = addr + PAGE_SIZE;
 
-		ret = fault(vm, addr, work->flags, &end);
+		ret = plain_serve(vm, addr, work->flags, &end);
 		if (ret)
 			break;
 		work->done++;
@@ -270,46 +304,53 @@ int plain_prefetch(struct plain_vm *vm, struct plain_work *work)
 	u64 began;
 	int ret;
 
-	if (!is_inside(vm, work->start, work->bytes) || !IS_ALIGNED(step, PAGE_SIZE))
+	if (!plain_is_inside(vm, work->start, work->bytes) || !IS_ALIGNED(step, PAGE_SIZE))
 		return -EINVAL;
 
-	mutex_lock(&vm->lock);
+	plain_lock_vm(vm);
 	began = plain_begin();
 	for (; addr < last; addr += step) {
-		ret = drm_pagemap_populate_mm(&plain.vram.dpagemap, addr, min(last, addr + step),
-					      vm->svm.mm, 0);
+		ret = plain_vram_move(&plain.vram, vm->svm.mm, addr, min(last, addr + step));
 		work->done += !ret;
 		work->error = work->error ?: -ret;
 	}
 	work->ns = plain_end(began);
-	mutex_unlock(&vm->lock);
+	plain_unlock_vm(vm);
 	return 0;
 }
 
-/* For the checks ------------------------------------------------------------------------- */
+/* What the GPU sees ---------------------------------------------------------------------- */
+
+void *plain_see(struct plain_vm *vm, unsigned long addr, bool write)
+{
+	u64 entry = *entry_at(vm, addr);
+
+	if (!(entry & PLAIN_PTE_PRESENT) || (write && !(entry & PLAIN_PTE_WRITABLE)))
+		return NULL;
+	if (entry & PLAIN_PTE_VRAM)
+		return plain_vram_at(&plain.vram, entry & PAGE_MASK);
+	return phys_to_virt(entry & PAGE_MASK);
+}
 
 int plain_look(struct plain_vm *vm, struct plain_look *look)
 {
+	struct drm_gpusvm_notifier *window;
 	unsigned long addr, flags;
 	u64 entry;
 	u32 sum = 0;
 
-	if (!is_inside(vm, look->start, look->bytes))
+	if (!plain_is_inside(vm, look->start, look->bytes))
 		return -EINVAL;
 
 	for (addr = look->start; addr < look->start + look->bytes; addr += PAGE_SIZE) {
-		drm_gpusvm_notifier_lock(&vm->svm);
+		window = plain_lock_table(vm);
 		entry = *entry_at(vm, addr);
 		look->writable += !!(entry & PLAIN_PTE_WRITABLE);
-		if (entry & PLAIN_PTE_VRAM) {
-			look->vram++;
-			sum = crc32_le(sum, plain_vram_at(&plain.vram, entry & PAGE_MASK),
-				       PAGE_SIZE);
-		} else if (entry & PLAIN_PTE_PRESENT) {
-			look->ram++;
-			sum = crc32_le(sum, phys_to_virt(entry & PAGE_MASK), PAGE_SIZE);
-		}
-		drm_gpusvm_notifier_unlock(&vm->svm);
+		look->vram += !!(entry & PLAIN_PTE_VRAM);
+		look->ram += (entry & PLAIN_PTE_PRESENT) && !(entry & PLAIN_PTE_VRAM);
+		if (entry & PLAIN_PTE_PRESENT)
+			sum = crc32_le(sum, plain_see(vm, addr, false), PAGE_SIZE);
+		plain_unlock_table(vm, window);
 	}
 	look->sum = sum;
 	spin_lock_irqsave(&plain.vram.lock, flags);
@@ -350,7 +391,7 @@ struct plain_vm *plain_vm_create(const struct plain_vm_create *create)
 	int ret = -ENOMEM;
 
 	if (!IS_ALIGNED(create->start | create->bytes, SZ_2M) || !create->bytes ||
-	    create->bytes > SZ_1G || create->chunk < SZ_4K)
+	    create->bytes > WINDOW - create->start % WINDOW || create->chunk < SZ_4K)
 		return ERR_PTR(-EINVAL);
 
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL);
@@ -364,14 +405,14 @@ struct plain_vm *plain_vm_create(const struct plain_vm_create *create)
 	vm->table = kvcalloc(vm->npages, sizeof(*vm->table), GFP_KERNEL);
 	if (vm->table)
 		ret = drm_gpusvm_init(&vm->svm, KBUILD_MODNAME, current->mm, vm->start,
-				      create->bytes, SZ_512M, &svm_ops, vm->chunks,
+				      create->bytes, WINDOW, &svm_ops, vm->chunks,
 				      choose_chunks(vm, create->chunk));
 	if (ret) {
 		kvfree(vm->table);
 		kfree(vm);
 		return ERR_PTR(ret);
 	}
-	drm_gpusvm_driver_set_lock(&vm->svm, &vm->lock);
+	plain_name_lock(vm);
 	return vm;
 }
 
@@ -379,18 +420,18 @@ void plain_vm_destroy(struct plain_vm *vm)
 {
 	struct drm_gpusvm_notifier *notifier, *next_notifier;
 	struct drm_gpusvm_range *range, *next_range;
-	unsigned long end = vm->start + (vm->npages << PAGE_SHIFT);
+	unsigned long end = plain_vm_end(vm);
 
 	unpin_user_pages(vm->pinned, vm->num_pinned);
-	mutex_lock(&vm->lock);
+	plain_lock_vm(vm);
 	collect_garbage(vm);
 	drm_gpusvm_for_each_notifier_safe(notifier, next_notifier, &vm->svm, vm->start, end)
 		drm_gpusvm_for_each_range_safe(range, next_range, notifier, vm->start, end)
-			remove_range(vm, range);
+			end_range(vm, drm_gpusvm_range_get(range));
 	/* There are no notifiers any more that could add to it. */
 	collect_garbage(vm);
 	drm_gpusvm_fini(&vm->svm);
-	mutex_unlock(&vm->lock);
+	plain_unlock_vm(vm);
 	kvfree(vm->table);
 	kfree(vm);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * What the plain driver does for compare.c. There are two devices, /dev/drm_svm_plain
- * and /dev/drm_svm_plain_kernel, which are one driver over two libraries.
+ * What the plain driver does for compare.c. There are three devices, /dev/drm_svm_plain and
+ * /dev/drm_svm_plain_kernel, which are one driver over two libraries, and
+ * /dev/drm_svm_plain_extended, which is one with what only ours can do.
  */
 #ifndef BENCH_GUEST_PLAIN_UAPI_H
 #define BENCH_GUEST_PLAIN_UAPI_H
@@ -12,7 +13,7 @@
 /**
  * struct plain_vm_create - A VM of the caller's memory; the file's last one goes before
  * @start: first byte that the GPU may see
- * @bytes: how many
+ * @bytes: how many; all in one naturally aligned 512 MiB
  * @chunk: the largest range: 4 KiB, 64 KiB or 2 MiB
  */
 struct plain_vm_create {
@@ -52,6 +53,40 @@ struct plain_work {
 	__u64 copied;
 	__u64 allocs;
 	__u64 alloc_bytes;
+};
+
+/* What the GPU does in a &struct plain_run. */
+enum plain_program {
+	PLAIN_SAXPY, /* adds @factor times the words at @x to those at @y */
+	PLAIN_CHASE, /* @factor times: adds 1 to a page's second word, goes where the first says */
+};
+
+/**
+ * struct plain_run - A program of the GPU's, and how it went
+ * @program: what it does
+ * @flags: PLAIN_DEVMEM
+ * @factor: of PLAIN_SAXPY; of PLAIN_CHASE, steps
+ * @error: out, a positive errno: it has not been done to the end
+ * @x: first byte of memory
+ * @y: first byte of other memory
+ * @bytes: of each
+ * @at: of PLAIN_CHASE, in and out, the page that is next, counted from @x
+ * @ns: out, time it took
+ * @worst_ns: out, of this in the longest fault
+ * @faults: out, how many
+ */
+struct plain_run {
+	__u32 program;
+	__u32 flags;
+	__u32 factor;
+	__u32 error;
+	__u64 x;
+	__u64 y;
+	__u64 bytes;
+	__u64 at;
+	__u64 ns;
+	__u64 worst_ns;
+	__u64 faults;
 };
 
 /**
@@ -110,6 +145,8 @@ struct plain_va {
 #define PLAIN_VA_REPLACE _IOWR('P', 13, struct plain_work)   /* callbacks, one for one */
 #define PLAIN_VA_UNMAP_MAP _IOWR('P', 14, struct plain_work) /* callbacks, out and in again */
 #define PLAIN_VA_CUT_HEAL _IOWR('P', 15, struct plain_work)  /* callbacks, cut in the middle */
+#define PLAIN_RUN	_IOWR('P', 16, struct plain_run)
+#define PLAIN_LIMIT	_IOW('P', 17, __u64) /* the device's VRAM has so many pages; 0: all */
 
 /*
  * Around what is measured, for profile_plugin.c: instructions that do nothing, and that no

@@ -6,6 +6,9 @@
 
 #include <drm/drm_gem.h>
 #include <drm/drm_gpuvm.h>
+#ifdef PLAIN_EXTENDED
+#include <drm/drm_svm.h>
+#endif
 
 #include "plain.h"
 
@@ -109,6 +112,34 @@ static u64 place(struct plain_va_space *space, u64 *random, unsigned int behind)
 						       space->count - behind, 64);
 }
 
+#ifdef PLAIN_EXTENDED
+
+static void replaced(struct drm_gpuva *va, void *space)
+{
+	give(space, va);
+}
+
+/* In one change: there is nothing to be done between the steps. */
+static int map(struct plain_va_space *space, u64 addr, u64 range)
+{
+	struct drm_gpuva *va = take(space), *prev = take(space), *next = take(space);
+	int ret;
+
+	if (!next)
+		return -ENOMEM;
+	drm_gpuva_init(va, addr, range, NULL, 0);
+	ret = drm_svm_gpuva_replace(&space->base, va, prev, next, replaced, space);
+	if (ret)
+		return ret;
+	if (!next->va.range)
+		give(space, next);
+	if (!prev->va.range)
+		give(space, prev);
+	return 0;
+}
+
+#else
+
 static int map(struct plain_va_space *space, u64 addr, u64 range)
 {
 	const struct drm_gpuvm_map_req req = {
@@ -118,6 +149,8 @@ static int map(struct plain_va_space *space, u64 addr, u64 range)
 
 	return drm_gpuvm_sm_map(&space->base, space, &req);
 }
+
+#endif
 
 static int list(struct plain_va_space *space, u64 addr, u64 range)
 {

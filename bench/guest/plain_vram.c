@@ -13,6 +13,9 @@
 #include <linux/vmalloc.h>
 
 #include <drm/drm_device.h>
+#ifdef PLAIN_EXTENDED
+#include <drm/drm_svm.h>
+#endif
 
 #include "plain.h"
 
@@ -23,6 +26,9 @@
  * @entry: in &plain_vram.allocs, until it is released
  * @first: its first page
  * @npages: how many
+ * @filled: it may be evicted
+ * @made: in &struct plain_move.made, with a reference
+ * @gone: pages that are not its own any more
  */
 struct plain_alloc {
 	struct drm_pagemap_devmem base;
@@ -30,6 +36,11 @@ struct plain_alloc {
 	struct list_head entry;
 	unsigned long first;
 	unsigned long npages;
+	bool filled;
+#ifdef PLAIN_EXTENDED
+	struct list_head made;
+	DECLARE_BITMAP(gone, SZ_2M >> PAGE_SHIFT);
+#endif
 };
 
 static struct plain_alloc *to_alloc(struct drm_pagemap_devmem *devmem)
@@ -49,6 +60,40 @@ static void alloc_free(struct kref *ref)
 	kfree(container_of(ref, struct plain_alloc, ref));
 }
 
+#ifdef PLAIN_EXTENDED
+
+static void devmem_free_pages(struct drm_pagemap_devmem *devmem, struct page *page,
+			      unsigned long npages)
+{
+	struct plain_alloc *alloc = to_alloc(devmem);
+	struct plain_vram *vram = &plain.vram;
+	unsigned long at = page_to_pfn(page) - PHYS_PFN(vram->region->start);
+	unsigned long flags;
+
+	spin_lock_irqsave(&vram->lock, flags);
+	bitmap_clear(vram->used, at, npages);
+	bitmap_set(alloc->gone, at - alloc->first, npages);
+	spin_unlock_irqrestore(&vram->lock, flags);
+}
+
+/* What has not gone before. Under &plain_vram.lock. */
+static void give_back(struct plain_vram *vram, struct plain_alloc *alloc)
+{
+	unsigned long from, to;
+
+	for_each_clear_bitrange(from, to, alloc->gone, alloc->npages)
+		bitmap_clear(vram->used, alloc->first + from, to - from);
+}
+
+#else
+
+static void give_back(struct plain_vram *vram, struct plain_alloc *alloc)
+{
+	bitmap_clear(vram->used, alloc->first, alloc->npages);
+}
+
+#endif
+
 static void devmem_release(struct drm_pagemap_devmem *devmem)
 {
 	struct plain_alloc *alloc = to_alloc(devmem);
@@ -57,7 +102,7 @@ static void devmem_release(struct drm_pagemap_devmem *devmem)
 
 	/* One library calls this from where the last page was freed, which may be anywhere. */
 	spin_lock_irqsave(&vram->lock, flags);
-	bitmap_clear(vram->used, alloc->first, alloc->npages);
+	give_back(vram, alloc);
 	list_del_init(&alloc->entry);
 	spin_unlock_irqrestore(&vram->lock, flags);
 	kref_put(&alloc->ref, alloc_free);
@@ -130,6 +175,9 @@ static const struct drm_pagemap_devmem_ops devmem_ops = {
 	.populate_devmem_pfn = populate_devmem_pfn,
 	.copy_to_devmem = copy_to_devmem,
 	.copy_to_ram = copy_to_ram,
+#ifdef PLAIN_EXTENDED
+	.devmem_free_pages = devmem_free_pages,
+#endif
 };
 
 /* The provider --------------------------------------------------------------------------- */
@@ -139,6 +187,7 @@ static struct plain_alloc *alloc_create(struct plain_vram *vram, unsigned long b
 {
 	struct plain_alloc *alloc = kzalloc(sizeof(*alloc), GFP_KERNEL);
 	unsigned long flags, at;
+	bool found;
 
 	if (!alloc)
 		return ERR_PTR(-ENOMEM);
@@ -148,19 +197,27 @@ static struct plain_alloc *alloc_create(struct plain_vram *vram, unsigned long b
 				bytes, NULL);
 
 	spin_lock_irqsave(&vram->lock, flags);
-	at = bitmap_find_next_zero_area(vram->used, PLAIN_VRAM_PAGES, 0, alloc->npages,
+	at = bitmap_find_next_zero_area(vram->used, vram->limit, 0, alloc->npages,
 					roundup_pow_of_two(alloc->npages) - 1);
-	if (at < PLAIN_VRAM_PAGES) {
+	found = at < vram->limit;
+	if (found) {
 		alloc->first = at;
 		bitmap_set(vram->used, at, alloc->npages);
 		list_add_tail(&alloc->entry, &vram->allocs);
 	}
 	spin_unlock_irqrestore(&vram->lock, flags);
-	if (at < PLAIN_VRAM_PAGES)
+	if (found)
 		return alloc;
 
 	kfree(alloc);
 	return ERR_PTR(-ENOSPC);
+}
+
+/* After the migration that it was made for; and the caller's reference. */
+static void alloc_is_filled(struct plain_alloc *alloc)
+{
+	WRITE_ONCE(alloc->filled, true);
+	kref_put(&alloc->ref, alloc_free);
 }
 
 static int populate_mm(struct drm_pagemap *dpagemap, unsigned long start, unsigned long end,
@@ -171,12 +228,67 @@ static int populate_mm(struct drm_pagemap *dpagemap, unsigned long start, unsign
 	};
 	struct plain_vram *vram = container_of(dpagemap, struct plain_vram, dpagemap);
 	struct plain_alloc *alloc = alloc_create(vram, end - start, mm);
+	int ret;
 
 	if (IS_ERR(alloc))
 		return PTR_ERR(alloc);
-	/* Consumes it, whether it succeeds or not. */
-	return drm_pagemap_migrate_to_devmem(&alloc->base, mm, start, end, &details);
+	kref_get(&alloc->ref);
+	/* Consumes the other reference, whether it succeeds or not. */
+	ret = drm_pagemap_migrate_to_devmem(&alloc->base, mm, start, end, &details);
+	alloc_is_filled(alloc);
+	return ret;
 }
+
+#ifdef PLAIN_EXTENDED
+
+/**
+ * struct plain_move - A migration, page by page
+ * @base: the library's part
+ * @made: allocations that were made for it
+ */
+struct plain_move {
+	struct drm_svm_migrate base;
+	struct list_head made;
+};
+
+static struct drm_pagemap_devmem *move_alloc(struct drm_svm_migrate *migrate, unsigned long addr,
+					     unsigned long size)
+{
+	struct plain_vram *vram = container_of(migrate->dpagemap, struct plain_vram, dpagemap);
+	struct plain_alloc *alloc = alloc_create(vram, size, migrate->mm);
+
+	if (IS_ERR(alloc))
+		return ERR_CAST(alloc);
+	kref_get(&alloc->ref);
+	list_add_tail(&alloc->made, &container_of(migrate, struct plain_move, base)->made);
+	return &alloc->base;
+}
+
+static int populate_span(struct drm_pagemap *dpagemap, unsigned long start, unsigned long end,
+			 struct mm_struct *mm, unsigned long timeslice_ms)
+{
+	struct plain_move move = {
+		.base = {
+			.dpagemap = dpagemap,
+			.mm = mm,
+			.start = start,
+			.end = end,
+			.timeslice_ms = timeslice_ms,
+			.alloc = move_alloc,
+		},
+		.made = LIST_HEAD_INIT(move.made),
+	};
+	struct plain_alloc *alloc, *next;
+	int ret = drm_svm_migrate_to_devmem(&move.base);
+
+	list_for_each_entry_safe(alloc, next, &move.made, made)
+		alloc_is_filled(alloc);
+	if (!ret && move.base.result[DRM_SVM_STAY_NO_DEVICE_MEMORY])
+		return -ENOSPC;
+	return ret;
+}
+
+#endif
 
 static struct drm_pagemap_addr device_map(struct drm_pagemap *dpagemap, struct device *dev,
 					  struct page *page, unsigned int order,
@@ -194,24 +306,32 @@ static void destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim)
 static const struct drm_pagemap_ops pagemap_ops = {
 	.device_map = device_map,
 	.populate_mm = populate_mm,
+#ifdef PLAIN_EXTENDED
+	.populate_span = populate_span,
+#endif
 	.destroy = destroy,
 };
 
-/* An allocation that is not being released, with a reference; not @last. */
+/* Making room ---------------------------------------------------------------------------- */
+
+/* An allocation that may be evicted, with a reference. */
 static struct plain_alloc *next_alloc(struct plain_vram *vram)
 {
-	struct plain_alloc *alloc;
+	struct plain_alloc *alloc, *found = NULL;
 	unsigned long flags;
 
 	spin_lock_irqsave(&vram->lock, flags);
-	alloc = list_first_entry_or_null(&vram->allocs, struct plain_alloc, entry);
-	if (alloc) {
+	list_for_each_entry(alloc, &vram->allocs, entry) {
+		if (!READ_ONCE(alloc->filled))
+			continue;
 		kref_get(&alloc->ref);
 		/* One that stays is not asked again before all the others were. */
 		list_move_tail(&alloc->entry, &vram->allocs);
+		found = alloc;
+		break;
 	}
 	spin_unlock_irqrestore(&vram->lock, flags);
-	return alloc;
+	return found;
 }
 
 static unsigned long count_allocs(struct plain_vram *vram)
@@ -224,20 +344,58 @@ static unsigned long count_allocs(struct plain_vram *vram)
 	return count;
 }
 
+/* -ENOENT: there is none. */
+static int evict_next(struct plain_vram *vram)
+{
+	struct plain_alloc *alloc = next_alloc(vram);
+	int ret;
+
+	if (!alloc)
+		return -ENOENT;
+	ret = drm_pagemap_evict_to_ram(&alloc->base);
+	kref_put(&alloc->ref, alloc_free);
+	return ret;
+}
+
 int plain_vram_evict(struct plain_vram *vram, u64 *done)
 {
 	unsigned long count = count_allocs(vram);
-	struct plain_alloc *alloc;
 	int ret, first = 0;
 
-	while (count-- && (alloc = next_alloc(vram))) {
-		ret = drm_pagemap_evict_to_ram(&alloc->base);
+	while (count--) {
+		ret = evict_next(vram);
+		if (ret == -ENOENT)
+			break;
 		first = first ?: ret;
 		*done += !ret;
-		kref_put(&alloc->ref, alloc_free);
 	}
 	return first;
 }
+
+int plain_vram_move(struct plain_vram *vram, struct mm_struct *mm, unsigned long start,
+		    unsigned long end)
+{
+	int ret = drm_pagemap_populate_mm(&vram->dpagemap, start, end, mm, 0);
+	unsigned long count;
+
+	if (ret != -ENOSPC)
+		return ret;
+	/* Each that is there now is asked once to go. */
+	for (count = count_allocs(vram); ret == -ENOSPC && count; count--)
+		if (!evict_next(vram))
+			ret = drm_pagemap_populate_mm(&vram->dpagemap, start, end, mm, 0);
+	return ret;
+}
+
+int plain_vram_limit(struct plain_vram *vram, u64 npages)
+{
+	if (npages > PLAIN_VRAM_PAGES)
+		return -EINVAL;
+	WRITE_ONCE(vram->limit, npages ?: PLAIN_VRAM_PAGES);
+	return 0;
+}
+
+/* Setting up and taking down ------------------------------------------------------------- */
 
 int plain_vram_init(struct plain_vram *vram, struct drm_device *drm)
 {
@@ -246,6 +404,7 @@ int plain_vram_init(struct plain_vram *vram, struct drm_device *drm)
 	int ret;
 
 	spin_lock_init(&vram->lock);
+	vram->limit = PLAIN_VRAM_PAGES;
 	INIT_LIST_HEAD(&vram->allocs);
 	init_completion(&vram->destroyed);
 	vram->memory = vzalloc(size);
