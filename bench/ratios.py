@@ -4,8 +4,10 @@
 
 What was measured of both sides, as ratios: how many times as fast ours is. RESULTS.json is of
 Google Benchmark, or has its form (bench/guest/compare.c): each workload of both sides several
-times, in random order or in turn; names are WORKLOAD/SIDE/SIZE, sides `kernel` and `ours`, and
-where the kernel's maple tree can do the same, `maple`.
+times, in random order or in turn; names are WORKLOAD/SIDE/SIZE, sides `kernel` and `ours`. Some
+workloads have a third side: `extended` is ours with what only ours can do, and `maple` the kernel's
+maple tree, where that can do the same. It gets columns beside them, with the ratio of extended to
+the kernel's, and of ours to the maple tree's.
 
 A cost is the median over the repetitions, a ratio that of the medians, and what stands behind it
 the middle 95 % of the ratios that come of drawing repetitions again (bootstrap, B. Efron).
@@ -13,7 +15,11 @@ the middle 95 % of the ratios that come of drawing repetitions again (bootstrap,
 An entry has items_per_second, or the `cost` of an item in units of which a clock has told
 (--unit). Its run_type may also be `count`, with allocations and their bytes; `failure`, with the
 `error` of a workload that could not be done; `moved`, with how many pages `of` how many did move;
-and `latency`, with `counts` of how many items took how many `ns` (bench/host/latency.cc).
+`copied`, with how many were copied for as many that were worked on, there and back; and `latency`,
+with `counts` of how many items took how many `ns` (bench/host/latency.cc).
+
+Of a workload workers_* the sizes are workers, and how many times the throughput of one they have
+is another table.
 
 Latencies become percentiles, and make a table of their own. Where a percentile is uncertain because
 items are few, that is told by the binomial distribution; what stands behind a ratio is what it is
@@ -26,9 +32,13 @@ import random
 import statistics
 import sys
 
-SIDES = ("kernel", "ours")
+BOTH = ("kernel", "ours")
+THIRD = "extended"
 # Stands beside them where it can do the same.
 MAPLE = "maple"
+LIBRARIES = (*BOTH, THIRD)
+SIDES = (*LIBRARIES, MAPLE)
+WHOSE = {"kernel": "the kernel's", "ours": "ours", THIRD: THIRD}
 DRAWS = 2000
 PERCENTILES = (50, 99, 99.9)
 
@@ -42,6 +52,7 @@ class Side:
         self.bytes = []
         self.errors = []
         self.moved = []
+        self.copied = []
         self.latencies = []
 
     def add(self, run):
@@ -49,6 +60,8 @@ class Side:
             self.errors.append(run["error"])
         elif run["run_type"] == "moved":
             self.moved.append((run["moved"], run["of"]))
+        elif run["run_type"] == "copied":
+            self.copied.append((run["copied"], run["of"]))
         elif run["run_type"] == "latency":
             self.latencies = sorted(zip(run["ns"], run["counts"]))
         elif run["run_type"] == "count":
@@ -75,7 +88,7 @@ def read(path):
     found = {}
     for run in results["benchmarks"]:
         workload, side, size = run["run_name"].split("/")[:3]
-        if side not in (*SIDES, MAPLE):
+        if side not in SIDES:
             sys.exit(f"ratios.py: {path}: {side} is no side")
         found.setdefault((workload, int(size)), {}).setdefault(side, Side()).add(run)
     return results["context"], found
@@ -83,7 +96,7 @@ def read(path):
 
 def want_both(found):
     for (workload, size), sides in found.items():
-        if not set(SIDES) <= set(sides):
+        if not set(BOTH) <= set(sides):
             sys.exit(f"ratios.py: {workload} of {size} has one side only")
 
 
@@ -128,34 +141,48 @@ def judge_latencies(found):
             continue
         for percent in PERCENTILES:
             row = {"workload": workload, "size": size, "percentile": percent}
-            theirs, mine = (percentile(sides[name].latencies, percent) for name in SIDES)
+            theirs, mine = (percentile(sides[name].latencies, percent) for name in BOTH)
             yield {**row, "kernel": theirs[0], "ours": mine[0], "ratio": theirs[0] / mine[0],
                    "low": theirs[1] / mine[2], "high": theirs[2] / mine[1]}
 
 
-def compared(row, sides, other, prefix):
-    """The fields that tell how many times as fast as the other ours is."""
-    if row.get(other) is None or row["ours"] is None:
+def about(name, side):
+    """What a row says of one side."""
+    yield name, side.cost()
+    if side.costs:
+        yield f"{name}_best", min(side.costs)
+    yield f"{name}_allocs", median_or_none(side.allocs)
+    yield f"{name}_bytes", median_or_none(side.bytes)
+    if side.errors:
+        yield f"{name}_error", side.errors[0]
+    for what in ("moved", "copied"):
+        if getattr(side, what):
+            number, of = getattr(side, what)[-1]
+            yield f"{name}_{what}", number
+            yield f"{what}_of", of
+
+
+def compared(slow, fast, prefix=""):
+    """The fields of a row that say how many times as fast the one is; none if nobody can tell."""
+    if slow.cost() is None or fast.cost() is None:
         return {}
-    low, high = interval(sides[other].costs, sides["ours"].costs)
+    low, high = interval(slow.costs, fast.costs)
     if low <= 0 or high == math.inf:
         return {}
-    return {f"{prefix}ratio": row[other] / row["ours"], f"{prefix}low": low, f"{prefix}high": high}
+    return {f"{prefix}ratio": slow.cost() / fast.cost(), f"{prefix}low": low,
+            f"{prefix}high": high}
 
 
 def judge(found):
     for (workload, size), sides in sorted(found.items()):
         row = {"workload": workload, "size": size}
         for name, side in sides.items():
-            row[name] = side.cost()
-            row[f"{name}_allocs"] = median_or_none(side.allocs)
-            row[f"{name}_bytes"] = median_or_none(side.bytes)
-            if side.errors:
-                row[f"{name}_error"] = side.errors[0]
-            if side.moved:
-                row[f"{name}_moved"], row["of"] = side.moved[-1]
-        row.update(compared(row, sides, "kernel", ""))
-        row.update(compared(row, sides, MAPLE, "maple_"))
+            row.update(about(name, side))
+        row.update(compared(sides["kernel"], sides["ours"]))
+        if THIRD in sides:
+            row.update(compared(sides["kernel"], sides[THIRD], f"{THIRD}_"))
+        if MAPLE in sides:
+            row.update(compared(sides[MAPLE], sides["ours"], f"{MAPLE}_"))
         yield row
 
 
@@ -165,37 +192,83 @@ def cell(row, side):
     return "" if row.get(side) is None else f"{row[side]:.1f}"
 
 
-def pair(row, what):
-    values = [row.get(f"{side}_{what}") for side in SIDES]
-    return "" if None in values else " / ".join(f"{value:.4g}" for value in values)
-
-
 def ratio_cells(row, prefix=""):
     if f"{prefix}ratio" not in row:
         return " | "
-    return "{:.2f} | {:.2f} to {:.2f}".format(
-        *(row[prefix + field] for field in ("ratio", "low", "high")))
+    return f"{row[f'{prefix}ratio']:.2f} | {row[f'{prefix}low']:.2f} to {row[f'{prefix}high']:.2f}"
+
+
+def counts(row, what):
+    """Of the sides that there are; nothing if it was not counted on both."""
+    values = [row.get(f"{side}_{what}") for side in LIBRARIES if side in row]
+    if None in values[:len(BOTH)]:
+        return ""
+    return " / ".join(f"{value:.4g}" for value in values if value is not None)
+
+
+def columns(rows, unit, size):
+    """(head, alignment, what is in it of a row) of each column."""
+    yield "workload", "---", lambda row: row["workload"]
+    yield size, "---:", lambda row: str(row["size"])
+    yield f"kernel, {unit}", "---:", lambda row: cell(row, "kernel")
+    yield f"ours, {unit}", "---:", lambda row: cell(row, "ours")
+    yield "times as fast | 95 %", "---:|---", ratio_cells
+    if any(THIRD in row for row in rows):
+        yield f"extended, {unit}", "---:", lambda row: cell(row, THIRD)
+        yield "times as fast | 95 %", "---:|---", lambda row: ratio_cells(row, f"{THIRD}_")
+    yield "allocations", "---", lambda row: counts(row, "allocs")
+    # Google Benchmark's counters know of allocations only.
+    if any(row["ours_bytes"] is not None for row in rows):
+        yield "bytes", "---", lambda row: counts(row, "bytes")
+    if any(MAPLE in row for row in rows):
+        yield f"maple tree, {unit}", "---:", lambda row: cell(row, MAPLE)
+        yield ("ours is so many times as fast | 95 %", "---:|---",
+               lambda row: ratio_cells(row, f"{MAPLE}_"))
 
 
 def table(rows, unit, size):
-    # Google Benchmark's counters know of allocations only.
-    has_bytes = any(row["ours_bytes"] is not None for row in rows)
-    has_maple = any(MAPLE in row for row in rows)
-    yield (f"| workload | {size} | kernel, {unit} | ours, {unit} | times as fast | 95 % | "
-           "allocations |" + (" bytes |" if has_bytes else "") +
-           (f" maple tree, {unit} | ours is so many times as fast | 95 % |" if has_maple else ""))
-    yield ("|---|---:|---:|---:|---:|---|---|" + ("---|" if has_bytes else "") +
-           ("---:|---:|---|" if has_maple else ""))
+    heads, alignments, cells = zip(*columns(rows, unit, size))
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join(alignments)}|"
     for row in rows:
-        yield (f"| {row['workload']} | {row['size']} | {cell(row, 'kernel')} | "
-               f"{cell(row, 'ours')} | {ratio_cells(row)} | {pair(row, 'allocs')} |" +
-               (f" {pair(row, 'bytes')} |" if has_bytes else "") +
-               (f" {cell(row, MAPLE)} | {ratio_cells(row, 'maple_')} |" if has_maple else ""))
+        yield f"| {' | '.join(cell_of(row) for cell_of in cells)} |"
     for row in rows:
-        if "of" in row:
-            yield ""
-            yield (f"{row['workload']}: of {row['of']} pages the kernel's moved "
-                   f"{row['kernel_moved']}, ours {row['ours_moved']}.")
+        yield from sentences(row)
+
+
+def sentences(row):
+    name = f"{row['workload']} of {row['size']}"
+    of_each = {what: ", ".join(f"{WHOSE[side]} {row[f'{side}_{what}']}" for side in LIBRARIES
+                               if f"{side}_{what}" in row)
+               for what in ("moved", "copied")}
+    if of_each["moved"]:
+        yield f"\n{name}: of {row['moved_of']} pages there moved: {of_each['moved']}."
+    if of_each["copied"]:
+        yield f"\n{name}: for {row['copied_of']} pages there were copied: {of_each['copied']}."
+
+
+def scaling(rows):
+    """How many times the throughput of one worker several have, of each side, at their best: what
+    takes a CPU away from them for a while makes them slower, and nothing makes them faster."""
+    costs = {(row["workload"], row["size"]): row for row in rows
+             if row["workload"].startswith("workers_")}
+    for (workload, size), row in costs.items():
+        one = costs.get((workload, 1))
+        if size == 1 or not one:
+            continue
+        yield {"workload": workload, "workers": size,
+               **{side: one[f"{side}_best"] / row[f"{side}_best"] for side in LIBRARIES
+                  if None not in (one.get(side), row.get(side))}}
+
+
+def scaling_table(rows):
+    if not rows:
+        return
+    yield "\n| times the throughput of one worker | workers | kernel | ours | extended |"
+    yield "|---|---:|---:|---:|---:|"
+    for row in rows:
+        values = (f"{row[side]:.2f}" if side in row else "" for side in LIBRARIES)
+        yield f"| {row['workload']} | {row['workers']} | {' | '.join(values)} |"
 
 
 def latency_table(rows, unit, size):
@@ -217,15 +290,18 @@ def main():
     context, found = read(arguments.results)
     want_both(found)
     rows = list(judge_latencies(found))
+    scaled = []
     if rows:
-        lines = latency_table(rows, arguments.unit, arguments.size)
+        lines = [*latency_table(rows, arguments.unit, arguments.size)]
     else:
         rows = list(judge(found))
-        lines = table(rows, arguments.unit, arguments.size)
+        scaled = list(scaling(rows))
+        lines = [*table(rows, arguments.unit, arguments.size), *scaling_table(scaled)]
     print("\n".join(lines))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"context": context, "unit": arguments.unit, "rows": rows}, file, indent=1)
+            json.dump({"context": context, "unit": arguments.unit, "rows": rows,
+                       "scaling": scaled}, file, indent=1)
 
 
 if __name__ == "__main__":

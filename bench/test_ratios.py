@@ -98,7 +98,7 @@ class Ratios(unittest.TestCase):
         self.assertNotIn("ratio", row)
         self.assertIsNone(row["kernel"])
         self.assertIn("| fails: EBUSY | 5.0 |", result.stdout)
-        self.assertIn("of 512 pages the kernel's moved 0, ours 511.", result.stdout)
+        self.assertIn("of 512 pages there moved: the kernel's 0, ours 511.", result.stdout)
 
     def test_a_single_failure_counts(self):
         runs = [guest("f/kernel/4", cost=5), guest("f/ours/4", cost=5),
@@ -150,6 +150,74 @@ class Ratios(unittest.TestCase):
     def test_latencies_of_one_side(self):
         result, _ = self.ratios([guest("insert/ours/100", "latency", ns=[20], counts=[9])])
         self.assertIn("one side only", result.stderr)
+    def test_two_sides_have_no_third_column(self):
+        result, out = self.ratios([run("find/kernel/100", 10), run("find/ours/100", 5)])
+        self.assertNotIn("extended", result.stdout)
+        self.assertNotIn("extended", out["rows"][0])
+
+    def test_third_side(self):
+        runs = [guest("f/kernel/4", cost=10), guest("f/ours/4", cost=5),
+                guest("f/extended/4", cost=2), guest("g/kernel/4", cost=3),
+                guest("g/ours/4", cost=3)]
+        for side, allocs in (("kernel", 6), ("ours", 3), ("extended", 1)):
+            runs.append(guest(f"f/{side}/4", "count", allocs=allocs, bytes=64))
+        result, out = self.ratios(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("| extended, ns | times as fast | 95 % |", result.stdout)
+        self.assertIn("| f | 4 | 10.0 | 5.0 | 2.00 | 2.00 to 2.00 | 2.0 | 5.00 | 5.00 to 5.00 | "
+                      "6 / 3 / 1 | 64 / 64 / 64 |", result.stdout)
+        self.assertIn("| g | 4 | 3.0 | 3.0 | 1.00 | 1.00 to 1.00 |  |  |  |  |  |", result.stdout)
+        self.assertAlmostEqual(out["rows"][0]["extended_ratio"], 5)
+
+    def test_third_side_alone_succeeds(self):
+        runs = [guest("pinned/kernel/4", "failure", error="EBUSY"),
+                guest("pinned/ours/4", "failure", error="EBUSY"),
+                guest("pinned/extended/4", cost=7)]
+        runs += [guest(f"pinned/{side}/4", "moved", moved=moved, of=512)
+                 for side, moved in (("kernel", 0), ("ours", 0), ("extended", 511))]
+        result, out = self.ratios(runs)
+        self.assertIn("| fails: EBUSY | fails: EBUSY |  |  | 7.0 |  |  |", result.stdout)
+        self.assertIn("of 512 pages there moved: the kernel's 0, ours 0, extended 511.",
+                      result.stdout)
+        self.assertNotIn("extended_ratio", out["rows"][0])
+
+    def test_third_side_needs_the_other_two(self):
+        result, _ = self.ratios([run("find/extended/100", 5), run("find/kernel/100", 5)])
+        self.assertNotEqual(result.returncode, 0)
+
+    def test_scaling(self):
+        runs = []
+        for side, costs in (("kernel", (10, 10, 11)), ("ours", (20, 18, 18)),
+                            ("extended", (20, 10, 5))):
+            runs += [guest(f"workers_f/{side}/{workers}", cost=cost)
+                     for workers, cost in zip((1, 2, 4), costs)]
+        result, out = self.ratios(runs)
+        self.assertIn("| workers_f | 2 | 1.00 | 1.11 | 2.00 |", result.stdout)
+        self.assertIn("| workers_f | 4 | 0.91 | 1.11 | 4.00 |", result.stdout)
+        self.assertAlmostEqual(out["scaling"][0]["extended"], 2)
+
+    def test_scaling_without_one_is_none(self):
+        runs = [guest("workers_f/kernel/2", cost=5), guest("workers_f/ours/2", cost=5)]
+        result, out = self.ratios(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(out["scaling"], [])
+
+    def test_scaling_of_what_failed_is_none(self):
+        runs = [guest("workers_f/kernel/1", cost=5), guest("workers_f/kernel/2", cost=5),
+                guest("workers_f/ours/1", cost=5),
+                guest("workers_f/ours/2", "failure", error="EIO")]
+        result, out = self.ratios(runs)
+        self.assertIn("| workers_f | 2 | 1.00 |  |  |", result.stdout)
+        self.assertNotIn("ours", out["scaling"][0])
+
+    def test_copies(self):
+        runs = [guest("saxpy/kernel/32", cost=5), guest("saxpy/ours/32", cost=5),
+                guest("saxpy/kernel/32", "copied", copied=900, of=512),
+                guest("saxpy/ours/32", "copied", copied=800, of=512)]
+        result, out = self.ratios(runs)
+        self.assertIn("for 512 pages there were copied: the kernel's 900, ours 800.",
+                      result.stdout)
+        self.assertEqual(out["rows"][0]["ours_copied"], 800)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
  * The same driver over two libraries, in one boot, in turn: each workload on one side and then on
- * the other, and in the next round the other way round.
+ * the next, and in the next round another side comes first. The third side is the driver with
+ * what only our library can do, and takes part where that matters; if it is not loaded, nowhere.
  *
  * compare [ROUNDS [OUT]]: OUT (default: /out/compare.json) gets every sample, in the form that
  * bench/ratios.py reads; standard output is KTAP.
@@ -24,7 +25,9 @@ bool counting;
 static struct side sides[] = {
 	{ .name = "kernel", .path = "/dev/drm_svm_plain_kernel" },
 	{ .name = "ours", .path = "/dev/drm_svm_plain" },
+	{ .name = "extended", .path = "/dev/drm_svm_plain_extended", .extended = true },
 };
+static size_t num_sides;
 
 static FILE *out;
 static bool first_result = true;
@@ -53,6 +56,15 @@ void work_on(struct side *side, unsigned long request, struct plain_work *work)
 	ioctl_on(side, request, work);
 }
 
+void pin_pages(struct side *side, size_t bytes, size_t step)
+{
+	for (size_t i = step / 2; i < bytes; i += step) {
+		__u64 addr = (uintptr_t)SPAN + i;
+
+		ioctl_on(side, PLAIN_PIN, &addr);
+	}
+}
+
 struct plain_look look_at(struct side *side, char *start, size_t bytes)
 {
 	struct plain_look look = { .start = (uintptr_t)start, .bytes = bytes };
@@ -76,6 +88,11 @@ static uint32_t word(const char *at)
 	return (uint32_t)((uintptr_t)at >> 12) * 2654435761u + ((uintptr_t)at & 0xfff);
 }
 
+uint32_t touched(const char *at)
+{
+	return (uintptr_t)at % (PAGE / 2) ? 0 : word(at);
+}
+
 void touch(char *start, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += PAGE) {
@@ -86,12 +103,9 @@ void touch(char *start, size_t bytes)
 
 bool is_as_touched(const char *start, size_t bytes)
 {
-	for (size_t i = 0; i < bytes; i += sizeof(uint32_t)) {
-		const uint32_t expected = i % (PAGE / 2) ? 0 : word(start + i);
-
-		if (*(const uint32_t *)(start + i) != expected)
+	for (size_t i = 0; i < bytes; i += sizeof(uint32_t))
+		if (*(const uint32_t *)(start + i) != touched(start + i))
 			return false;
-	}
 	return true;
 }
 
@@ -198,6 +212,12 @@ void report_moved(struct side *side, const char *workload, size_t size, size_t m
 	fprintf(out, ", \"moved\": %zu, \"of\": %zu}", moved, of);
 }
 
+void report_copied(struct side *side, const char *workload, size_t size, size_t copied, size_t of)
+{
+	begin_result(side, workload, size, "copied");
+	fprintf(out, ", \"copied\": %zu, \"of\": %zu}", copied, of);
+}
+
 /* How many instructions a nanosecond of the clock is, if it counts them at all. */
 static double instructions_a_tick(void)
 {
@@ -239,13 +259,35 @@ static bool is_possible(const struct workload *workload)
 	       workload->cpus <= sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* Each workload on both sides, before the next one. */
+static void on_sides(const struct workload *workload, unsigned int round)
+{
+	for (size_t k = 0; k < num_sides; k++) {
+		struct side *side = &sides[(round + k) % num_sides];
+
+		if (workload->extended || !side->extended)
+			workload->run(side, workload);
+	}
+}
+
+/* Each workload on all of its sides, before the next one. */
 static void one_round(unsigned int round)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
 		for (const struct workload *workload = workloads[i]; workload->run; workload++)
-			for (size_t k = 0; is_possible(workload) && k < ARRAY_SIZE(sides); k++)
-				workload->run(&sides[(round + k) % ARRAY_SIZE(sides)], workload);
+			if (is_possible(workload))
+				on_sides(workload, round);
+}
+
+static void open_sides(void)
+{
+	for (struct side *side = sides; side < sides + ARRAY_SIZE(sides); side++) {
+		side->fd = open(side->path, O_RDWR);
+		if (side->fd < 0 && side->extended && errno == ENOENT)
+			return;
+		if (side->fd < 0)
+			die(side->path, strerror(errno));
+		num_sides++;
+	}
 }
 
 int main(int argc, char **argv)
@@ -255,12 +297,8 @@ int main(int argc, char **argv)
 	unsigned int bad;
 
 	printf("KTAP version 1\n");
-	for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
-		sides[i].fd = open(sides[i].path, O_RDWR);
-		if (sides[i].fd < 0)
-			die(sides[i].path, strerror(errno));
-	}
-	bad = check_sides(sides, ARRAY_SIZE(sides));
+	open_sides();
+	bad = check_sides(sides, num_sides);
 	if (bad)
 		return 1;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Both sides of the comparison, as workloads see them.
+ * The sides of the comparison, as workloads see them.
  */
 #ifndef BENCH_GUEST_COMPARE_H
 #define BENCH_GUEST_COMPARE_H
@@ -17,16 +17,20 @@
 #define PAGE KIB(4)
 
 /*
- * The memory that everything is done to: always at the same place, so that both sides find the
+ * The memory that everything is done to: always at the same place, so that all sides find the
  * same. Its first 2 MiB make a window of the VM's, before anything is measured.
  */
 #define AREA ((char *)(1ul << 40))
 #define AREA_BYTES MIB(64)
 #define SPAN (AREA + MIB(2))
 
+/* The pages of @bytes that can move when one of every 2 MiB is pinned: 511 of 512. */
+#define MOVE_IF_PINNED(bytes) ((bytes) / PAGE - (bytes) / MIB(2))
+
 struct side {
 	const char *name; /* as bench/ratios.py knows it */
 	const char *path;
+	bool extended; /* does what only our library can do */
 	int fd;
 };
 
@@ -49,8 +53,12 @@ void set_up(struct side *side, enum pages pages, size_t chunk);
 void tear_down(struct side *side);
 /* Writes to every page; the same values to the same addresses. */
 void touch(char *start, size_t bytes);
+/* What touch() leaves in the word there; it writes two of each page, and the others are 0. */
+uint32_t touched(const char *at);
 /* Whether every word of it is as touch() leaves it. */
 bool is_as_touched(const char *start, size_t bytes);
+/* Pins a page in the middle of every @step bytes of the span, for as long as the VM is there. */
+void pin_pages(struct side *side, size_t bytes, size_t step);
 struct plain_look look_at(struct side *side, char *start, size_t bytes);
 struct plain_copies copies_of(struct side *side);
 
@@ -72,6 +80,8 @@ void report_work(struct side *side, const char *workload, size_t size,
 void report_failure(struct side *side, const char *workload, size_t size, int error);
 /* How much of it was done. */
 void report_moved(struct side *side, const char *workload, size_t size, size_t moved, size_t of);
+/* How many pages were copied there and back, for so many that it is about. */
+void report_copied(struct side *side, const char *workload, size_t size, size_t copied, size_t of);
 
 /*
  * One thing that is measured, on a side, once. It begins and ends with nothing.
@@ -82,8 +92,9 @@ struct workload {
 	size_t size;	  /* as it is reported: in bytes, or of what there are so many */
 	size_t bytes;	  /* all that it is done to */
 	enum pages pages;
-	unsigned long request; /* PLAIN_VA_* */
+	unsigned long request; /* PLAIN_* with a struct plain_work */
 	uint32_t flags;	       /* PLAIN_* */
+	bool extended;	       /* on the side, too, that does what only our library can do */
 	bool only_timed;       /* allocations cannot be counted, or there are none */
 	unsigned int cpus;     /* that it needs; 0: one */
 };
@@ -92,7 +103,7 @@ struct workload {
 extern const struct workload svm_workloads[], migrate_workloads[], va_workloads[];
 extern const struct workload worker_workloads[];
 
-/* compare_check.c: both sides do the same. Prints KTAP, returns how many results were bad. */
+/* compare_check.c: all sides do the same. Prints KTAP, returns how many results were bad. */
 unsigned int check_sides(struct side *sides, size_t count);
 
 #endif /* BENCH_GUEST_COMPARE_H */

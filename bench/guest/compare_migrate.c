@@ -119,18 +119,14 @@ static void pinned(struct side *side, const struct workload *w)
 
 	set_up(side, w->pages, w->size);
 	touch(SPAN, w->bytes);
-	for (size_t i = w->size / 2; i < w->bytes; i += w->size) {
-		__u64 addr = (uintptr_t)SPAN + i;
-
-		ioctl_on(side, PLAIN_PIN, &addr);
-	}
+	pin_pages(side, w->bytes, w->size);
 	work = prefetch(side, w->bytes, w->size);
 	/* The page table says where everything is. */
 	ioctl_on(side, PLAIN_FAULT, &fault);
 	look = look_at(side, SPAN, w->bytes);
 	if (fault.error)
 		report_failure(side, w->name, w->size >> 10, fault.error);
-	else if (!look.vram)
+	else if (look.vram < (side->extended ? MOVE_IF_PINNED(w->bytes) : 1))
 		report_failure(side, w->name, w->size >> 10, work.error);
 	else
 		report(side, w->name, w->size >> 10, work.ns - work.copy_ns, look.vram);
@@ -142,7 +138,7 @@ const struct workload migrate_workloads[] = {
 	{ evict, "", KIB(64), MIB(2), SMALL },
 	{ evict, "", KIB(512), MIB(4), SMALL },
 	{ evict, "", MIB(2), MIB(8), SMALL },
-	{ evict, "", MIB(16), MIB(16), SMALL },
+	{ evict, "", MIB(16), MIB(16), SMALL, .extended = true },
 	{ evict, "_huge", MIB(2), MIB(16), HUGE },
 	{ evict, "_huge", MIB(16), MIB(16), HUGE },
 	{ cpu_return, "", KIB(64), MIB(2), SMALL, .only_timed = true },
@@ -152,13 +148,14 @@ const struct workload migrate_workloads[] = {
 	{ cpu_return, "_huge", MIB(2), MIB(16), HUGE, .only_timed = true },
 	{ cpu_return, "_huge", MIB(16), MIB(16), HUGE, .only_timed = true },
 	{ fault_moves, "", KIB(64), MIB(2), SMALL },
-	{ fault_moves, "", MIB(2), MIB(8), SMALL },
+	{ fault_moves, "", MIB(2), MIB(8), SMALL, .extended = true },
 	{ fault_moves, "_huge", MIB(2), MIB(16), HUGE },
 	{ first_access, "", KIB(64), 0, SMALL, .only_timed = true },
 	{ first_access, "", MIB(2), 0, SMALL, .only_timed = true },
 	{ first_access, "", MIB(16), 0, SMALL, .only_timed = true },
 	{ first_access, "_huge", MIB(2), 0, HUGE, .only_timed = true },
 	{ first_access, "_huge", MIB(16), 0, HUGE, .only_timed = true },
-	{ pinned, "to_device_one_page_pinned", MIB(2), MIB(8), SMALL, .only_timed = true },
+	{ pinned, "to_device_one_page_pinned", MIB(2), MIB(8), SMALL, .only_timed = true,
+	  .extended = true },
 	{}
 };

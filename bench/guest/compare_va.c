@@ -16,6 +16,8 @@ static void requests(struct side *side, const struct workload *w)
 	ioctl_on(side, PLAIN_VA_DESTROY, NULL);
 }
 
+#define EXTENDED .extended = true
+
 const struct workload va_workloads[] = {
 	{ requests, "va_find", 100, .request = PLAIN_VA_FIND },
 	{ requests, "va_find", 10000, .request = PLAIN_VA_FIND },
@@ -23,11 +25,11 @@ const struct workload va_workloads[] = {
 	{ requests, "va_split_list", 10000, .request = PLAIN_VA_SPLIT },
 	{ requests, "va_cover4_list", 100, .request = PLAIN_VA_COVER },
 	{ requests, "va_cover4_list", 10000, .request = PLAIN_VA_COVER },
-	{ requests, "va_replace", 100, .request = PLAIN_VA_REPLACE },
-	{ requests, "va_replace", 10000, .request = PLAIN_VA_REPLACE },
-	{ requests, "va_unmap_map", 100, .request = PLAIN_VA_UNMAP_MAP },
-	{ requests, "va_unmap_map", 10000, .request = PLAIN_VA_UNMAP_MAP },
-	{ requests, "va_cut_heal", 100, .request = PLAIN_VA_CUT_HEAL },
-	{ requests, "va_cut_heal", 10000, .request = PLAIN_VA_CUT_HEAL },
+	{ requests, "va_replace", 100, .request = PLAIN_VA_REPLACE, EXTENDED },
+	{ requests, "va_replace", 10000, .request = PLAIN_VA_REPLACE, EXTENDED },
+	{ requests, "va_unmap_map", 100, .request = PLAIN_VA_UNMAP_MAP, EXTENDED },
+	{ requests, "va_unmap_map", 10000, .request = PLAIN_VA_UNMAP_MAP, EXTENDED },
+	{ requests, "va_cut_heal", 100, .request = PLAIN_VA_CUT_HEAL, EXTENDED },
+	{ requests, "va_cut_heal", 10000, .request = PLAIN_VA_CUT_HEAL, EXTENDED },
 	{}
 };

@@ -10,67 +10,125 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define MOST 4
+/* Of so many tries the best one counts: in the others somebody else had one of the CPUs. */
+#define TRIES 3
+
 struct worker {
 	struct side *side;
-	pthread_barrier_t *barrier;
+	atomic_uint *missing;
+	void (*run)(struct worker *worker);
+	unsigned long request;
 	struct plain_work work;
 	uint64_t began, ended;
 	pthread_t thread;
 };
 
+static void use_device(struct worker *worker)
+{
+	ioctl_on(worker->side, worker->request, &worker->work);
+}
+
+/* What the CPUs of this machine are, without the kernel and without a device. */
+static void loop(struct worker *worker)
+{
+	for (volatile uint64_t left = worker->work.bytes; left; left--)
+		;
+}
+
+/* And with the kernel, but without a device. */
+static void touch_first(struct worker *worker)
+{
+	touch((char *)(uintptr_t)worker->work.start, worker->work.bytes);
+}
+
 static void *work_main(void *arg)
 {
 	struct worker *worker = arg;
 
-	pthread_barrier_wait(worker->barrier);
+	/* Nobody is to be woken up when they begin. */
+	for (--*worker->missing; *worker->missing;)
+		;
 	worker->began = now();
-	ioctl_on(worker->side, PLAIN_FAULT, &worker->work);
+	worker->run(worker);
 	worker->ended = now();
 	return NULL;
 }
 
-/* They share a VM, and its lock, and the span; an item is a page that got mapped. */
-static void workers(struct side *side, const struct workload *w, size_t chunk)
+/* They share a VM and the span. Returns the time from the first begin to the last end. */
+static uint64_t work_side_by_side(struct worker *worker, const struct worker *like, size_t count)
 {
-	const size_t count = w->size, bytes = w->bytes;
-	struct worker worker[2] = {};
-	pthread_barrier_t barrier;
+	atomic_uint missing = count;
 	uint64_t began = UINT64_MAX, ended = 0;
-	uint32_t error = 0;
 
-	set_up(side, SMALL, chunk);
-	touch(SPAN, bytes);
-	pthread_barrier_init(&barrier, NULL, count);
 	for (size_t i = 0; i < count; i++) {
-		worker[i].side = side;
-		worker[i].barrier = &barrier;
-		worker[i].work.start = (uintptr_t)SPAN + i * (bytes / count);
-		worker[i].work.bytes = bytes / count;
-		worker[i].work.flags = w->flags;
+		worker[i] = *like;
+		worker[i].missing = &missing;
+		worker[i].work.bytes = like->work.bytes / count;
+		worker[i].work.start += i * worker[i].work.bytes;
 		pthread_create(&worker[i].thread, NULL, work_main, &worker[i]);
 	}
 	for (size_t i = 0; i < count; i++) {
 		pthread_join(worker[i].thread, NULL);
-		error = error ? error : worker[i].work.error;
 		began = worker[i].began < began ? worker[i].began : began;
 		ended = worker[i].ended > ended ? worker[i].ended : ended;
 	}
+	return ended - began;
+}
+
+/* An item is a page that was mapped or moved. */
+static void workers(struct side *side, const struct workload *w, size_t chunk,
+		    void (*run)(struct worker *worker))
+{
+	const struct worker like = {
+		.side = side,
+		.run = run,
+		.request = w->request,
+		.work = {
+			.start = (uintptr_t)SPAN,
+			.bytes = w->bytes,
+			.step = MIB(2),
+			.flags = w->flags,
+		},
+	};
+	struct worker worker[MOST];
+	uint64_t ns, best = UINT64_MAX;
+	uint32_t error = 0;
+
+	for (int tries = 0; tries < TRIES; tries++) {
+		set_up(side, SMALL, chunk);
+		if (run == use_device)
+			touch(SPAN, w->bytes);
+		ns = work_side_by_side(worker, &like, w->size);
+		best = ns < best ? ns : best;
+		for (size_t i = 0; i < w->size; i++)
+			error = error ? error : worker[i].work.error;
+		tear_down(side);
+	}
 	if (error)
-		report_failure(side, w->name, count, error);
+		report_failure(side, w->name, w->size, error);
 	else
-		report(side, w->name, count, ended - began, bytes / PAGE);
-	pthread_barrier_destroy(&barrier);
-	tear_down(side);
+		report(side, w->name, w->size, best, w->bytes / PAGE);
 }
 
 static void workers_4k(struct side *side, const struct workload *w)
 {
-	workers(side, w, KIB(4));
+	workers(side, w, KIB(4), use_device);
 }
 
 static void workers_2m(struct side *side, const struct workload *w)
 {
-	workers(side, w, MIB(2));
+	workers(side, w, MIB(2), use_device);
+}
+
+static void workers_loop(struct side *side, const struct workload *w)
+{
+	workers(side, w, MIB(2), loop);
+}
+
+static void workers_touch(struct side *side, const struct workload *w)
+{
+	workers(side, w, MIB(2), touch_first);
 }
 
 /* Takes a page away from the GPU that it never had, for as long as @arg does not say to stop. */
@@ -110,16 +168,34 @@ static void disturbed(struct side *side, const struct workload *w)
 	tear_down(side);
 }
 
-#define MOVES (PLAIN_WRITE | PLAIN_DEVMEM)
-#define TIMED .only_timed = true, .cpus = 2
+#define MAPS .request = PLAIN_FAULT, .flags = PLAIN_WRITE
+#define MOVES .request = PLAIN_FAULT, .flags = PLAIN_WRITE | PLAIN_DEVMEM
+#define PREFETCHES .request = PLAIN_PREFETCH
+/* One worker is what several are compared with, so it needs as many CPUs as two. */
+#define TIMED(needed) .only_timed = true, .cpus = (needed)
+#define WORKERS(needed) TIMED(needed), .extended = true
 
 /* Sizes are workers, or that of a range. */
 const struct workload worker_workloads[] = {
-	{ workers_4k, "workers_fault_4k", 1, MIB(8), .flags = PLAIN_WRITE, TIMED },
-	{ workers_4k, "workers_fault_4k", 2, MIB(8), .flags = PLAIN_WRITE, TIMED },
-	{ workers_2m, "workers_move_2m", 1, MIB(16), .flags = MOVES, TIMED },
-	{ workers_2m, "workers_move_2m", 2, MIB(16), .flags = MOVES, TIMED },
-	{ disturbed, "disturbed_fault", KIB(4), MIB(4), TIMED },
-	{ disturbed, "disturbed_fault", MIB(2), MIB(32), TIMED },
+	{ workers_loop, "workers_loop", 1, MIB(32), WORKERS(2) },
+	{ workers_loop, "workers_loop", 2, MIB(32), WORKERS(2) },
+	{ workers_loop, "workers_loop", 4, MIB(32), WORKERS(4) },
+	{ workers_touch, "workers_touch", 1, MIB(32), WORKERS(2) },
+	{ workers_touch, "workers_touch", 2, MIB(32), WORKERS(2) },
+	{ workers_touch, "workers_touch", 4, MIB(32), WORKERS(4) },
+	{ workers_4k, "workers_fault_4k", 1, MIB(16), MAPS, WORKERS(2) },
+	{ workers_4k, "workers_fault_4k", 2, MIB(16), MAPS, WORKERS(2) },
+	{ workers_4k, "workers_fault_4k", 4, MIB(16), MAPS, WORKERS(4) },
+	{ workers_2m, "workers_fault_2m", 1, MIB(48), MAPS, WORKERS(2) },
+	{ workers_2m, "workers_fault_2m", 2, MIB(48), MAPS, WORKERS(2) },
+	{ workers_2m, "workers_fault_2m", 4, MIB(48), MAPS, WORKERS(4) },
+	{ workers_2m, "workers_move_2m", 1, MIB(16), MOVES, WORKERS(2) },
+	{ workers_2m, "workers_move_2m", 2, MIB(16), MOVES, WORKERS(2) },
+	{ workers_2m, "workers_move_2m", 4, MIB(16), MOVES, WORKERS(4) },
+	{ workers_2m, "workers_prefetch", 1, MIB(16), PREFETCHES, WORKERS(2) },
+	{ workers_2m, "workers_prefetch", 2, MIB(16), PREFETCHES, WORKERS(2) },
+	{ workers_2m, "workers_prefetch", 4, MIB(16), PREFETCHES, WORKERS(4) },
+	{ disturbed, "disturbed_fault", KIB(4), MIB(4), TIMED(2) },
+	{ disturbed, "disturbed_fault", MIB(2), MIB(32), TIMED(2) },
 	{}
 };
