@@ -251,6 +251,7 @@ static const struct workload *const workloads[] = {
 	migrate_workloads,
 	va_workloads,
 	worker_workloads,
+	whole_workloads,
 };
 
 static bool is_possible(const struct workload *workload)
