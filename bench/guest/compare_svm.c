@@ -58,7 +58,7 @@ static void faults_absent(struct side *side, const struct workload *w)
 /* Single faults -------------------------------------------------------------------------- */
 
 /* So many of them are enough to tell what one of a hundred takes. */
-#define SAMPLES 200
+#define SAMPLES 128
 
 struct samples {
 	uint64_t ns[SAMPLES];

@@ -96,7 +96,7 @@ static void workers(struct side *side, const struct workload *w, size_t chunk,
 	uint32_t error = 0;
 
 	for (int tries = 0; tries < TRIES; tries++) {
-		set_up(side, SMALL, chunk);
+		set_up(side, w->pages, chunk);
 		if (run == use_device)
 			touch(SPAN, w->bytes);
 		ns = work_side_by_side(worker, &like, w->size);
@@ -175,26 +175,31 @@ static void disturbed(struct side *side, const struct workload *w)
 #define TIMED(needed) .only_timed = true, .cpus = (needed)
 #define WORKERS(needed) TIMED(needed), .extended = true
 
-/* Sizes are workers, or that of a range. */
+/*
+ * Sizes are workers, or that of a range. Pages that move are huge ones: of others the kernel
+ * flushes one after the other from the TLBs of all CPUs that run the process, and waits for each
+ * of them; with a CPU that is emulated, and may have to wait for a real one, that is all there
+ * would be to see.
+ */
 const struct workload worker_workloads[] = {
-	{ workers_loop, "workers_loop", 1, MIB(32), WORKERS(2) },
-	{ workers_loop, "workers_loop", 2, MIB(32), WORKERS(2) },
-	{ workers_loop, "workers_loop", 4, MIB(32), WORKERS(4) },
-	{ workers_touch, "workers_touch", 1, MIB(32), WORKERS(2) },
-	{ workers_touch, "workers_touch", 2, MIB(32), WORKERS(2) },
-	{ workers_touch, "workers_touch", 4, MIB(32), WORKERS(4) },
-	{ workers_4k, "workers_fault_4k", 1, MIB(16), MAPS, WORKERS(2) },
-	{ workers_4k, "workers_fault_4k", 2, MIB(16), MAPS, WORKERS(2) },
-	{ workers_4k, "workers_fault_4k", 4, MIB(16), MAPS, WORKERS(4) },
-	{ workers_2m, "workers_fault_2m", 1, MIB(48), MAPS, WORKERS(2) },
-	{ workers_2m, "workers_fault_2m", 2, MIB(48), MAPS, WORKERS(2) },
-	{ workers_2m, "workers_fault_2m", 4, MIB(48), MAPS, WORKERS(4) },
-	{ workers_2m, "workers_move_2m", 1, MIB(16), MOVES, WORKERS(2) },
-	{ workers_2m, "workers_move_2m", 2, MIB(16), MOVES, WORKERS(2) },
-	{ workers_2m, "workers_move_2m", 4, MIB(16), MOVES, WORKERS(4) },
-	{ workers_2m, "workers_prefetch", 1, MIB(16), PREFETCHES, WORKERS(2) },
-	{ workers_2m, "workers_prefetch", 2, MIB(16), PREFETCHES, WORKERS(2) },
-	{ workers_2m, "workers_prefetch", 4, MIB(16), PREFETCHES, WORKERS(4) },
+	{ workers_loop, "workers_loop", 1, MIB(16), SMALL, WORKERS(2) },
+	{ workers_loop, "workers_loop", 2, MIB(16), SMALL, WORKERS(2) },
+	{ workers_loop, "workers_loop", 4, MIB(16), SMALL, WORKERS(4) },
+	{ workers_touch, "workers_touch", 1, MIB(16), SMALL, WORKERS(2) },
+	{ workers_touch, "workers_touch", 2, MIB(16), SMALL, WORKERS(2) },
+	{ workers_touch, "workers_touch", 4, MIB(16), SMALL, WORKERS(4) },
+	{ workers_4k, "workers_fault_4k", 1, MIB(16), SMALL, MAPS, WORKERS(2) },
+	{ workers_4k, "workers_fault_4k", 2, MIB(16), SMALL, MAPS, WORKERS(2) },
+	{ workers_4k, "workers_fault_4k", 4, MIB(16), SMALL, MAPS, WORKERS(4) },
+	{ workers_2m, "workers_fault_2m", 1, MIB(32), SMALL, MAPS, WORKERS(2) },
+	{ workers_2m, "workers_fault_2m", 2, MIB(32), SMALL, MAPS, WORKERS(2) },
+	{ workers_2m, "workers_fault_2m", 4, MIB(32), SMALL, MAPS, WORKERS(4) },
+	{ workers_2m, "workers_move_huge", 1, MIB(48), HUGE, MOVES, WORKERS(2) },
+	{ workers_2m, "workers_move_huge", 2, MIB(48), HUGE, MOVES, WORKERS(2) },
+	{ workers_2m, "workers_move_huge", 4, MIB(48), HUGE, MOVES, WORKERS(4) },
+	{ workers_2m, "workers_prefetch_huge", 1, MIB(48), HUGE, PREFETCHES, WORKERS(2) },
+	{ workers_2m, "workers_prefetch_huge", 2, MIB(48), HUGE, PREFETCHES, WORKERS(2) },
+	{ workers_2m, "workers_prefetch_huge", 4, MIB(48), HUGE, PREFETCHES, WORKERS(4) },
 	{ disturbed, "disturbed_fault", KIB(4), MIB(4), TIMED(2) },
 	{ disturbed, "disturbed_fault", MIB(2), MIB(32), TIMED(2) },
 	{}
