@@ -59,6 +59,8 @@ uint32_t touched(const char *at);
 bool is_as_touched(const char *start, size_t bytes);
 /* Pins a page in the middle of every @step bytes of the span, for as long as the VM is there. */
 void pin_pages(struct side *side, size_t bytes, size_t step);
+/* The GPU loses all of the span, and nothing else changes: the CPU may write again what it has. */
+void take_away(size_t bytes);
 struct plain_look look_at(struct side *side, char *start, size_t bytes);
 struct plain_copies copies_of(struct side *side);
 

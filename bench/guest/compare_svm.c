@@ -21,8 +21,7 @@ static void fault(struct side *side, const char *workload, size_t size, size_t b
 	report_work(side, workload, size, &work, work.done);
 }
 
-/* The GPU loses all of it, and nothing else changes: the CPU may write again what it has. */
-static void take_away(size_t bytes)
+void take_away(size_t bytes)
 {
 	mprotect(SPAN, bytes, PROT_READ);
 	mprotect(SPAN, bytes, PROT_READ | PROT_WRITE);

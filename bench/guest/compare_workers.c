@@ -76,8 +76,32 @@ static uint64_t work_side_by_side(struct worker *worker, const struct worker *li
 	return ended - began;
 }
 
+static void have_memory(struct side *, const struct workload *w)
+{
+	touch(SPAN, w->bytes);
+}
+
+static void have_none(struct side *, const struct workload *)
+{
+}
+
+/* Ranges are there, and nothing in them. */
+static void have_had_all(struct side *side, const struct workload *w)
+{
+	struct plain_work work = {
+		.start = (uintptr_t)SPAN,
+		.bytes = w->bytes,
+		.flags = w->flags,
+	};
+
+	touch(SPAN, w->bytes);
+	ioctl_on(side, PLAIN_FAULT, &work);
+	take_away(w->bytes);
+}
+
 /* An item is a page that was mapped or moved. */
 static void workers(struct side *side, const struct workload *w, size_t chunk,
+		    void (*prepare)(struct side *side, const struct workload *w),
 		    void (*run)(struct worker *worker))
 {
 	const struct worker like = {
@@ -97,8 +121,7 @@ static void workers(struct side *side, const struct workload *w, size_t chunk,
 
 	for (int tries = 0; tries < TRIES; tries++) {
 		set_up(side, w->pages, chunk);
-		if (run == use_device)
-			touch(SPAN, w->bytes);
+		prepare(side, w);
 		ns = work_side_by_side(worker, &like, w->size);
 		best = ns < best ? ns : best;
 		for (size_t i = 0; i < w->size; i++)
@@ -113,22 +136,27 @@ static void workers(struct side *side, const struct workload *w, size_t chunk,
 
 static void workers_4k(struct side *side, const struct workload *w)
 {
-	workers(side, w, KIB(4), use_device);
+	workers(side, w, KIB(4), have_memory, use_device);
+}
+
+static void workers_4k_again(struct side *side, const struct workload *w)
+{
+	workers(side, w, KIB(4), have_had_all, use_device);
 }
 
 static void workers_2m(struct side *side, const struct workload *w)
 {
-	workers(side, w, MIB(2), use_device);
+	workers(side, w, MIB(2), have_memory, use_device);
 }
 
 static void workers_loop(struct side *side, const struct workload *w)
 {
-	workers(side, w, MIB(2), loop);
+	workers(side, w, MIB(2), have_none, loop);
 }
 
 static void workers_touch(struct side *side, const struct workload *w)
 {
-	workers(side, w, MIB(2), touch_first);
+	workers(side, w, MIB(2), have_none, touch_first);
 }
 
 /* Takes a page away from the GPU that it never had, for as long as @arg does not say to stop. */
@@ -191,6 +219,9 @@ const struct workload worker_workloads[] = {
 	{ workers_4k, "workers_fault_4k", 1, MIB(16), SMALL, MAPS, WORKERS(2) },
 	{ workers_4k, "workers_fault_4k", 2, MIB(16), SMALL, MAPS, WORKERS(2) },
 	{ workers_4k, "workers_fault_4k", 4, MIB(16), SMALL, MAPS, WORKERS(4) },
+	{ workers_4k_again, "workers_refault_4k", 1, MIB(16), SMALL, MAPS, WORKERS(2) },
+	{ workers_4k_again, "workers_refault_4k", 2, MIB(16), SMALL, MAPS, WORKERS(2) },
+	{ workers_4k_again, "workers_refault_4k", 4, MIB(16), SMALL, MAPS, WORKERS(4) },
 	{ workers_2m, "workers_fault_2m", 1, MIB(32), SMALL, MAPS, WORKERS(2) },
 	{ workers_2m, "workers_fault_2m", 2, MIB(32), SMALL, MAPS, WORKERS(2) },
 	{ workers_2m, "workers_fault_2m", 4, MIB(32), SMALL, MAPS, WORKERS(4) },
