@@ -148,7 +148,7 @@ const struct workload migrate_workloads[] = {
 	{ cpu_return, "_huge", MIB(2), MIB(16), HUGE, .only_timed = true },
 	{ cpu_return, "_huge", MIB(16), MIB(16), HUGE, .only_timed = true },
 	{ fault_moves, "", KIB(64), MIB(2), SMALL },
-	{ fault_moves, "", MIB(2), MIB(8), SMALL, .extended = true },
+	{ fault_moves, "", MIB(2), MIB(8), SMALL },
 	{ fault_moves, "_huge", MIB(2), MIB(16), HUGE },
 	{ first_access, "", KIB(64), 0, SMALL, .only_timed = true },
 	{ first_access, "", MIB(2), 0, SMALL, .only_timed = true },

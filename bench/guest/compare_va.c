@@ -27,8 +27,8 @@ const struct workload va_workloads[] = {
 	{ requests, "va_cover4_list", 10000, .request = PLAIN_VA_COVER },
 	{ requests, "va_replace", 100, .request = PLAIN_VA_REPLACE, EXTENDED },
 	{ requests, "va_replace", 10000, .request = PLAIN_VA_REPLACE, EXTENDED },
-	{ requests, "va_unmap_map", 100, .request = PLAIN_VA_UNMAP_MAP, EXTENDED },
-	{ requests, "va_unmap_map", 10000, .request = PLAIN_VA_UNMAP_MAP, EXTENDED },
+	{ requests, "va_unmap_map", 100, .request = PLAIN_VA_UNMAP_MAP },
+	{ requests, "va_unmap_map", 10000, .request = PLAIN_VA_UNMAP_MAP },
 	{ requests, "va_cut_heal", 100, .request = PLAIN_VA_CUT_HEAL, EXTENDED },
 	{ requests, "va_cut_heal", 10000, .request = PLAIN_VA_CUT_HEAL, EXTENDED },
 	{}
