@@ -26,9 +26,9 @@ import sys
 # Running what is in the checkout leaves nothing behind in it.
 sys.dont_write_bytecode = True
 
-from ratios import DRAWS, MAPLE, SIDES, middle, read  # noqa: E402
+from ratios import BOTH, DRAWS, MAPLE, THIRD, middle, read  # noqa: E402
 
-COLOURS = {SIDES[0]: "#b03a2e", SIDES[1]: "#1f618d", MAPLE: "#3d8b40"}
+COLOURS = {**dict(zip(BOTH, ("#b03a2e", "#1f618d"))), THIRD: "#7d3c98", MAPLE: "#3d8b40"}
 COLUMNS = 4
 PANEL = (330, 260)
 
