@@ -289,8 +289,9 @@ dsvm_u32 dsvm_os_huge_order(void);
 /*
  * One span of one VMA (or, for dsvm_os_migrate_device_*(), a list of device
  * page frames) on its way through the kernel's three phases. @src and @dst
- * hold one kernel-encoded entry a page: read @src with
- * dsvm_os_migrate_decode(), write @dst with dsvm_os_migrate_encode().
+ * hold one kernel-encoded entry a page: read @src by its flags and with
+ * dsvm_os_migrate_decode(), write @dst with dsvm_os_migrate_encode(). @dst is
+ * empty before setup, which writes @src, as far as it does not read it.
  *
  * A huge folio, or a hole of that size, is one entry, and those behind it are
  * empty. Its destination is one entry of the same order, or none. Single pages
@@ -316,7 +317,13 @@ struct dsvm_migrate_span {
 	dsvm_usize *dst;
 };
 
-/* What a source entry says. */
+/* What both kinds of entries have in them, with a page's frame number above. */
+#define DSVM_ENTRY_PAGE	     ((dsvm_usize)1 << 0) /* there is one */
+#define DSVM_ENTRY_MOVES     ((dsvm_usize)1 << 1) /* a source: nothing has stopped it so far */
+#define DSVM_ENTRY_HUGE	     ((dsvm_usize)1 << 4) /* it stands for a folio, or a hole of that size */
+#define DSVM_ENTRY_PFN_SHIFT 6
+
+/* What a source entry says, and what its page is. */
 struct dsvm_migrate_entry {
 	struct dsvm_os_page *page;	/* NULL: nothing was there, the page is all zero */
 	struct dsvm_os_zdd *zdd;	/* if @page is a device's of a drm_pagemap provider */
@@ -348,10 +355,16 @@ void dsvm_os_migrate_device_finalize(struct dsvm_migrate_span *span);
 
 /* Any context. */
 void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out);
+/* Only a part of that: the page of a source entry that has one is RAM, and the entry moves. */
+dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src);
+/* The same: it is a page of @zdd's, and not retired. */
+dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd);
+/* An entry with DSVM_ENTRY_HUGE stands for 2^order pages. */
+dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry);
 /* @page is the first of a folio of that order. */
 dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page, dsvm_u32 order);
-/* The page of an entry of @dst that dsvm_os_migrate_encode() made. */
-struct dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst);
+/* The page of an entry that has one. */
+struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry);
 
 /* The @index-th page from @page on, of a folio or of frames in a row. Any context. */
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index);
@@ -372,8 +385,9 @@ void *dsvm_os_next_owner(void *owner);
 
 /*
  * Pages of RAM for @addr in @vma (NULL: for nobody in particular), locked,
- * one reference; NULL if there are none. A folio of a huge page's order is not
- * fought for. May sleep and reclaim.
+ * one reference, dirty: a device is going to write them, which no CPU sees. NULL if
+ * there are none. A folio of a huge page's order is not fought for. May sleep and
+ * reclaim.
  */
 struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order);
 /*
@@ -405,6 +419,11 @@ dsvm_bool dsvm_os_frame_in_use(dsvm_usize pfn, struct dsvm_os_zdd *zdd);
  * context.
  */
 dsvm_u32 dsvm_os_frame_order(dsvm_usize pfn);
+/*
+ * Whether the caller's reference to a zdd is the only one, so that none of its frames is in use
+ * and none is going to be. False says nothing. Any context.
+ */
+dsvm_bool dsvm_os_zdd_is_unused(struct dsvm_os_zdd *zdd);
 /* The allocation behind a zdd that the caller, or a page it has locked, keeps. Any context. */
 const struct dsvm_devmem *dsvm_os_zdd_devmem(struct dsvm_os_zdd *zdd);
 /* Nobody is to leave the allocation's pages with the device any longer. May sleep. */

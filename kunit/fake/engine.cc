@@ -203,6 +203,14 @@ const dsvm_devmem *dsvm_os_zdd_devmem(dsvm_os_zdd *zdd)
 	return from_os(zdd)->devmem;
 }
 
+// Models kref_read().
+dsvm_bool dsvm_os_zdd_is_unused(dsvm_os_zdd *zdd)
+{
+	if (from_os(zdd)->refs == 0)
+		dsvm_env_violation("the references of a dead zdd");
+	return from_os(zdd)->refs == 1;
+}
+
 // Models the end of the allocation's timeslice, and a wake-up.
 void dsvm_os_zdd_end_timeslice(dsvm_os_zdd *zdd)
 {

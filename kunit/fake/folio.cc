@@ -171,7 +171,7 @@ dsvm_usize dsvm_os_page_pfn(dsvm_os_page *page)
 	return World::current().pfn_of(from_os(page));
 }
 
-// Models vma_alloc_folio() or alloc_pages(), and folio_lock().
+// Models vma_alloc_folio() or alloc_pages(), folio_lock() and folio_set_dirty().
 dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order)
 {
 	World &world = World::current();
@@ -191,6 +191,7 @@ dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 ord
 		return nullptr;
 	world.join_folio(page, order);
 	world.lock_folio(page);
+	page->dirty = true;
 	page->meant_for = vma != nullptr ? addr : 0;
 	return to_os(page);
 }

@@ -24,14 +24,23 @@ Mm &mm_of(const dsvm_os_vma *vma)
 
 namespace {
 
-constexpr usize kValid = 1;   // there is a page
-constexpr usize kMigrate = 2; // and nothing has stopped it so far
-constexpr usize kHuge = 4;    // a huge folio, or a hole where one could be
-constexpr u32 kPfnShift = 6;
+constexpr usize kValid = DSVM_ENTRY_PAGE;
+constexpr usize kMigrate = DSVM_ENTRY_MOVES;
+constexpr usize kHuge = DSVM_ENTRY_HUGE;
+constexpr u32 kPfnShift = DSVM_ENTRY_PFN_SHIFT;
 
 Page *page_of(usize entry)
 {
 	return (entry & kValid) != 0 ? World::current().page_of_pfn(entry >> kPfnShift) : nullptr;
+}
+
+Page *live_page_of(usize src)
+{
+	Page *const page = page_of(src);
+
+	if (page != nullptr && page->refs == 0)
+		dsvm_env_violation("an entry decoded whose page has gone");
+	return page;
 }
 
 // How many pages an entry stands for.
@@ -505,12 +514,10 @@ void dsvm_os_migrate_device_finalize(dsvm_migrate_span *span)
 // Models the bits of migrate_vma.src[], migrate_pfn_to_page() and the page's zdd.
 void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 {
-	fake::Page *const page = fake::page_of(src);
+	fake::Page *const page = fake::live_page_of(src);
 
 	*out = {};
 	if (page != nullptr) {
-		if (page->refs == 0)
-			dsvm_env_violation("an entry decoded whose page has gone");
 		out->page = to_os(page);
 		out->is_ram = World::current().is_ram(page);
 		out->retired = page->retired;
@@ -525,6 +532,30 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 	out->moves = (src & fake::kMigrate) != 0 && (page == nullptr || !page->merged);
 }
 
+// Models a look at the page's zone and at whether ksmd has merged it.
+dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src)
+{
+	const fake::Page *const page = fake::live_page_of(src);
+
+	return World::current().is_ram(page) && (src & fake::kMigrate) != 0 && !page->merged;
+}
+
+// Models a look at zone_device_data.
+dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, dsvm_os_zdd *zdd)
+{
+	const fake::Page *const page = fake::live_page_of(src);
+
+	return page->zdd == from_os(zdd) && !page->retired;
+}
+
+// Models folio_order(), and HPAGE_PMD_ORDER for a hole.
+dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
+{
+	if ((entry & fake::kHuge) == 0)
+		dsvm_env_violation("the order of an entry that is not huge");
+	return World::current().huge_order();
+}
+
 // Models migrate_pfn(page_to_pfn(page)).
 dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *page, dsvm_u32 order)
 {
@@ -533,9 +564,9 @@ dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *page, dsvm_u32 order)
 	return fake::encode(from_os(page), order != 0 ? fake::kHuge : 0);
 }
 
-dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)
+dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
-	fake::Page *const page = fake::page_of(dst);
+	fake::Page *const page = fake::page_of(entry);
 
 	return page != nullptr ? to_os(page) : nullptr;
 }

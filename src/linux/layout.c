@@ -6,6 +6,7 @@
 #include <linux/build_bug.h>
 #include <linux/dma-direction.h>
 #include <linux/errno.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/stddef.h>
 
@@ -15,6 +16,7 @@
 #include <drm/drm_svm.h>
 
 #include "compat/dma_mapping_compat.h"
+#include "compat/migrate_compat.h"
 #include "drm_svm/bind.h"
 #include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
@@ -44,6 +46,11 @@ static_assert(DSVM_DMA_BIDIRECTIONAL == (int)DMA_BIDIRECTIONAL);
 static_assert(DSVM_DMA_TO_DEVICE == (int)DMA_TO_DEVICE);
 static_assert(DSVM_DMA_FROM_DEVICE == (int)DMA_FROM_DEVICE);
 static_assert(DSVM_DMA_NONE == (int)DMA_NONE);
+static_assert(DSVM_ENTRY_PAGE == MIGRATE_PFN_VALID);
+static_assert(DSVM_ENTRY_MOVES == MIGRATE_PFN_MIGRATE);
+static_assert(DSVM_ENTRY_PFN_SHIFT == MIGRATE_PFN_SHIFT);
+/* Where the kernel has no huge entries, it has the bit for nothing else. */
+static_assert(!COMPAT_PFN_COMPOUND || DSVM_ENTRY_HUGE == COMPAT_PFN_COMPOUND);
 static_assert(DSVM_PROTO_SYSTEM == (int)DRM_INTERCONNECT_SYSTEM);
 static_assert(DSVM_PROTO_DRIVER == (int)DRM_INTERCONNECT_DRIVER);
 

@@ -112,14 +112,27 @@ void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out)
 	};
 }
 
+/* Asked of each page, so it is no part of the one above. */
+dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src)
+{
+	struct page *page = migrate_pfn_to_page(src);
+
+	return !is_zone_device_page(page) && (src & MIGRATE_PFN_MIGRATE) && !is_merged(page);
+}
+
+dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
+{
+	return entry_order(entry, migrate_pfn_to_page(entry));
+}
+
 dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page, dsvm_u32 order)
 {
 	return migrate_pfn(page_to_pfn(to_page(page))) | (order ? COMPAT_PFN_COMPOUND : 0);
 }
 
-struct dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)
+struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
-	return os_page(migrate_pfn_to_page(dst));
+	return os_page(migrate_pfn_to_page(entry));
 }
 
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index)
@@ -154,6 +167,8 @@ struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *handle, dsvm_usize a
 		return NULL;
 
 	folio_lock(folio);
+	/* It has no mapping yet that would have to know. */
+	folio_set_dirty(folio);
 	return os_page(folio_page(folio, 0));
 }
 

@@ -17,6 +17,7 @@
 #include <linux/compiler.h>
 #include <linux/err.h>
 #include <linux/export.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -42,12 +43,15 @@ bool dsvm_page_is_retired(struct page *page)
 	return test_bit(PAGE_RETIRED, page_data(page));
 }
 
+/* Of a page that is ours. */
+static struct drm_pagemap_zdd *own_page_zdd(struct page *page)
+{
+	return (struct drm_pagemap_zdd *)(READ_ONCE(*page_data(page)) & ~PAGE_FLAGS);
+}
+
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page)
 {
-	if (!dsvm_page_is_ours(page))
-		return NULL;
-
-	return (struct drm_pagemap_zdd *)(READ_ONCE(*page_data(page)) & ~PAGE_FLAGS);
+	return dsvm_page_is_ours(page) ? own_page_zdd(page) : NULL;
 }
 
 /**
@@ -214,7 +218,7 @@ void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd)
 /* From here on the frames may be somebody else's. */
 static void put_page_zdd(struct page *page, unsigned long npages)
 {
-	struct drm_pagemap_zdd *zdd = dsvm_page_zdd(page);
+	struct drm_pagemap_zdd *zdd = own_page_zdd(page);
 	const struct drm_pagemap_devmem_ops *ops = zdd->devmem->ops;
 
 	if (ops->devmem_free_pages)
@@ -228,7 +232,7 @@ static void share_page_zdd(struct page *head, struct page *tail)
 	/* Who has entered the folio by one of its pages may leave the other part. */
 	clear_bit(PAGE_ENTERED, page_data(head));
 	*page_data(tail) = *page_data(head);
-	dsvm_zdd_get(dsvm_page_zdd(tail));
+	dsvm_zdd_get(own_page_zdd(tail));
 }
 
 COMPAT_DEFINE_PAGE_FREE(pagemap_page_free, put_page_zdd)
@@ -291,11 +295,12 @@ void dsvm_os_page_leave(struct dsvm_os_page *page)
 static bool frame_is_of(unsigned long pfn, struct dsvm_os_zdd *zdd)
 {
 	struct page *page = pfn_to_page(pfn);
-	struct folio *folio = page_folio(page);
+	struct page *head = compound_head(page);
+	struct folio *folio = page_folio(head);
 
 	/* What was part of a large folio says so until it is used again. */
-	return folio_ref_count(folio) && pfn - folio_pfn(folio) < 1ul << folio_order(folio) &&
-	       (READ_ONCE(*page_data(page)) & ~PAGE_FLAGS) == (unsigned long)zdd;
+	return folio_ref_count(folio) && own_page_zdd(head) == to_zdd(zdd) &&
+	       (head == page || pfn - folio_pfn(folio) < 1ul << folio_order(folio));
 }
 
 dsvm_bool dsvm_os_frame_in_use(dsvm_usize pfn, struct dsvm_os_zdd *zdd)
@@ -314,6 +319,19 @@ static unsigned int frame_order(unsigned long pfn)
 dsvm_u32 dsvm_os_frame_order(dsvm_usize pfn)
 {
 	return data_race(frame_order(pfn));	/* the same */
+}
+
+/* Nothing but a zdd's own pages ever has its address in this word. */
+dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd)
+{
+	unsigned long data = READ_ONCE(*page_data(migrate_pfn_to_page(src)));
+
+	return (data & ~BIT(PAGE_ENTERED)) == (unsigned long)to_zdd(zdd);
+}
+
+dsvm_bool dsvm_os_zdd_is_unused(struct dsvm_os_zdd *zdd)
+{
+	return kref_read(&to_zdd(zdd)->refcount) == 1;
 }
 
 const struct dsvm_devmem *dsvm_os_zdd_devmem(struct dsvm_os_zdd *zdd)

@@ -3,11 +3,13 @@
 // The copies of one batch: its pages mapped for DMA in as few pieces as there are, and handed to
 // the copy engines.
 //
-//	set	page by page: a device page, and what is beside it
 //	map	pieces of 2^order pages that follow each other on both sides (plan.h)
 //	begin	the drivers begin to copy
 //	wait	... and are through
 //	unmap
+//
+// What is to be copied is what has a destination: from the source, or nothing if there is none, and
+// the page has to be cleared.
 //
 // Into a device its own engine copies, out of it again its own: so memory that goes from one
 // device to another is copied by the one that it leaves, to where the other one's provider says
@@ -17,66 +19,44 @@
 
 #include "core/base/bits.h"
 #include "core/base/result.h"
+#include "core/migrate/entry.h"
 #include "core/migrate/scratch.h"
 #include "drm_svm/migrate.h"
 #include "drm_svm/os.h"
 
 namespace dsvm {
 
-// Calls @visit(index, entry, npages) for each entry of a span.
-template <class Visit> void for_each_entry(const dsvm_migrate_span &span, Visit visit)
-{
-	for (usize i = 0; i < span.npages;) {
-		dsvm_migrate_entry entry;
-		dsvm_os_migrate_decode(span.src[i], &entry);
-		const usize count = min(usize{1} << entry.order, span.npages - i);
-
-		visit(i, entry, count);
-		i += count;
-	}
-}
-
-// Gives up the destinations of @count entries.
-inline void discard_destinations(dsvm_migrate_span &span, usize index, usize count)
-{
-	for (usize i = index; i < index + count; ++i) {
-		if (span.dst[i])
-			dsvm_os_page_discard(dsvm_os_migrate_dst_page(span.dst[i]));
-		span.dst[i] = 0;
-	}
-}
-
 class Copies {
 public:
+	// Where the pages of a batch come from, and where they go.
+	enum class Way : u8 {
+		kToRam,	  // out of the allocation
+		kFromRam, // or from nothing, into it
+		kFromAll, // the same, and from other allocations
+	};
+
 	explicit Copies(Scratch &scratch) : scratch_(scratch) {}
 	Copies(const Copies &) = delete;
 	Copies &operator=(const Copies &) = delete;
 
-	// A batch begins, whose entries are those of @span; its scratch is clear. @to_ram: out of
-	// @devmem to RAM; else into it from wherever it is.
-	void start(const dsvm_devmem &devmem, const dsvm_migrate_span &span, bool to_ram);
+	// A batch begins, whose entries are those of @span; its scratch is clear.
+	void start(const dsvm_devmem &devmem, dsvm_migrate_span &span, Way way);
 
-	// @page is of the device that copies. @other: the other side's; nullptr: there is nothing,
-	// and the page has to be cleared.
-	void set(usize index, dsvm_os_page *page, dsvm_os_page *other)
-	{
-		scratch_.pages()[index] = page;
-		scratch_.others()[index] = other;
-	}
-	bool is_set(usize index) const { return scratch_.pages()[index] != nullptr; }
-	// Takes an entry out, and unmaps what of it is mapped.
-	void unset(const dsvm_migrate_entry &entry, usize index, usize count);
-
-	// Whatever cannot be mapped is unset, whole entries of it, and told to @drop(index, npages).
-	// Returns the number of pieces.
-	template <class Drop> usize map(Drop drop);
+	// Whatever cannot be mapped is dropped, whole entries of it, and told to
+	// @dropped(index, npages). Returns the number of pieces.
+	template <class Dropped> usize map(Dropped dropped);
+	// Gives up the destinations of @count entries, and unmaps what of it is mapped.
+	void drop(usize index, usize count);
 	// Ok, or what the allocation's own callback returned; what had begun before goes on.
 	Status begin();
 	// The first error of the allocation's own copies. May sleep.
 	Status wait();
 	// The same of other devices', whose pages are not copied() then.
 	Status peer_error() const { return peer_error_; }
-	bool is_copied(usize index) const { return scratch_.others()[index] != nullptr; }
+	bool is_copied(usize index) const
+	{
+		return scratch_.addrs()[index].dir != DSVM_DMA_NONE;
+	}
 	void unmap();
 
 private:
@@ -85,35 +65,42 @@ private:
 	// A part of the batch that one engine copies.
 	struct Part {
 		const dsvm_devmem *copier;
+		bool out; // of the copier's memory
 		usize first;
 		usize end;
 		dsvm_os_fence *done; // nullptr: is done
 	};
 
-	bool leaves_device(const dsvm_migrate_entry &entry) const;
-	const dsvm_devmem &copier_of(const dsvm_migrate_entry &entry) const;
+	bool is_set(usize index) const { return span_->dst[index] != 0; }
+	usize next_set(usize index) const;
+	bool leaves_device(usize index) const;
+	const dsvm_devmem &copier_of(usize index) const;
+	usize ram_of(usize index) const;
+	Part part_at(usize index) const;
+	bool is_of_part(const Part &part, usize index) const;
 
 	void open_window();
 	bool sync_window();
 	bool is_in_window(const dsvm_dma_addr &addr) const;
 
-	usize run_of_small(usize index, const dsvm_migrate_entry &entry) const;
-	usize stretch(usize index, usize end) const;
-	usize map_pages(const dsvm_migrate_entry &entry, usize index, usize count);
-	usize map_stretch(const dsvm_migrate_entry &entry, usize index, usize count);
-	Status map_piece(const dsvm_migrate_entry &entry, usize index, u32 order);
-	Status map_ram(const dsvm_devmem &copier, usize index, u32 order);
-	void unmap_piece(const dsvm_migrate_entry &entry, usize index);
-	template <class Drop> void drop_window(Drop drop);
+	usize stretch(const Part &part) const;
+	usize map_stretch(const Part &part, usize count);
+	Status map_piece(const Part &part, usize offset, u32 order);
+	Status map_ram(const Part &part, usize offset, u32 order);
+	void unmap_piece(usize entry, usize index);
+	void unmap_span(usize first, usize end);
+	template <class Dropped> void drop_window(Dropped dropped);
 
-	void issue(Part part, bool out);
-	usize build_runs(usize first, usize end);
+	void issue(Part part);
+	template <class Visit> void for_each_piece(const Part &part, Visit visit) const;
+	dsvm_os_page **build_pages(const Part &part);
+	usize build_runs(const Part &part);
 	void conclude(const Part &part, Status status);
 
 	Scratch &scratch_;
 	const dsvm_devmem *devmem_ = nullptr;
-	const dsvm_migrate_span *span_ = nullptr;
-	bool to_ram_ = false;
+	dsvm_migrate_span *span_ = nullptr;
+	Way way_ = Way::kToRam;
 	u32 max_order_ = 0; // larger pieces have been refused
 	usize pieces_ = 0;
 	dsvm_iova window_{};
@@ -124,40 +111,41 @@ private:
 	Status peer_error_;
 };
 
-template <class Drop> usize Copies::map(Drop drop)
+template <class Dropped> usize Copies::map(Dropped dropped)
 {
 	open_window();
-	for (usize i = 0; i < span_->npages;) {
-		dsvm_migrate_entry entry;
-		dsvm_os_migrate_decode(span_->src[i], &entry);
-		const usize count = entry.order ? usize{1} << entry.order : run_of_small(i, entry);
-		const usize mapped = map_pages(entry, i, count);
+	for (usize i = next_set(0); i < span_->npages; i = next_set(i)) {
+		const Part part = part_at(i);
+		const bool is_huge = entry_is_huge(span_->dst[i]);
+		const usize count =
+			is_huge ? usize{1} << entry_order(span_->dst[i]) : stretch(part);
+		const usize mapped = map_stretch(part, count);
 
 		if (mapped == count) {
 			i += count;
 			continue;
 		}
 		// Of a huge page everything or nothing; of small ones, all but this one.
-		const usize failed = entry.order ? i : i + mapped;
-		const usize lost = entry.order ? count : 1;
-		unset(entry, failed, lost);
+		const usize failed = is_huge ? i : i + mapped;
+		const usize lost = is_huge ? count : 1;
 		drop(failed, lost);
+		dropped(failed, lost);
 		i = failed + lost;
 	}
 	if (!sync_window())
-		drop_window(drop);
+		drop_window(dropped);
 	return pieces_;
 }
 
 // Nothing that was linked can be seen by the device; only the first page of a piece tells whether
 // it was, so all RAM goes.
-template <class Drop> void Copies::drop_window(Drop drop)
+template <class Dropped> void Copies::drop_window(Dropped dropped)
 {
-	for_each_entry(*span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
-		if (!is_set(i) || !(to_ram_ || entry.is_ram))
+	for_each_entry(*span_, [&](usize i, usize, usize count) {
+		if (!is_set(i) || !ram_of(i))
 			return;
-		unset(entry, i, count);
 		drop(i, count);
+		dropped(i, count);
 	});
 }
 

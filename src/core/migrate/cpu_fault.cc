@@ -34,6 +34,7 @@ Status bring_back(const dsvm_cpu_fault &fault, u32 order)
 		scratch.use_own();
 	}
 
+	scratch.begin(span.page_count());
 	ToRam batch{scratch};
 	ToRam::Request request{};
 	request.devmem = fault.devmem;

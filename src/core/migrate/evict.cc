@@ -152,6 +152,8 @@ Status Eviction::allocate()
 
 bool Eviction::is_empty() const
 {
+	if (dsvm_os_zdd_is_unused(devmem_.zdd))
+		return true;
 	for (usize i = asked_first_; i < asked_end_; ++i) {
 		if (dsvm_os_frame_in_use(frame_at(devmem_, i), devmem_.zdd))
 			return false;
@@ -194,7 +196,6 @@ Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &requ
 	if (!known)
 		return kNoMemory;
 
-	slot.scratch.clear(request.npages);
 	request.vma = vma.vma;
 	request.first = addr;
 	request.select = DSVM_MIGRATE_DEVICE;
@@ -210,18 +211,16 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	ToRam::Request request{};
 	request.devmem = &devmem_;
 	request.way = DSVM_WAY_EVICT;
-	request.hint = devmem_.first;
+	request.index = at;
 	const bool huge = dsvm_os_huge_order() != 0 &&
 			  dsvm_os_frame_in_use(frame_at(devmem_, at), devmem_.zdd) &&
 			  dsvm_os_frame_order(frame_at(devmem_, at)) != 0;
 
-	slot.scratch.clear(count);
+	slot.scratch.begin(count);
 	for (usize i = at; i < at + count; ++i) {
 		const usize pfn = frame_at(devmem_, i);
-		if (!huge && !dsvm_os_frame_in_use(pfn, devmem_.zdd))
-			continue;
-		slot.scratch.src()[request.npages] = pfn;
-		ToRam::indices(slot.scratch)[request.npages++] = i;
+		if (huge || dsvm_os_frame_in_use(pfn, devmem_.zdd))
+			slot.scratch.src()[request.npages++] = pfn;
 	}
 	if (request.npages == 0)
 		return Status::ok();

@@ -2,8 +2,19 @@
 #include "core/migrate/scratch.h"
 
 #include "core/base/checked.h"
+#include "core/base/utility.h"
 
 namespace dsvm {
+
+namespace {
+
+template <class T> void clear(T *array, usize count)
+{
+	for (usize i = 0; i < count; ++i)
+		array[i] = T{};
+}
+
+} // namespace
 
 Scratch::~Scratch()
 {
@@ -34,7 +45,7 @@ Status Scratch::allocate_or_reserve(usize npages, dsvm_os_provider *provider)
 		return status;
 	provider_ = provider;
 	lay_out(reserve_, npages);
-	clear(npages);
+	is_used_ = is_handed_out_ = true;
 	return Status::ok();
 }
 
@@ -50,18 +61,30 @@ void Scratch::lay_out(void *memory, usize npages)
 	runs_ = static_cast<dsvm_copy_run *>(memory);
 	addrs_ = reinterpret_cast<dsvm_dma_addr *>(runs_ + npages);
 	src_ = reinterpret_cast<usize *>(addrs_ + npages);
-	pages_ = reinterpret_cast<dsvm_os_page **>(src_ + 2 * npages);
 }
 
-void Scratch::clear(usize npages)
+void Scratch::begin(usize npages)
 {
-	for (usize i = 0; i < npages; ++i) {
-		src()[i] = 0;
-		dst()[i] = 0;
-		pages()[i] = nullptr;
-		others()[i] = nullptr;
-		addrs()[i] = dsvm_dma_addr{};
-	}
+	if (!exchange(is_used_, true))
+		return;
+	clear(dst(), npages);
+	clear(addrs(), npages);
+}
+
+dsvm_os_page **Scratch::empty_pages(usize npages)
+{
+	static_assert(sizeof(dsvm_copy_run) >= sizeof(dsvm_os_page *));
+	dsvm_os_page **const pages = reinterpret_cast<dsvm_os_page **>(runs_);
+
+	if (exchange(is_handed_out_, true))
+		clear(pages, npages);
+	return pages;
+}
+
+dsvm_copy_run *Scratch::runs()
+{
+	is_handed_out_ = true;
+	return runs_;
 }
 
 } // namespace dsvm

@@ -4,15 +4,17 @@
 //
 //	src	what the kernel collected
 //	dst	where it is to go
-//	pages	the pages of the device that copies
-//	others	what is beside them: RAM, another device's page, or nothing
-//	addrs	the same, as the device reaches it
-//	runs	what is handed to the driver
+//	addrs	what is beside a page of the device that copies, as the device reaches it
+//	runs	what is handed to the driver;
+//	pages	or, in the same place, its other form
 //
 // One allocation, taken before anything else happens, so that no page is
 // locked or unmapped yet when memory turns out to be short. Who has to make progress
 // without memory takes the provider's reserve, or the room for one page that is in
 // the object itself.
+//
+// Memory comes zeroed, and most batches are the only one of theirs: so what is empty is cleared
+// only where something has been.
 #ifndef DSVM_CORE_MIGRATE_SCRATCH_H
 #define DSVM_CORE_MIGRATE_SCRATCH_H
 
@@ -40,17 +42,18 @@ public:
 	Status allocate_or_reserve(usize npages, dsvm_os_provider *provider);
 	// Room for one page, which there always is.
 	void use_own();
-	// Forgets what a batch before has left in the first @npages entries.
-	void clear(usize npages);
+	// A batch begins: the first @npages entries of dst and addrs are empty.
+	void begin(usize npages);
 
 	// Valid from then on.
 	usize capacity() const { return npages_; }
 	usize *src() const { return src_; }
 	usize *dst() const { return src_ + npages_; }
-	dsvm_os_page **pages() const { return pages_; }
-	dsvm_os_page **others() const { return pages_ + npages_; }
 	dsvm_dma_addr *addrs() const { return addrs_; }
-	dsvm_copy_run *runs() const { return runs_; }
+	// To be filled in for one call of a driver; @npages of them are empty.
+	dsvm_os_page **empty_pages(usize npages);
+	// The same; not empty.
+	dsvm_copy_run *runs();
 
 private:
 	void lay_out(void *memory, usize npages);
@@ -60,7 +63,6 @@ private:
 		dsvm_copy_run run;
 		dsvm_dma_addr addr;
 		usize entries[2];
-		dsvm_os_page *pages[2];
 	};
 	static_assert(kBatchPages * sizeof(Entry) <= DSVM_RESERVE_BYTES);
 
@@ -70,9 +72,10 @@ private:
 	dsvm_os_provider *provider_ = nullptr; // whose
 	usize npages_ = 0;
 	usize *src_ = nullptr;
-	dsvm_os_page **pages_ = nullptr;
 	dsvm_dma_addr *addrs_ = nullptr;
 	dsvm_copy_run *runs_ = nullptr;
+	bool is_used_ = false;	    // something may be in dst and addrs,
+	bool is_handed_out_ = false; // in runs
 };
 
 } // namespace dsvm

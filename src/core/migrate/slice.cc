@@ -197,6 +197,7 @@ Status Slice::begin(const Run &run)
 	what.mm = job_.mm;
 	what.notifier = job_.notifier;
 	what.pagemap = job_.pagemap;
+	what.looks = entries_.data();
 	what.stays = slot.stays;
 	for (usize i = 0; i < run.span.page_count(); ++i)
 		slot.stays[i] = DSVM_STAY_BUSY;

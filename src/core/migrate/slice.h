@@ -84,7 +84,7 @@ private:
 	Array<Retry> retries_; // kRetries, if there is to be a second try
 	u32 nretries_ = 0;
 	bool is_second_try_ = false;
-	Array<usize> entries_; // of a look; kBatchPages
+	Array<usize> entries_; // of one look at a time; kBatchPages
 };
 
 } // namespace dsvm

@@ -2,6 +2,7 @@
 #include "core/migrate/split.h"
 
 #include "core/base/bits.h"
+#include "core/migrate/entry.h"
 #include "core/migrate/scratch.h"
 #include "core/svm/hmm.h"
 
@@ -25,11 +26,11 @@ Status split_at(dsvm_os_vma *vma, usize addr, void *owner, dsvm_os_page *fault_p
 	span.dst = scratch.dst();
 	DSVM_TRY(Status{dsvm_os_migrate_setup(&span)});
 	// What could not be split is not collected; nor what is not there any more.
-	dsvm_migrate_entry entry;
-	dsvm_os_migrate_decode(span.src[0], &entry);
+	const usize src = span.src[0];
+	const dsvm_os_page *const found = entry_has_page(src) ? dsvm_os_migrate_page(src) : nullptr;
 	dsvm_os_migrate_pages(&span);
 	dsvm_os_migrate_finalize(&span);
-	return entry.page && (!fault_page || entry.page == fault_page) ? Status::ok() : kBusy;
+	return found && (!fault_page || found == fault_page) ? Status::ok() : kBusy;
 }
 
 Status split_cut_folio(dsvm_os_mm *mm, dsvm_os_notifier *notifier, usize addr, void *owner)

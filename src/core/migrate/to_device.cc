@@ -33,33 +33,56 @@ bool ToDevice::wants_huge() const
 }
 
 // Whether the entry leaves where it is (or nothing at all) for the allocation.
-bool ToDevice::moves(const dsvm_migrate_entry &entry) const
+bool ToDevice::moves(usize src) const
 {
-	if (!entry.moves)
-		return false;
-	if (!entry.page || entry.is_ram)
-		return true;
+	if (is_plain_ || !entry_moves(src) || !entry_has_page(src))
+		return entry_moves(src);
+	const dsvm_migrate_entry entry = decode(src);
+	if (!entry.moves || entry.is_ram)
+		return entry.moves;
 	return entry.zdd && !entry.retired &&
 	       (request_.within_provider || entry.provider != request_.devmem->provider);
 }
 
+// Of an entry that moves: whether it leaves another allocation.
+bool ToDevice::is_peer(usize src) const
+{
+	return !is_plain_ && entry_has_page(src) && !decode(src).is_ram;
+}
+
 void ToDevice::survey()
 {
-	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
-		if (moves(entry)) {
+	is_plain_ = true;
+	for_each_entry(span_, [&](usize i, usize src, usize count) {
+		if (entry_has_page(src) ? dsvm_os_migrate_is_ram(src) : entry_moves(src))
+			movable_ += count;
+		else
+			survey_other(i, src, count);
+	});
+}
+
+// What is neither RAM nor a hole, or does not move.
+void ToDevice::survey_other(usize index, usize src, usize count)
+{
+	dsvm_migrate_entry entry{};
+
+	if (entry_has_page(src)) {
+		is_plain_ = false;
+		entry = decode(src);
+		if (moves(src)) {
 			movable_ += count;
 			return;
 		}
-		const bool is_here = entry.moves && !entry.retired &&
-				     entry.provider == request_.devmem->provider;
-		if (is_here)
-			here_already_ += count;
-		const bool is_foreign = entry.page && !entry.is_ram && !entry.zdd;
-		note(i, count,
-		     is_here	  ? DSVM_WAS_THERE
-		     : is_foreign ? DSVM_STAY_FOREIGN
-				  : DSVM_STAY_BUSY);
-	});
+	}
+	const bool is_here =
+		entry.moves && !entry.retired && entry.provider == request_.devmem->provider;
+	if (is_here)
+		here_already_ += count;
+	const bool is_foreign = entry.page && !entry.is_ram && !entry.zdd;
+	note(index, count,
+	     is_here	  ? DSVM_WAS_THERE
+	     : is_foreign ? DSVM_STAY_FOREIGN
+			  : DSVM_STAY_BUSY);
 }
 
 // Looks at what the kernel has not collected: the page tables still say what is there.
@@ -68,14 +91,12 @@ void ToDevice::explain()
 	if (!request_.stays || movable_ + here_already_ == span_.npages)
 		return;
 
-	// The runs are not needed yet.
-	static_assert(sizeof(dsvm_copy_run) >= sizeof(usize));
-	usize *const entries = reinterpret_cast<usize *>(scratch_.runs());
+	usize *const entries = request_.looks;
 	if (!hmm_look(request_.mm, request_.notifier, request_.owner, request_.span, entries))
 		return;
-	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize) {
+	for_each_entry(span_, [&](usize i, usize src, usize) {
 		// What was collected and yet does not move is not in the page tables now.
-		if (entry.moves || entry.page)
+		if (entry_moves(src) || entry_has_page(src))
 			return;
 		// In place, but somebody has it locked.
 		const bool is_here = is_in(request_.pagemap, entries[i]);
@@ -95,28 +116,22 @@ Status ToDevice::check() const
 	return Status::ok();
 }
 
-void ToDevice::prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count)
+void ToDevice::prepare_entry(usize index, usize src, usize count)
 {
 	const dsvm_devmem &devmem = *request_.devmem;
+	const u32 order = entry_order(src);
 
-	if (!moves(entry))
+	if (!moves(src))
 		return;
 	// Something has become huge since we asked for small pages, or has another size.
-	if (entry.order && !is_folio(devmem, index, entry.order)) {
+	if (order && !is_folio(devmem, index, order)) {
 		note(index, count, DSVM_STAY_BUSY);
 		return;
 	}
-
-	dsvm_os_page *page =
-		dsvm_os_page_init_device(frame_at(devmem, index), devmem.zdd, entry.order);
-	const bool peer = entry.page && !entry.is_ram;
-	span_.dst[index] = dsvm_os_migrate_encode(page, entry.order);
-	for (usize i = 0; i < count; ++i) {
-		dsvm_os_page *mine = dsvm_os_page_nth(page, i);
-		dsvm_os_page *other = entry.page ? dsvm_os_page_nth(entry.page, i) : nullptr;
-
-		copies_.set(index + i, peer ? other : mine, peer ? mine : other);
-	}
+	dsvm_os_page *const page =
+		dsvm_os_page_init_device(frame_at(devmem, index), devmem.zdd, order);
+	span_.dst[index] = dsvm_os_migrate_encode(page, order);
+	prepared_ += count;
 }
 
 // Frames that no page was made of go back to the driver, which may have better use for them.
@@ -124,17 +139,16 @@ void ToDevice::give_back_unused()
 {
 	const dsvm_devmem &devmem = *request_.devmem;
 	const usize npages = page_count(devmem);
-	if (!devmem.unused)
+	if (!devmem.unused || prepared_ == npages)
 		return;
 
 	for (usize i = 0; i < npages;) {
-		if (i < span_.npages && copies_.is_set(i)) {
-			++i;
+		if (i < span_.npages && span_.dst[i]) {
+			i += usize{1} << entry_order(span_.dst[i]);
 			continue;
 		}
 		usize count = 1;
-		while (i + count < npages &&
-		       (i + count >= span_.npages || !copies_.is_set(i + count)) &&
+		while (i + count < npages && (i + count >= span_.npages || !span_.dst[i + count]) &&
 		       frame_at(devmem, i + count) == frame_at(devmem, i) + count)
 			++count;
 		devmem.unused(devmem.allocation, frame_at(devmem, i), count);
@@ -144,17 +158,15 @@ void ToDevice::give_back_unused()
 
 void ToDevice::prepare()
 {
-	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
-		prepare_entry(i, entry, count);
-	});
+	for_each_entry(span_,
+		       [&](usize i, usize src, usize count) { prepare_entry(i, src, count); });
 	give_back_unused();
 
+	copies_.start(*request_.devmem, span_,
+		      is_plain_ ? Copies::Way::kFromRam : Copies::Way::kFromAll);
 	const usize pieces = copies_.map([&](usize index, usize count) {
-		dsvm_migrate_entry entry;
-		dsvm_os_migrate_decode(span_.src[index], &entry);
 		note(index, count,
-		     !entry.page || entry.is_ram ? DSVM_STAY_NO_DMA : DSVM_STAY_FOREIGN);
-		discard_destinations(span_, index, count);
+		     is_peer(span_.src[index]) ? DSVM_STAY_FOREIGN : DSVM_STAY_NO_DMA);
 		dropped_ += count;
 	});
 	clock_.lap(DSVM_PHASE_MAP, pieces, Status::ok());
@@ -176,7 +188,7 @@ Status ToDevice::fill()
 Status ToDevice::begin(const Request &request)
 {
 	request_ = request;
-	movable_ = here_already_ = dropped_ = migrated_ = 0;
+	movable_ = prepared_ = here_already_ = dropped_ = migrated_ = 0;
 	copying_ = false;
 	span_ = dsvm_migrate_span{};
 	span_.vma = request.vma;
@@ -188,11 +200,10 @@ Status ToDevice::begin(const Request &request)
 		DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE | (wants_huge() ? DSVM_MIGRATE_HUGE : 0);
 	span_.src = scratch_.src();
 	span_.dst = scratch_.dst();
-	scratch_.clear(span_.npages);
+	scratch_.begin(span_.npages);
 	clock_.start(*request.devmem, DSVM_WAY_TO_DEVICE, span_.first, span_.npages);
 
 	const Status collected{dsvm_os_migrate_setup(&span_)};
-	copies_.start(*request.devmem, span_, false);
 	if (collected.is_ok())
 		survey();
 	clock_.lap(DSVM_PHASE_SETUP, movable_, collected);
@@ -207,22 +218,31 @@ Status ToDevice::begin(const Request &request)
 // What has moved, and what lost a race for a reference between setup and the switch.
 void ToDevice::take_stock()
 {
-	dsvm_migrate_counters &counters = *request_.devmem->counters;
+	usize nhuge = 0;
 
-	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count_) {
+	for_each_entry(span_, [&](usize i, usize src, usize count) {
 		if (!span_.dst[i])
 			return;
-		note(i, count_, entry.moves ? DSVM_MOVED : DSVM_STAY_BUSY);
-		if (!entry.moves)
+		note(i, count, entry_moves(src) ? DSVM_MOVED : DSVM_STAY_BUSY);
+		if (!entry_moves(src))
 			return;
-		migrated_ += count_;
-		count(counters.huge_moved, entry.order != 0);
-		if (entry.page && !entry.is_ram) {
-			if (entry.provider != request_.devmem->provider)
-				count(counters.from_device, count_);
-			dsvm_os_page_retire(entry.page);
-		}
+		migrated_ += count;
+		nhuge += entry_is_huge(src);
+		if (is_peer(src))
+			let_go(src, count);
 	});
+	if (nhuge != 0)
+		count(request_.devmem->counters->huge_moved, nhuge);
+}
+
+// The allocation that @npages pages have left may still be asked for them.
+void ToDevice::let_go(usize src, usize npages)
+{
+	const dsvm_migrate_entry entry = decode(src);
+
+	if (entry.provider != request_.devmem->provider)
+		count(request_.devmem->counters->from_device, npages);
+	dsvm_os_page_retire(entry.page);
 }
 
 // What another device could not copy stays where it is, unless everything has to go.
@@ -231,12 +251,11 @@ Status ToDevice::finish_copies()
 	const Status copied = copies_.wait();
 
 	if (copies_.peer_error().is_error()) {
-		for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
-			if (!span_.dst[i] || !entry.page || entry.is_ram || copies_.is_copied(i))
+		for_each_entry(span_, [&](usize i, usize, usize count) {
+			if (!span_.dst[i] || copies_.is_copied(i))
 				return;
 			note(i, count, DSVM_STAY_FOREIGN);
-			copies_.unset(entry, i, count);
-			discard_destinations(span_, i, count);
+			copies_.drop(i, count);
 			dropped_ += count;
 		});
 		if (copied.is_ok() && request_.all_or_nothing)
@@ -253,8 +272,8 @@ Status ToDevice::end()
 		if (status_.is_ok())
 			status_ = copied;
 		clock_.lap(DSVM_PHASE_COPY, movable_ - dropped_, status_);
+		copies_.unmap();
 	}
-	copies_.unmap();
 	if (status_.is_error()) {
 		discard_destinations(span_, 0, span_.npages);
 		if (copying_)

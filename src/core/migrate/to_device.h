@@ -41,10 +41,12 @@ public:
 		const dsvm_devmem *devmem; // for a page of the span each, from its first on
 		bool all_or_nothing;
 		bool within_provider;
-		// To look at what stays, and one byte a page to say why; or all nullptr.
+		// To look at what stays, an entry a page to look by, and one byte a page to say why;
+		// or all nullptr.
 		dsvm_os_mm *mm;
 		dsvm_os_notifier *notifier;
 		const void *pagemap; // the allocation's
+		usize *looks;
 		u8 *stays;
 	};
 
@@ -65,16 +67,19 @@ public:
 
 private:
 	bool wants_huge() const;
-	bool moves(const dsvm_migrate_entry &entry) const;
+	bool moves(usize src) const;
+	bool is_peer(usize src) const;
 	void survey();
+	void survey_other(usize index, usize src, usize count);
 	void explain();
 	Status check() const;
 	Status fill();
 	void prepare();
-	void prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count);
+	void prepare_entry(usize index, usize src, usize count);
 	void give_back_unused();
 	Status finish_copies();
 	void take_stock();
+	void let_go(usize src, usize npages);
 	void note(usize index, usize count, dsvm_stay stay);
 
 	Scratch &scratch_;
@@ -85,7 +90,9 @@ private:
 	Status status_;
 	bool under_way_ = false;
 	bool copying_ = false;
+	bool is_plain_ = false; // no entry that moves, as the kernel sees it, is but RAM or a hole
 	usize movable_ = 0;
+	usize prepared_ = 0; // have a frame
 	usize here_already_ = 0; // live in the provider's memory
 	usize dropped_ = 0;	 // could not be mapped
 	usize migrated_ = 0;

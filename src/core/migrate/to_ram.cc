@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/migrate/to_ram.h"
 
+#include "core/migrate/frames.h"
 #include "core/svm/counters.h"
 
 namespace dsvm {
@@ -32,84 +33,81 @@ void ToRam::finalize()
 // Destinations -------------------------------------------------------------------------
 
 // The callbacks of one allocation cannot copy another one's pages.
-bool ToRam::moves(const dsvm_migrate_entry &entry) const
+bool ToRam::moves(usize src) const
 {
-	return entry.moves && entry.zdd && entry.zdd == request_.devmem->zdd && !entry.retired;
+	return entry_moves(src) && entry_has_page(src) &&
+	       dsvm_os_migrate_is_of(src, request_.devmem->zdd);
 }
 
-bool ToRam::is_fault_page(const dsvm_migrate_entry &entry) const
+bool ToRam::is_fault_page(usize src) const
 {
-	return request_.fault_page && entry.page == request_.fault_page;
+	return request_.fault_page && entry_has_page(src) &&
+	       dsvm_os_migrate_page(src) == request_.fault_page;
+}
+
+// Where the owner has the page, or had it once. Asked for in ascending order.
+usize ToRam::addr_of(usize index, usize src)
+{
+	const dsvm_devmem &devmem = *request_.devmem;
+	if (is_by_tables())
+		return span_.first + (index << DSVM_PAGE_SHIFT);
+
+	while (at_ + 1 < page_count(devmem) && frame_at(devmem, at_) != entry_pfn(src))
+		++at_;
+	return devmem.first + (at_ << DSVM_PAGE_SHIFT);
 }
 
 // RAM where the owner would have it.
-dsvm_os_page *ToRam::ram_for(usize index, u32 order)
+dsvm_os_page *ToRam::ram_for(usize index, usize src, u32 order)
 {
-	if (is_by_tables())
-		return dsvm_os_page_alloc(request_.vma, span_.first + (index << DSVM_PAGE_SHIFT),
-					  order);
-	const usize page = indices(scratch_)[index];
-	return dsvm_os_page_alloc(request_.hint_vma, request_.hint + (page << DSVM_PAGE_SHIFT),
-				  order);
+	return dsvm_os_page_alloc(is_by_tables() ? request_.vma : request_.hint_vma,
+				  addr_of(index, src), order);
 }
 
-void ToRam::fail(const dsvm_migrate_entry &entry, Status status)
+void ToRam::fail(usize src, Status status)
 {
-	if (is_fault_page(entry))
+	if (is_fault_page(src))
 		status_ = status;
 	else
 		missing_ = status;
 }
 
-void ToRam::use(usize index, const dsvm_migrate_entry &entry, dsvm_os_page *ram, u32 order)
+void ToRam::prepare_entry(usize index, usize src, usize count)
 {
-	// The device may have written what the kernel was free to drop before it moved there.
-	dsvm_os_page_mark_dirty(ram);
-	span_.dst[index] = dsvm_os_migrate_encode(ram, order);
-	for (usize i = 0; i < usize{1} << order; ++i)
-		copies_.set(index + i, dsvm_os_page_nth(entry.page, i), dsvm_os_page_nth(ram, i));
-}
-
-void ToRam::prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count)
-{
-	if (!moves(entry))
+	if (!moves(src))
 		return;
 	movable_ += count;
 
 	dsvm_os_page *ram = nullptr;
-	u32 order = entry.order;
+	u32 order = entry_order(src);
 	if (order != 0 && !is_by_tables())
 		ram = exchange(request_.huge_ram, nullptr);
 	else
-		ram = ram_for(index, order);
-	if (!ram && order != 0 && is_fault_page(entry)) {
+		ram = ram_for(index, src, order);
+	if (!ram && order != 0 && is_fault_page(src)) {
 		// The kernel cannot split a huge page that somebody faults on; it only maps it page
 		// by page. The next fault comes for one of these, and moves it.
 		order = 0;
-		ram = ram_for(index, order);
+		ram = ram_for(index, src, order);
 	}
-	if (entry.order != order || (!ram && order != 0))
+	if (entry_is_huge(src) && (!ram || order == 0))
 		dsvm::count(request_.devmem->counters->huge_split);
 	if (ram)
-		use(index, entry, ram, order);
+		span_.dst[index] = dsvm_os_migrate_encode(ram, order);
 	else
-		fail(entry, kNoMemory);
+		fail(src, kNoMemory);
 }
 
 Status ToRam::fill()
 {
-	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
-		prepare_entry(i, entry, count);
-	});
+	for_each_entry(span_,
+		       [&](usize i, usize src, usize count) { prepare_entry(i, src, count); });
 	if (request_.huge_ram)
 		dsvm_os_page_discard(exchange(request_.huge_ram, nullptr));
 
-	const usize pieces = copies_.map([&](usize index, usize count) {
-		dsvm_migrate_entry entry;
-		dsvm_os_migrate_decode(span_.src[index], &entry);
-		discard_destinations(span_, index, count);
+	const usize pieces = copies_.map([&](usize index, usize) {
 		// Mappings are short as memory is: for a while.
-		fail(entry, kNoMemory);
+		fail(span_.src[index], kNoMemory);
 	});
 	clock_.lap(DSVM_PHASE_MAP, pieces, status_);
 	DSVM_TRY(status_);
@@ -123,6 +121,7 @@ Status ToRam::begin(const Request &request)
 	request_ = request;
 	status_ = missing_ = Status::ok();
 	movable_ = moved_ = 0;
+	at_ = request.index;
 	span_ = dsvm_migrate_span{};
 	span_.vma = request.vma;
 	span_.first = request.first;
@@ -143,7 +142,7 @@ Status ToRam::begin(const Request &request)
 			dsvm_os_page_discard(request.huge_ram);
 		return collected;
 	}
-	copies_.start(*request.devmem, span_, true);
+	copies_.start(*request.devmem, span_, Copies::Way::kToRam);
 	under_way_ = true;
 	status_ = fill();
 	return Status::ok();
@@ -152,13 +151,17 @@ Status ToRam::begin(const Request &request)
 // Marks what has moved for good, while it is still locked.
 void ToRam::retire()
 {
-	for_each_entry(span_, [&](usize i, const dsvm_migrate_entry &entry, usize count) {
-		if (!span_.dst[i] || !entry.moves)
+	usize nhuge = 0;
+
+	for_each_entry(span_, [&](usize i, usize src, usize count) {
+		if (!span_.dst[i] || !entry_moves(src))
 			return;
-		dsvm_os_page_retire(entry.page);
+		dsvm_os_page_retire(dsvm_os_migrate_page(src));
 		moved_ += count;
-		dsvm::count(request_.devmem->counters->huge_moved, entry.order != 0);
+		nhuge += entry_is_huge(src);
 	});
+	if (nhuge != 0)
+		dsvm::count(request_.devmem->counters->huge_moved, nhuge);
 }
 
 Status ToRam::end()

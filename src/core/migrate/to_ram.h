@@ -36,20 +36,13 @@ public:
 		usize first;
 		dsvm_u32 select;
 		dsvm_os_page *fault_page; // or nullptr
-		// By page frames, which the scratch's src has: nullptr above. Entry i is page
-		// indices()[i] of the allocation, which was made for so many pages behind @hint.
-		dsvm_os_vma *hint_vma; // of these addresses, or nullptr
-		usize hint;
+		// By page frames, which the scratch's src has: nullptr above. They are those of the
+		// allocation from @index on, less some.
+		usize index;
+		dsvm_os_vma *hint_vma; // of the addresses that they were made for, or nullptr
 		dsvm_os_page *huge_ram; // for a huge page, which is the first; or nullptr
 		usize npages;
 	};
-
-	// Of a batch by page frames; written before begin(). The runs are not needed yet.
-	static usize *indices(Scratch &scratch)
-	{
-		static_assert(sizeof(dsvm_copy_run) >= sizeof(usize));
-		return reinterpret_cast<usize *>(scratch.runs());
-	}
 
 	explicit ToRam(Scratch &scratch) : scratch_(scratch), copies_(scratch) {}
 
@@ -65,13 +58,13 @@ private:
 	Status setup();
 	void switch_over();
 	void finalize();
-	bool moves(const dsvm_migrate_entry &entry) const;
-	bool is_fault_page(const dsvm_migrate_entry &entry) const;
+	bool moves(usize src) const;
+	bool is_fault_page(usize src) const;
 	Status fill();
-	void prepare_entry(usize index, const dsvm_migrate_entry &entry, usize count);
-	dsvm_os_page *ram_for(usize index, u32 order);
-	void use(usize index, const dsvm_migrate_entry &entry, dsvm_os_page *ram, u32 order);
-	void fail(const dsvm_migrate_entry &entry, Status status);
+	void prepare_entry(usize index, usize src, usize count);
+	usize addr_of(usize index, usize src);
+	dsvm_os_page *ram_for(usize index, usize src, u32 order);
+	void fail(usize src, Status status);
 	void retire();
 
 	Scratch &scratch_;
@@ -82,6 +75,7 @@ private:
 	Status status_;	 // of the whole batch: no page goes anywhere
 	Status missing_; // of single pages, which stay
 	bool under_way_ = false;
+	usize at_ = 0; // index in the allocation of the last page that had its address asked for
 	usize movable_ = 0;
 	usize moved_ = 0;
 };

@@ -101,13 +101,13 @@ bool bad_destinations_are_found()
 {
 	return bad_destination([](Moving &moving) { moving.dst[1] = moving.dst[0]; }) &&
 	       bad_destination([](Moving &moving) {
-		       machine().unlock_page(from_os(dsvm_os_migrate_dst_page(moving.dst[0])));
+		       machine().unlock_page(from_os(dsvm_os_migrate_page(moving.dst[0])));
 	       }) &&
 	       bad_destination([](Moving &moving) {
-		       dsvm_os_page_discard(dsvm_os_migrate_dst_page(moving.dst[0]));
+		       dsvm_os_page_discard(dsvm_os_migrate_page(moving.dst[0]));
 	       }) &&
 	       bad_destination([](Moving &moving) {
-		       from_os(dsvm_os_migrate_dst_page(moving.dst[0])).dma++;
+		       from_os(dsvm_os_migrate_page(moving.dst[0])).dma++;
 	       });
 }
 

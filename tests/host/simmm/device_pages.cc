@@ -31,6 +31,7 @@ dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 
 	if (index == kNoPage)
 		return nullptr;
 	m.lock_page(m.page(index));
+	m.page(index).dirty = true;
 	return to_os(m.page(index));
 }
 
@@ -160,6 +161,12 @@ dsvm_u32 dsvm_os_frame_order(dsvm_usize pfn)
 
 	// A frame behind the first one says nothing.
 	return folio != nullptr && folio->head == machine().page_of_pfn(pfn) ? folio->order : 0;
+}
+
+dsvm_bool dsvm_os_zdd_is_unused(dsvm_os_zdd *zdd)
+{
+	scheduler().point(Point::kOs);
+	return live(zdd, "its references are counted").refs == 1;
 }
 
 const dsvm_devmem *dsvm_os_zdd_devmem(dsvm_os_zdd *zdd)

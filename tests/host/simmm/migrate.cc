@@ -377,20 +377,31 @@ void dsvm_os_migrate_device_finalize(dsvm_migrate_span *span)
 
 // Entries ---------------------------------------------------------------------
 
+namespace {
+
 // Between setup and finalize, which hold what an entry names.
-void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
+Page *live_page_of(usize entry)
 {
 	scheduler().point(Point::kOs);
-	Page *const page = page_of(src);
-	*out = {};
-	out->moves = (src & kMigrate) != 0;
-	out->order =
-		static_cast<dsvm_u8>((src & kCompound) != 0 ? machine().geometry().huge_order : 0);
-	if (page == nullptr)
-		return;
-	if (!machine().has_active_spans() || page->refs == 0)
+	Page *const page = page_of(entry);
+
+	if (page != nullptr && (!machine().has_active_spans() || page->refs == 0))
 		scheduler().fail("an entry of a migration is read after its end", "page %u",
 				 machine().index_of(*page));
+	return page;
+}
+
+} // namespace
+
+void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
+{
+	Page *const page = live_page_of(src);
+	*out = {};
+	out->moves = (src & kMigrate) != 0;
+	if ((src & kCompound) != 0)
+		out->order = static_cast<dsvm_u8>(dsvm_os_migrate_order(src));
+	if (page == nullptr)
+		return;
 	out->page = to_os(*page);
 	out->is_ram = !is_device(*page);
 	if (page->zdd != nullptr) {
@@ -398,6 +409,25 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 		out->provider = page->zdd->provider;
 		out->retired = page->retired;
 	}
+}
+
+dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src)
+{
+	return !is_device(*live_page_of(src)) && (src & kMigrate) != 0;
+}
+
+dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, dsvm_os_zdd *zdd)
+{
+	const Page &page = *live_page_of(src);
+
+	return page.zdd == &from_os(zdd) && !page.retired;
+}
+
+dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
+{
+	if ((entry & kCompound) == 0)
+		scheduler().fail("a single page is asked for its order", "entry %#lx", entry);
+	return machine().geometry().huge_order;
 }
 
 dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *handle, dsvm_u32 order)
@@ -411,9 +441,9 @@ dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *handle, dsvm_u32 order)
 	return encode(page, order != 0 ? kCompound : 0);
 }
 
-dsvm_os_page *dsvm_os_migrate_dst_page(dsvm_usize dst)
+dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
-	Page *const page = page_of(dst);
+	Page *const page = page_of(entry);
 
 	return page != nullptr ? to_os(*page) : nullptr;
 }

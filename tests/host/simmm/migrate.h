@@ -11,11 +11,11 @@
 namespace dsvm::sim::migration {
 
 // An entry of src[] or dst[] (kernel: include/linux/migrate.h).
-inline constexpr usize kValid = 1ul << 0;   // there is a page
-inline constexpr usize kMigrate = 1ul << 1; // and nothing has stopped it so far
+inline constexpr usize kValid = DSVM_ENTRY_PAGE;
+inline constexpr usize kMigrate = DSVM_ENTRY_MOVES;
 inline constexpr usize kWrite = 1ul << 3;
-inline constexpr usize kCompound = 1ul << 4; // a huge page, or a hole of that size
-inline constexpr u32 kPfnShift = 6;
+inline constexpr usize kCompound = DSVM_ENTRY_HUGE;
+inline constexpr u32 kPfnShift = DSVM_ENTRY_PFN_SHIFT;
 
 // The page of an entry; nullptr: there is none.
 Page *page_of(usize entry);

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//
+// The entries of a span, as the kernel encodes them: what their flags and frame numbers say, which
+// needs no look at a page. It is asked several times for each page, and so it is here.
+#ifndef DSVM_CORE_MIGRATE_ENTRY_H
+#define DSVM_CORE_MIGRATE_ENTRY_H
+
+#include "core/base/bits.h"
+#include "drm_svm/os.h"
+
+namespace dsvm {
+
+[[nodiscard]] inline bool entry_has_page(usize entry)
+{
+	return (entry & DSVM_ENTRY_PAGE) != 0;
+}
+
+// Of a source: nothing has stopped it so far, as far as the kernel knows.
+[[nodiscard]] inline bool entry_moves(usize src)
+{
+	return (src & DSVM_ENTRY_MOVES) != 0;
+}
+
+[[nodiscard]] inline bool entry_is_huge(usize entry)
+{
+	return (entry & DSVM_ENTRY_HUGE) != 0;
+}
+
+[[nodiscard]] inline usize entry_pfn(usize entry)
+{
+	return entry >> DSVM_ENTRY_PFN_SHIFT;
+}
+
+[[nodiscard]] inline u32 entry_order(usize entry)
+{
+	return entry_is_huge(entry) ? dsvm_os_migrate_order(entry) : 0;
+}
+
+[[nodiscard]] inline dsvm_migrate_entry decode(usize src)
+{
+	dsvm_migrate_entry entry;
+	dsvm_os_migrate_decode(src, &entry);
+	return entry;
+}
+
+// Calls @visit(index, src, npages) for each source of a span.
+template <class Visit> void for_each_entry(const dsvm_migrate_span &span, Visit visit)
+{
+	for (usize i = 0; i < span.npages;) {
+		const usize src = span.src[i];
+		const usize count = min(usize{1} << entry_order(src), span.npages - i);
+
+		visit(i, src, count);
+		i += count;
+	}
+}
+
+// Gives up the destinations of @count entries.
+inline void discard_destinations(dsvm_migrate_span &span, usize index, usize count)
+{
+	for (usize i = index; i < index + count; ++i) {
+		if (span.dst[i])
+			dsvm_os_page_discard(dsvm_os_migrate_page(span.dst[i]));
+		span.dst[i] = 0;
+	}
+}
+
+} // namespace dsvm
+
+#endif // DSVM_CORE_MIGRATE_ENTRY_H
