@@ -545,3 +545,39 @@ DSVM_CASE(to_device, window_of_addresses_fails)
 	DSVM_EXPECT_EQ(s.world.calls(Call::kDmaMap), 0u);
 	DSVM_EXPECT(s.is_intact());
 }
+
+// Where nobody has to undo a mapping, RAM is mapped with one call for each row of frames, upwards or
+// downwards; until the device turns out to see a copy.
+DSVM_CASE(to_device, rows_of_ram)
+{
+	struct Row {
+		u32 first; // has the lowest frame
+		u32 step;  // from a page to the one whose frame is the next
+		u32 rows;
+		u32 pieces; // as they are mapped one by one
+	};
+	const Row rows[] = {
+		{0, 1, 1, 1}, {kSpan - 1, kSpan - 1, 1, kSpan}, {0, 7, kSpan, kSpan}};
+
+	for (u32 variant = 0; variant < 4; variant++) {
+		for (const Row &row : rows) {
+			AllocationOptions options = {};
+			options.copies_runs = (variant & 1) != 0;
+			const bool bounces = (variant & 2) != 0;
+			Scene s(0, options);
+
+			for (u32 i = 0, at = row.first; i < kSpan; i++, at += row.step)
+				s.world.populate(s.world.mm(), page_at(at % kSpan), 1);
+			s.world.set_direct(true, bounces ? 1 : 0);
+			DSVM_EXPECT_EQ(s.out(), 0);
+			DSVM_EXPECT_EQ(s.migrated, kSpan);
+			DSVM_EXPECT_EQ(s.world.calls(Call::kDmaMapRun), bounces ? 1 : row.rows);
+			DSVM_EXPECT_EQ(s.world.calls(Call::kDmaMap), bounces ? row.pieces : 0);
+			DSVM_EXPECT_EQ(s.world.calls(Call::kDmaUnmap), bounces ? row.pieces : 0);
+			DSVM_REQUIRE(s.is_intact());
+			DSVM_EXPECT_EQ(s.touch(3), DSVM_FAULT_DONE);
+			DSVM_EXPECT_EQ(s.in_ram(), kSpan);
+			DSVM_REQUIRE(s.is_intact());
+		}
+	}
+}

@@ -81,12 +81,6 @@ u64 dma_base(u32 device)
 	return kDmaOffset + (u64{device} << kDmaDeviceShift);
 }
 
-// Whether it is one that nobody has to unmap.
-bool is_direct(u64 addr)
-{
-	return addr < kIovaBase && (addr & kDmaDirect) != 0;
-}
-
 // The page of an address, synced or not.
 Page *resolve(World &world, u64 addr)
 {

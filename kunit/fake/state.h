@@ -42,6 +42,12 @@ struct Iova {
 	IovaSlot slots[kPtes];
 };
 
+// Whether it is an address of RAM that nobody has to unmap.
+inline bool is_direct(u64 addr)
+{
+	return addr < kIovaBase && (addr & kDmaDirect) != 0;
+}
+
 struct World::State {
 	Page pages[kPages];
 	Mm mms[kMms];

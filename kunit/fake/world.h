@@ -146,9 +146,9 @@ constexpr usize kForeignPfn = 0x200000;
 // Where a device sees a page: not where the CPU does, so that mixing them up shows.
 constexpr u64 kDmaOffset = 1ull << 44;
 constexpr u32 kDmaDeviceShift = 40;
-// Above this are windows of device addresses (IOVA).
 // Addresses of RAM that nobody has to unmap.
 constexpr u64 kDmaDirect = 1ull << 45;
+// Above this are windows of device addresses (IOVA).
 constexpr u64 kIovaBase = 1ull << 46;
 constexpr u32 kIovas = 8;
 constexpr u32 kMms = 2;

@@ -295,12 +295,13 @@ void dsvm_os_page_leave(struct dsvm_os_page *page)
 static bool frame_is_of(unsigned long pfn, struct dsvm_os_zdd *zdd)
 {
 	struct page *page = pfn_to_page(pfn);
-	struct page *head = compound_head(page);
-	struct folio *folio = page_folio(head);
+	struct folio *folio = page_folio(page);
+	unsigned long data = (unsigned long)READ_ONCE(folio_page(folio, 0)->zone_device_data);
 
 	/* What was part of a large folio says so until it is used again. */
-	return folio_ref_count(folio) && own_page_zdd(head) == to_zdd(zdd) &&
-	       (head == page || pfn - folio_pfn(folio) < 1ul << folio_order(folio));
+	return folio_ref_count(folio) && (data & ~PAGE_FLAGS) == (unsigned long)zdd &&
+	       (folio_page(folio, 0) == page ||
+		pfn - folio_pfn(folio) < 1ul << folio_order(folio));
 }
 
 dsvm_bool dsvm_os_frame_in_use(dsvm_usize pfn, struct dsvm_os_zdd *zdd)

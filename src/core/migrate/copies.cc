@@ -40,42 +40,38 @@ usize Copies::next_set(usize index) const
 }
 
 // Its own device copies it out: to RAM, or to the memory of the allocation.
-bool Copies::leaves_device(usize index) const
+Copies::Part Copies::mixed_part_at(usize index) const
+{
+	const usize src = span_->src[index];
+	if (!entry_has_page(src))
+		return Part{devmem_, false, index, index, nullptr};
+
+	const dsvm_migrate_entry entry = decode(src);
+	const dsvm_devmem *copier = entry.is_ram ? devmem_ : dsvm_os_zdd_devmem(entry.zdd);
+	return Part{copier, !entry.is_ram, index, index, nullptr};
+}
+
+inline bool Copies::is_of_part(const Part &part, usize index) const
 {
 	if (way_ != Way::kFromAll)
-		return way_ == Way::kToRam;
-	const usize src = span_->src[index];
-	return entry_has_page(src) && !decode(src).is_ram;
+		return true;
+	const Part other = mixed_part_at(index);
+	return other.copier == part.copier && other.out == part.out;
 }
 
-const dsvm_devmem &Copies::copier_of(usize index) const
+// Whether the other side of the part's first page is RAM.
+bool Copies::is_ram(const Part &part) const
 {
-	return way_ == Way::kFromAll && leaves_device(index)
-		       ? *dsvm_os_zdd_devmem(decode(span_->src[index]).zdd)
-		       : *devmem_;
-}
-
-// The entry whose page is RAM: the source, or the destination; 0: neither is.
-usize Copies::ram_of(usize index) const
-{
-	if (way_ == Way::kToRam)
-		return span_->dst[index];
-	const usize src = span_->src[index];
-	return entry_has_page(src) && !leaves_device(index) ? src : 0;
-}
-
-Copies::Part Copies::part_at(usize index) const
-{
-	return Part{&copier_of(index), leaves_device(index), index, index, nullptr};
-}
-
-bool Copies::is_of_part(const Part &part, usize index) const
-{
-	return way_ != Way::kFromAll ||
-	       (&copier_of(index) == part.copier && leaves_device(index) == part.out);
+	return way_ == Way::kToRam || (!part.out && entry_has_page(span_->src[part.first]));
 }
 
 // Mapping ------------------------------------------------------------------------
+
+void Copies::choose_way_to_map()
+{
+	open_window();
+	in_rows_ = window_.size == 0 && !dsvm_os_dma_needs_unmap(devmem_->dev);
+}
 
 // All RAM of a batch is that of one device, its own. A window for a single page is not worth it.
 void Copies::open_window()
@@ -83,16 +79,17 @@ void Copies::open_window()
 	usize pages = 0;
 	usize first = 0;
 
-	for (usize i = next_set(0); i < span_->npages && pages < 2; i = next_set(i + 1)) {
-		if (!ram_of(i))
+	for (usize i = 0; i < span_->npages && pages < 2; ++i) {
+		if (!is_set(i) || !is_ram(part_at(i)))
 			continue;
 		first = pages ? first : i;
-		pages += usize{1} << entry_order(span_->dst[i]);
+		pages += entry_pages(span_->dst[i]);
 	}
 	if (pages < 2)
 		return;
 	window_first_ = first;
-	if (!dsvm_os_iova_alloc(devmem_->dev, dsvm_os_migrate_page(ram_of(first)),
+	const usize *const ram = way_ == Way::kToRam ? span_->dst : span_->src;
+	if (!dsvm_os_iova_alloc(devmem_->dev, page_in(ram, first, 0),
 				(span_->npages - first) << DSVM_PAGE_SHIFT, &window_))
 		window_ = dsvm_iova{};
 }
@@ -126,6 +123,69 @@ usize Copies::stretch(const Part &part) const
 	return at - part.first;
 }
 
+// The same whose frames of RAM go downwards, wherever the device's are.
+usize Copies::descent(const Part &part) const
+{
+	const usize *const ram = part.out ? span_->dst : span_->src;
+	const usize *const dst = span_->dst;
+	const usize npages = span_->npages;
+	usize at = part.first + 1;
+
+	while (at < npages && is_set(at) && !entry_is_huge(dst[at]) &&
+	       entry_pfn(ram[at]) + 1 == entry_pfn(ram[at - 1]) && is_of_part(part, at))
+		++at;
+	return at - part.first;
+}
+
+// Maps what begins at @index: @count pages; how many it came to.
+usize Copies::map_at(usize index, usize &count)
+{
+	const Part part = part_at(index);
+
+	if (entry_is_huge(span_->dst[index])) {
+		count = entry_pages(span_->dst[index]);
+		return map_stretch(part, count);
+	}
+	if (in_rows_ && is_ram(part)) {
+		count = map_row(part);
+		if (in_rows_)
+			return count;
+	}
+	count = stretch(part);
+	return map_stretch(part, count);
+}
+
+// Maps a row of RAM with one call, if nobody has to undo that; otherwise nothing, and each piece is
+// mapped by itself from now on.
+usize Copies::map_row(const Part &part)
+{
+	const dsvm_dma_dir dir = part.out ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
+	const usize up = stretch(part);
+	const usize count = up > 1 ? up : descent(part);
+	const bool down = up < count;
+	const usize lowest = part.first + (down ? count - 1 : 0);
+	dsvm_os_page *const ram = page_in(part.out ? span_->dst : span_->src, lowest, 0);
+	u64 addr;
+
+	const Status status{dsvm_os_dma_map_run(devmem_->dev, ram, count, dir, &addr)};
+	if (status.is_error() || dsvm_os_dma_needs_unmap(devmem_->dev)) {
+		if (status.is_ok())
+			dsvm_os_dma_unmap_run(devmem_->dev, addr, count, dir);
+		in_rows_ = false;
+		return 0;
+	}
+	for (usize done = 0; done < count; ++pieces_) {
+		const u32 order = down ? 0 : piece_order(count - done, max_order_);
+		const usize page = down ? count - 1 - done : done;
+
+		scratch_.addrs()[part.first + done] =
+			dsvm_dma_addr{addr + (page << DSVM_PAGE_SHIFT), DSVM_PROTO_SYSTEM, order,
+				      static_cast<u64>(dir)};
+		done += usize{1} << order;
+	}
+	return count;
+}
+
 // Maps @count pages that follow each other; how many it came to.
 usize Copies::map_stretch(const Part &part, usize count)
 {
@@ -153,7 +213,7 @@ Status Copies::map_piece(const Part &part, usize offset, u32 order)
 		addr->order = order;
 		return Status::ok();
 	}
-	if (way_ == Way::kToRam || !part.out)
+	if (is_ram(part))
 		return map_ram(part, offset, order);
 
 	dsvm_os_page *const other = page_in(span_->dst, part.first, offset);
@@ -187,17 +247,17 @@ Status Copies::map_ram(const Part &part, usize offset, u32 order)
 // The piece that begins at @index, of the entry @entry.
 void Copies::unmap_piece(usize entry, usize index)
 {
-	const dsvm_devmem &copier = copier_of(entry);
+	const Part part = part_at(entry);
 	const dsvm_dma_addr &addr = scratch_.addrs()[index];
 
-	if (way_ == Way::kFromAll && leaves_device(entry))
-		dsvm_os_provider_unmap(devmem_->provider, copier.dev, &addr);
+	if (!is_ram(part))
+		dsvm_os_provider_unmap(devmem_->provider, part.copier->dev, &addr);
 	else if (is_in_window(addr))
-		dsvm_os_iova_unlink(copier.dev, &window_, addr.addr - window_.addr,
+		dsvm_os_iova_unlink(part.copier->dev, &window_, addr.addr - window_.addr,
 				    usize{DSVM_PAGE_SIZE} << addr.order,
 				    static_cast<dsvm_dma_dir>(addr.dir));
 	else
-		dsvm_os_dma_unmap(copier.dev, &addr);
+		dsvm_os_dma_unmap(part.copier->dev, &addr);
 }
 
 // Unmaps the pieces that begin there. The first page has a destination, or none has.
@@ -225,7 +285,8 @@ void Copies::drop(usize index, usize count)
 
 void Copies::unmap()
 {
-	unmap_span(next_set(0), span_->npages);
+	if (!in_rows_ || way_ == Way::kFromAll)
+		unmap_span(next_set(0), span_->npages);
 	if (window_.size != 0)
 		dsvm_os_iova_free(devmem_->dev, &window_);
 	window_ = dsvm_iova{};
@@ -299,7 +360,7 @@ template <class Visit> void Copies::for_each_piece(const Part &part, Visit visit
 
 	for (usize i = next_set(part.first); i < part.end;) {
 		const usize first = i;
-		const usize end = first + (usize{1} << entry_order(span_->dst[first]));
+		const usize end = first + entry_pages(span_->dst[first]);
 
 		while (i < end) {
 			visit(i, entries, first);

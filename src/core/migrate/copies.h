@@ -3,7 +3,9 @@
 // The copies of one batch: its pages mapped for DMA in as few pieces as there are, and handed to
 // the copy engines.
 //
-//	map	pieces of 2^order pages that follow each other on both sides (plan.h)
+//	map	pieces of 2^order pages that follow each other on both sides (plan.h): in one
+//		window of device addresses; or, where nobody has to undo a mapping, row by row
+//		of the RAM, upwards or downwards; or one by one
 //	begin	the drivers begin to copy
 //	wait	... and are through
 //	unmap
@@ -73,17 +75,26 @@ private:
 
 	bool is_set(usize index) const { return span_->dst[index] != 0; }
 	usize next_set(usize index) const;
-	bool leaves_device(usize index) const;
-	const dsvm_devmem &copier_of(usize index) const;
-	usize ram_of(usize index) const;
-	Part part_at(usize index) const;
+	// The part that begins there.
+	Part part_at(usize index) const
+	{
+		return way_ == Way::kFromAll
+			       ? mixed_part_at(index)
+			       : Part{devmem_, way_ == Way::kToRam, index, index, nullptr};
+	}
+	Part mixed_part_at(usize index) const;
 	bool is_of_part(const Part &part, usize index) const;
+	bool is_ram(const Part &part) const;
 
+	void choose_way_to_map();
 	void open_window();
 	bool sync_window();
 	bool is_in_window(const dsvm_dma_addr &addr) const;
 
 	usize stretch(const Part &part) const;
+	usize descent(const Part &part) const;
+	usize map_at(usize index, usize &count);
+	usize map_row(const Part &part);
 	usize map_stretch(const Part &part, usize count);
 	Status map_piece(const Part &part, usize offset, u32 order);
 	Status map_ram(const Part &part, usize offset, u32 order);
@@ -103,6 +114,7 @@ private:
 	Way way_ = Way::kToRam;
 	u32 max_order_ = 0; // larger pieces have been refused
 	usize pieces_ = 0;
+	bool in_rows_ = false; // RAM is mapped so, and need not be unmapped
 	dsvm_iova window_{};
 	usize window_first_ = 0; // index of the page at its beginning
 	Part copying_[kMaxFences];
@@ -113,19 +125,17 @@ private:
 
 template <class Dropped> usize Copies::map(Dropped dropped)
 {
-	open_window();
+	choose_way_to_map();
 	for (usize i = next_set(0); i < span_->npages; i = next_set(i)) {
-		const Part part = part_at(i);
-		const bool is_huge = entry_is_huge(span_->dst[i]);
-		const usize count =
-			is_huge ? usize{1} << entry_order(span_->dst[i]) : stretch(part);
-		const usize mapped = map_stretch(part, count);
+		usize count;
+		const usize mapped = map_at(i, count);
 
 		if (mapped == count) {
 			i += count;
 			continue;
 		}
 		// Of a huge page everything or nothing; of small ones, all but this one.
+		const bool is_huge = entry_is_huge(span_->dst[i]);
 		const usize failed = is_huge ? i : i + mapped;
 		const usize lost = is_huge ? count : 1;
 		drop(failed, lost);
@@ -142,7 +152,7 @@ template <class Dropped> usize Copies::map(Dropped dropped)
 template <class Dropped> void Copies::drop_window(Dropped dropped)
 {
 	for_each_entry(*span_, [&](usize i, usize, usize count) {
-		if (!is_set(i) || !ram_of(i))
+		if (!is_set(i) || !is_ram(part_at(i)))
 			return;
 		drop(i, count);
 		dropped(i, count);

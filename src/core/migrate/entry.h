@@ -36,6 +36,12 @@ namespace dsvm {
 	return entry_is_huge(entry) ? dsvm_os_migrate_order(entry) : 0;
 }
 
+// How many pages it stands for.
+[[nodiscard]] inline usize entry_pages(usize entry)
+{
+	return entry_is_huge(entry) ? usize{1} << dsvm_os_migrate_order(entry) : 1;
+}
+
 [[nodiscard]] inline dsvm_migrate_entry decode(usize src)
 {
 	dsvm_migrate_entry entry;
@@ -48,7 +54,7 @@ template <class Visit> void for_each_entry(const dsvm_migrate_span &span, Visit 
 {
 	for (usize i = 0; i < span.npages;) {
 		const usize src = span.src[i];
-		const usize count = min(usize{1} << entry_order(src), span.npages - i);
+		const usize count = entry_pages(src);
 
 		visit(i, src, count);
 		i += count;

@@ -50,6 +50,7 @@ private:
 	};
 
 	static u32 batch_order();
+	usize batch_at(usize index) const;
 	usize folio_first(usize index) const;
 	void widen();
 	Status allocate();
@@ -99,6 +100,16 @@ u32 Eviction::batch_order()
 	const u32 huge = dsvm_os_huge_order();
 
 	return huge ? huge : ilog2(kBatchPages);
+}
+
+// How many pages from @index on are the next batch.
+usize Eviction::batch_at(usize index) const
+{
+	const usize most = min<usize>(end_ - index, slot_.scratch.capacity());
+
+	if (!devmem_.frames)
+		return evict_batch(devmem_.base + index, most, batch_order());
+	return evict_batch([&](usize i) { return devmem_.frames[i]; }, index, most, batch_order());
 }
 
 // Where the folio begins that page @index is of.
@@ -217,15 +228,19 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 			  dsvm_os_frame_order(frame_at(devmem_, at)) != 0;
 
 	slot.scratch.begin(count);
+	usize *const src = slot.scratch.src();
+	if (huge) {
+		for (; request.npages < count; ++request.npages)
+			src[request.npages] = frame_at(devmem_, at + request.npages);
+		return begin_huge(owner, slot, request, at);
+	}
 	for (usize i = at; i < at + count; ++i) {
 		const usize pfn = frame_at(devmem_, i);
-		if (huge || dsvm_os_frame_in_use(pfn, devmem_.zdd))
-			slot.scratch.src()[request.npages++] = pfn;
+		if (dsvm_os_frame_in_use(pfn, devmem_.zdd))
+			src[request.npages++] = pfn;
 	}
 	if (request.npages == 0)
 		return Status::ok();
-	if (huge)
-		return begin_huge(owner, slot, request, at);
 
 	dsvm_vma_info vma;
 	const usize addr = devmem_.first + (at << DSVM_PAGE_SHIFT);
@@ -239,9 +254,7 @@ Status Eviction::evict_batches(const Owner &owner, usize &at)
 	Status status;
 
 	for (u32 i = 0; i < kGroup && at < end_; ++i) {
-		const usize count =
-			evict_batch([&](usize index) { return frame_at(devmem_, index); }, at,
-				    min<usize>(end_ - at, slot_.scratch.capacity()), batch_order());
+		const usize count = batch_at(at);
 		// What became of the batch before in that slot does not keep this one from moving.
 		const Status ended = end(*slots_[next_slot_]);
 		const Status begun = begin(owner, at, count);

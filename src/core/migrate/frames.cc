@@ -7,14 +7,24 @@ namespace dsvm {
 
 namespace {
 
-// How many follow the first one in a row, itself included.
-usize row(const dsvm_devmem &devmem, usize index, usize most)
+// Whether they are in a row. All memory that goes to a device comes by here, so it looks at some of
+// them at a time.
+bool are_in_a_row(const usize *frames, usize count)
 {
-	usize count = 1;
+	constexpr usize kStep = 8;
+	const usize first = frames[0];
+	usize i = 0;
 
-	while (count < most && frame_at(devmem, index + count) == frame_at(devmem, index) + count)
-		++count;
-	return count;
+	for (; i + kStep <= count; i += kStep) {
+		usize wrong = 0;
+		for (usize k = 0; k < kStep; ++k)
+			wrong |= frames[i + k] ^ (first + i + k);
+		if (wrong)
+			return false;
+	}
+	while (i < count && frames[i] == first + i)
+		++i;
+	return i == count;
 }
 
 } // namespace
@@ -26,13 +36,14 @@ Status init_frames(dsvm_devmem &devmem)
 		return kInvalid;
 
 	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(usize)));
-	devmem.frames = static_cast<usize *>(dsvm_os_alloc(bytes));
+	devmem.frames = static_cast<usize *>(dsvm_os_alloc_unset(bytes));
 	if (!devmem.frames)
 		return kNoMemory;
 
 	const Status status{devmem.populate(devmem.allocation, npages, devmem.frames)};
-	devmem.base = devmem.frames[0];
-	if (status.is_error() || row(devmem, 0, npages) == npages)
+	if (status.is_ok())
+		devmem.base = devmem.frames[0];
+	if (status.is_error() || are_in_a_row(devmem.frames, npages))
 		fini_frames(devmem);
 	return status;
 }
@@ -48,7 +59,7 @@ bool is_folio(const dsvm_devmem &devmem, usize index, u32 order)
 	const usize count = usize{1} << order;
 
 	return page_count(devmem) - index >= count && is_aligned(frame_at(devmem, index), count) &&
-	       (!devmem.frames || row(devmem, index, count) == count);
+	       (!devmem.frames || are_in_a_row(devmem.frames + index, count));
 }
 
 } // namespace dsvm

@@ -24,6 +24,16 @@ inline usize frame_at(const dsvm_devmem &devmem, usize index)
 	return devmem.frames ? devmem.frames[index] : devmem.base + index;
 }
 
+// The index of a frame that is one of them, none before @from.
+inline usize index_of(const dsvm_devmem &devmem, usize frame, usize from)
+{
+	if (!devmem.frames)
+		return frame - devmem.base;
+	while (devmem.frames[from] != frame)
+		++from;
+	return from;
+}
+
 // Whether a folio of that order fits the frames from @index on.
 bool is_folio(const dsvm_devmem &devmem, usize index, u32 order);
 

@@ -60,6 +60,14 @@ template <class FrameAt>
 	return count;
 }
 
+// The same of frames in a row, of which @frame is the first.
+[[nodiscard]] constexpr usize evict_batch(usize frame, usize npages, u32 huge_order)
+{
+	const usize size = usize{1} << huge_order;
+
+	return min(npages, size - (frame & (size - 1)));
+}
+
 // What an eviction says to its caller: see dsvm_migrate_evict().
 [[nodiscard]] Status evict_status(Status status);
 

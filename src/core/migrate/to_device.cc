@@ -7,9 +7,9 @@
 
 namespace dsvm {
 
-void ToDevice::note(usize index, usize count, dsvm_stay stay)
+void ToDevice::note_stay(usize index, usize count, dsvm_stay stay)
 {
-	for (usize i = index; request_.stays && i < index + count; ++i)
+	for (usize i = index; i < index + count; ++i)
 		request_.stays[i] = static_cast<u8>(stay);
 }
 
@@ -32,11 +32,9 @@ bool ToDevice::wants_huge() const
 	return any;
 }
 
-// Whether the entry leaves where it is (or nothing at all) for the allocation.
-bool ToDevice::moves(usize src) const
+// Whether the page leaves where it is for the allocation.
+bool ToDevice::page_moves(usize src) const
 {
-	if (is_plain_ || !entry_moves(src) || !entry_has_page(src))
-		return entry_moves(src);
 	const dsvm_migrate_entry entry = decode(src);
 	if (!entry.moves || entry.is_ram)
 		return entry.moves;
@@ -68,11 +66,11 @@ void ToDevice::survey_other(usize index, usize src, usize count)
 
 	if (entry_has_page(src)) {
 		is_plain_ = false;
-		entry = decode(src);
-		if (moves(src)) {
+		if (page_moves(src)) {
 			movable_ += count;
 			return;
 		}
+		entry = decode(src);
 	}
 	const bool is_here =
 		entry.moves && !entry.retired && entry.provider == request_.devmem->provider;
@@ -121,8 +119,6 @@ void ToDevice::prepare_entry(usize index, usize src, usize count)
 	const dsvm_devmem &devmem = *request_.devmem;
 	const u32 order = entry_order(src);
 
-	if (!moves(src))
-		return;
 	// Something has become huge since we asked for small pages, or has another size.
 	if (order && !is_folio(devmem, index, order)) {
 		note(index, count, DSVM_STAY_BUSY);
@@ -144,7 +140,7 @@ void ToDevice::give_back_unused()
 
 	for (usize i = 0; i < npages;) {
 		if (i < span_.npages && span_.dst[i]) {
-			i += usize{1} << entry_order(span_.dst[i]);
+			i += entry_pages(span_.dst[i]);
 			continue;
 		}
 		usize count = 1;
@@ -158,8 +154,10 @@ void ToDevice::give_back_unused()
 
 void ToDevice::prepare()
 {
-	for_each_entry(span_,
-		       [&](usize i, usize src, usize count) { prepare_entry(i, src, count); });
+	for_each_entry(span_, [&](usize i, usize src, usize count) {
+		if (moves(src))
+			prepare_entry(i, src, count);
+	});
 	give_back_unused();
 
 	copies_.start(*request_.devmem, span_,

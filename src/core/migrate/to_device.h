@@ -67,7 +67,12 @@ public:
 
 private:
 	bool wants_huge() const;
-	bool moves(usize src) const;
+	bool moves(usize src) const
+	{
+		return entry_moves(src) &&
+		       (is_plain_ || !entry_has_page(src) || page_moves(src));
+	}
+	bool page_moves(usize src) const;
 	bool is_peer(usize src) const;
 	void survey();
 	void survey_other(usize index, usize src, usize count);
@@ -80,7 +85,12 @@ private:
 	Status finish_copies();
 	void take_stock();
 	void let_go(usize src, usize npages);
-	void note(usize index, usize count, dsvm_stay stay);
+	void note(usize index, usize count, dsvm_stay stay)
+	{
+		if (request_.stays)
+			note_stay(index, count, stay);
+	}
+	void note_stay(usize index, usize count, dsvm_stay stay);
 
 	Scratch &scratch_;
 	Copies copies_;

@@ -52,8 +52,7 @@ usize ToRam::addr_of(usize index, usize src)
 	if (is_by_tables())
 		return span_.first + (index << DSVM_PAGE_SHIFT);
 
-	while (at_ + 1 < page_count(devmem) && frame_at(devmem, at_) != entry_pfn(src))
-		++at_;
+	at_ = index_of(devmem, entry_pfn(src), at_);
 	return devmem.first + (at_ << DSVM_PAGE_SHIFT);
 }
 
