@@ -289,9 +289,8 @@ dsvm_u32 dsvm_os_huge_order(void);
 /*
  * One span of one VMA (or, for dsvm_os_migrate_device_*(), a list of device
  * page frames) on its way through the kernel's three phases. @src and @dst
- * hold one kernel-encoded entry a page: read @src by its flags and with
- * dsvm_os_migrate_decode(), write @dst with dsvm_os_migrate_encode(). @dst is
- * empty before setup, which writes @src, as far as it does not read it.
+ * hold one kernel-encoded entry a page, of DSVM_ENTRY_*. dsvm_os_migrate_setup()
+ * writes @src; @dst is empty before.
  *
  * A huge folio, or a hole of that size, is one entry, and those behind it are
  * empty. Its destination is one entry of the same order, or none. Single pages
@@ -317,7 +316,10 @@ struct dsvm_migrate_span {
 	dsvm_usize *dst;
 };
 
-/* What both kinds of entries have in them, with a page's frame number above. */
+/*
+ * An entry: flags, and from the shift on the number of a page's first frame. A destination has no
+ * other flags than these.
+ */
 #define DSVM_ENTRY_PAGE	     ((dsvm_usize)1 << 0) /* there is one */
 #define DSVM_ENTRY_MOVES     ((dsvm_usize)1 << 1) /* a source: nothing has stopped it so far */
 #define DSVM_ENTRY_HUGE	     ((dsvm_usize)1 << 4) /* it stands for a folio, or a hole of that size */
@@ -361,8 +363,6 @@ dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src);
 dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd);
 /* An entry with DSVM_ENTRY_HUGE stands for 2^order pages. */
 dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry);
-/* @page is the first of a folio of that order. */
-dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page, dsvm_u32 order);
 /* The page of an entry that has one. */
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry);
 
@@ -398,7 +398,7 @@ struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd
 /* Unlocks and drops a folio that one of the two functions above gave. */
 void dsvm_os_page_discard(struct dsvm_os_page *page);
 /*
- * Marks a device folio, locked, whose data has gone to RAM for good: until its
+ * Marks a device folio, locked, by its first page, whose data has gone to RAM for good: until its
  * last reference goes, others may still find it, and must not move it again.
  */
 void dsvm_os_page_retire(struct dsvm_os_page *page);

@@ -3,6 +3,7 @@
 // Cases for the fake machine: its balance checks must be able to fail, and its hooks
 // and failures must come where they were asked for.
 
+#include "core/migrate/entry.h"
 #include "kunit/case.h"
 #include "kunit/fake/world.h"
 
@@ -277,7 +278,7 @@ DSVM_CASE(fake, retired_pages)
 	dsvm_os_page_retire(page);
 	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
 	fake::from_os(page)->retired = false;
-	dsvm_os_migrate_decode(dsvm_os_migrate_encode(page, 0), &entry);
+	dsvm_os_migrate_decode(make_entry(dsvm_os_page_pfn(page), 0), &entry);
 	DSVM_EXPECT(entry.is_ram && !entry.retired);
 	dsvm_os_page_discard(page);
 	world.zdd_put(zdd);

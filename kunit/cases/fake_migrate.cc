@@ -3,6 +3,7 @@
 // Cases for the fake machine's migration: what the kernel does with huge folios, and that its
 // checks can fail.
 
+#include "core/migrate/entry.h"
 #include "kunit/case.h"
 #include "kunit/fake/world.h"
 
@@ -66,7 +67,7 @@ struct BlockPair {
 				fake::kDevicePfn + index + i, fake::to_os(zdd), order);
 			const dsvm_os_page *const old = entry(index).page;
 
-			dst[index + i] = dsvm_os_migrate_encode(page, order);
+			dst[index + i] = make_entry(dsvm_os_page_pfn(page), order);
 			for (u32 j = 0; j < 1u << order; j++)
 				fake::from_os(page)[j].content =
 					old != nullptr ? block_page(index + i + j) : 0;
@@ -121,7 +122,7 @@ DSVM_CASE(fake_migrate, huge_folios_move_whole)
 		dsvm_os_page_alloc(fake::to_os(b.vma), block_page(0), kBlockOrder);
 	for (u32 i = 0; i < kBlock; i++)
 		fake::from_os(ram)[i].content = block_page(i);
-	b.dst[0] = dsvm_os_migrate_encode(ram, kBlockOrder);
+	b.dst[0] = make_entry(dsvm_os_page_pfn(ram), kBlockOrder);
 	b.finish();
 	DSVM_EXPECT_EQ(b.world.count(b.world.mm(), block_page(0), block_page(kTwoBlocks) - 1,
 				     PteKind::kDevice),
@@ -221,7 +222,7 @@ DSVM_CASE(fake_migrate, huge_frames)
 		for (u32 i = 1; i < kBlock; i++)
 			DSVM_EXPECT(!b.entry(i).moves);
 		// A single page instead leaves it where it is.
-		b.dst[0] = dsvm_os_migrate_encode(dsvm_os_page_alloc(nullptr, 0, 0), 0);
+		b.dst[0] = make_entry(dsvm_os_page_pfn(dsvm_os_page_alloc(nullptr, 0, 0)), 0);
 		dsvm_os_migrate_device_pages(&b.span);
 		DSVM_EXPECT(!b.entry(0).moves);
 		dsvm_os_migrate_device_finalize(&b.span);
@@ -267,8 +268,8 @@ DSVM_CASE(fake_migrate, fault_by_a_huge_entry)
 	b.span.npages = kBlock;
 	DSVM_REQUIRE_EQ(b.setup(), 0);
 	DSVM_EXPECT(b.entry(0).moves);
-	b.dst[0] =
-		dsvm_os_migrate_encode(dsvm_os_page_alloc(fake::to_os(b.vma), block_page(0), 0), 0);
+	b.dst[0] = make_entry(
+		dsvm_os_page_pfn(dsvm_os_page_alloc(fake::to_os(b.vma), block_page(0), 0)), 0);
 	b.finish();
 	DSVM_EXPECT_EQ(b.world.pte(b.world.mm(), block_page(0)).order, 0u);
 	DSVM_EXPECT_EQ(page->order, kBlockOrder);

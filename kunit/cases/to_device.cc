@@ -556,8 +556,7 @@ DSVM_CASE(to_device, rows_of_ram)
 		u32 rows;
 		u32 pieces; // as they are mapped one by one
 	};
-	const Row rows[] = {
-		{0, 1, 1, 1}, {kSpan - 1, kSpan - 1, 1, kSpan}, {0, 7, kSpan, kSpan}};
+	const Row rows[] = {{0, 1, 1, 1}, {kSpan - 1, kSpan - 1, 1, kSpan}, {0, 7, kSpan, kSpan}};
 
 	for (u32 variant = 0; variant < 4; variant++) {
 		for (const Row &row : rows) {

@@ -219,7 +219,7 @@ int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *page, dsvm_u32 order, dsvm_d
 void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
 {
 	static_cast<void>(World::current().enter(Call::kDmaUnmap));
-	if (addr->proto == DSVM_PROTO_SYSTEM && fake::is_direct(addr->addr))
+	if (addr->proto == DSVM_PROTO_SYSTEM && fake::is_direct_addr(addr->addr))
 		return;
 	fake::dma_unmap(*dev, addr, DSVM_PROTO_SYSTEM);
 }
@@ -255,7 +255,7 @@ void dsvm_os_dma_unmap_run(dsvm_os_dev *dev, dsvm_u64 addr, dsvm_usize npages, d
 	World &world = World::current();
 
 	static_cast<void>(world.enter(Call::kDmaUnmapRun));
-	if (fake::is_direct(addr))
+	if (fake::is_direct_addr(addr))
 		return;
 	for (usize i = 0; i < npages; i++) {
 		const dsvm_dma_addr entry = {addr + i * kPageSize, DSVM_PROTO_SYSTEM, 0,
@@ -278,7 +278,7 @@ dsvm_bool dsvm_os_dma_needs_sync(dsvm_os_dev *, const dsvm_dma_addr *addr)
 	World &world = World::current();
 
 	if (addr->proto != DSVM_PROTO_SYSTEM ||
-	    (!fake::is_direct(addr->addr) && fake::resolve(world, addr->addr)->dma == 0))
+	    (!fake::is_direct_addr(addr->addr) && fake::resolve(world, addr->addr)->dma == 0))
 		dsvm_env_violation("dma_need_sync() of what is not mapped");
 	return world.enter(Call::kDmaNeedsSync) != 0 || world.needs_sync();
 }

@@ -51,7 +51,7 @@ void World::copy_page(const CopyStep &step)
 	}
 	Page *const other = page_of_dma(step.addr.addr);
 
-	if ((other->dma == 0 && !is_direct(step.addr.addr)) || other->refs == 0)
+	if ((other->dma == 0 && !is_direct_addr(step.addr.addr)) || other->refs == 0)
 		dsvm_env_violation("the copy engine reads or writes unmapped memory");
 	if (step.addr.dir != (step.to_ram ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE))
 		dsvm_env_violation("a copy against the direction of a mapping");

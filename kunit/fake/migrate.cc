@@ -381,6 +381,8 @@ void switch_one(const dsvm_migrate_span &span, usize index, bool fails)
 	}
 	if (((src ^ dst) & kHuge) != 0)
 		dsvm_env_violation("a huge page for the place of a single one");
+	if (page_of(dst)->index != 0 || pages_in(dst) != 1u << page_of(dst)->order)
+		dsvm_env_violation("a destination that is no folio of its order");
 	if (page_of(src) == nullptr) {
 		fill_hole(span, index);
 		return;
@@ -556,14 +558,7 @@ dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
 	return World::current().huge_order();
 }
 
-// Models migrate_pfn(page_to_pfn(page)).
-dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *page, dsvm_u32 order)
-{
-	if (order != from_os(page)->order || from_os(page)->index != 0)
-		dsvm_env_violation("a destination that is no folio of its order");
-	return fake::encode(from_os(page), order != 0 ? fake::kHuge : 0);
-}
-
+// Models migrate_pfn_to_page().
 dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
 	fake::Page *const page = fake::page_of(entry);

@@ -43,7 +43,7 @@ struct Iova {
 };
 
 // Whether it is an address of RAM that nobody has to unmap.
-inline bool is_direct(u64 addr)
+inline bool is_direct_addr(u64 addr)
 {
 	return addr < kIovaBase && (addr & kDmaDirect) != 0;
 }

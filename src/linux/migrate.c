@@ -125,11 +125,6 @@ dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
 	return entry_order(entry, migrate_pfn_to_page(entry));
 }
 
-dsvm_usize dsvm_os_migrate_encode(struct dsvm_os_page *page, dsvm_u32 order)
-{
-	return migrate_pfn(page_to_pfn(to_page(page))) | (order ? COMPAT_PFN_COMPOUND : 0);
-}
-
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
 	return os_page(migrate_pfn_to_page(entry));

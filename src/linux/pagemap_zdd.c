@@ -43,15 +43,17 @@ bool dsvm_page_is_retired(struct page *page)
 	return test_bit(PAGE_RETIRED, page_data(page));
 }
 
-/* Of a page that is ours. */
-static struct drm_pagemap_zdd *own_page_zdd(struct page *page)
+/* Of a folio that is ours, by its first page. */
+static struct drm_pagemap_zdd *folio_zdd(struct page *head)
 {
-	return (struct drm_pagemap_zdd *)(READ_ONCE(*page_data(page)) & ~PAGE_FLAGS);
+	unsigned long data = (unsigned long)READ_ONCE(head->zone_device_data);
+
+	return (struct drm_pagemap_zdd *)(data & ~PAGE_FLAGS);
 }
 
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page)
 {
-	return dsvm_page_is_ours(page) ? own_page_zdd(page) : NULL;
+	return dsvm_page_is_ours(page) ? folio_zdd(compound_head(page)) : NULL;
 }
 
 /**
@@ -218,7 +220,7 @@ void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd)
 /* From here on the frames may be somebody else's. */
 static void put_page_zdd(struct page *page, unsigned long npages)
 {
-	struct drm_pagemap_zdd *zdd = own_page_zdd(page);
+	struct drm_pagemap_zdd *zdd = folio_zdd(page);
 	const struct drm_pagemap_devmem_ops *ops = zdd->devmem->ops;
 
 	if (ops->devmem_free_pages)
@@ -232,7 +234,7 @@ static void share_page_zdd(struct page *head, struct page *tail)
 	/* Who has entered the folio by one of its pages may leave the other part. */
 	clear_bit(PAGE_ENTERED, page_data(head));
 	*page_data(tail) = *page_data(head);
-	dsvm_zdd_get(own_page_zdd(tail));
+	dsvm_zdd_get(folio_zdd(head));
 }
 
 COMPAT_DEFINE_PAGE_FREE(pagemap_page_free, put_page_zdd)
@@ -273,13 +275,13 @@ struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd
 	struct page *page = pfn_to_page(pfn);
 
 	compat_zone_device_page_init(page, zdd->dpagemap->pagemap, order);
-	*page_data(page) = (unsigned long)zdd;	/* and no flag */
+	page->zone_device_data = zdd;	/* and no flag */
 	return os_page(page);
 }
 
 void dsvm_os_page_retire(struct dsvm_os_page *page)
 {
-	set_bit(PAGE_RETIRED, page_data(to_page(page)));
+	set_bit(PAGE_RETIRED, (unsigned long *)&to_page(page)->zone_device_data);
 }
 
 dsvm_bool dsvm_os_page_enter(struct dsvm_os_page *page)
@@ -296,12 +298,11 @@ static bool frame_is_of(unsigned long pfn, struct dsvm_os_zdd *zdd)
 {
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
-	unsigned long data = (unsigned long)READ_ONCE(folio_page(folio, 0)->zone_device_data);
+	struct page *head = folio_page(folio, 0);
 
 	/* What was part of a large folio says so until it is used again. */
-	return folio_ref_count(folio) && (data & ~PAGE_FLAGS) == (unsigned long)zdd &&
-	       (folio_page(folio, 0) == page ||
-		pfn - folio_pfn(folio) < 1ul << folio_order(folio));
+	return folio_ref_count(folio) && folio_zdd(head) == to_zdd(zdd) &&
+	       (head == page || pfn - folio_pfn(folio) < 1ul << folio_order(folio));
 }
 
 dsvm_bool dsvm_os_frame_in_use(dsvm_usize pfn, struct dsvm_os_zdd *zdd)
@@ -325,9 +326,10 @@ dsvm_u32 dsvm_os_frame_order(dsvm_usize pfn)
 /* Nothing but a zdd's own pages ever has its address in this word. */
 dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd)
 {
-	unsigned long data = READ_ONCE(*page_data(migrate_pfn_to_page(src)));
+	struct page *page = migrate_pfn_to_page(src);
+	unsigned long data = (unsigned long)READ_ONCE(page->zone_device_data);
 
-	return (data & ~BIT(PAGE_ENTERED)) == (unsigned long)to_zdd(zdd);
+	return (data & ~BIT(PAGE_ENTERED)) == (unsigned long)zdd;
 }
 
 dsvm_bool dsvm_os_zdd_is_unused(struct dsvm_os_zdd *zdd)

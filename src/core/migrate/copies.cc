@@ -10,10 +10,10 @@ namespace {
 // What the destinations of two pages in a row differ by.
 constexpr usize kNextPage = usize{1} << DSVM_ENTRY_PFN_SHIFT;
 
-// The page @offset pages into the folio of entries[first].
-dsvm_os_page *page_in(const usize *entries, usize first, usize offset)
+// The page @offset pages into the folio of an entry.
+inline dsvm_os_page *page_in(usize entry, usize offset)
 {
-	dsvm_os_page *const page = dsvm_os_migrate_page(entries[first]);
+	dsvm_os_page *const page = dsvm_os_migrate_page(entry);
 
 	return offset ? dsvm_os_page_nth(page, offset) : page;
 }
@@ -65,6 +65,12 @@ bool Copies::is_ram(const Part &part) const
 	return way_ == Way::kToRam || (!part.out && entry_has_page(span_->src[part.first]));
 }
 
+// Where the entries of that RAM are.
+inline const usize *Copies::ram_side(const Part &part) const
+{
+	return part.out ? span_->dst : span_->src;
+}
+
 // Mapping ------------------------------------------------------------------------
 
 void Copies::choose_way_to_map()
@@ -88,9 +94,9 @@ void Copies::open_window()
 	if (pages < 2)
 		return;
 	window_first_ = first;
-	const usize *const ram = way_ == Way::kToRam ? span_->dst : span_->src;
-	if (!dsvm_os_iova_alloc(devmem_->dev, page_in(ram, first, 0),
-				(span_->npages - first) << DSVM_PAGE_SHIFT, &window_))
+	dsvm_os_page *const ram = dsvm_os_migrate_page(ram_side(part_at(first))[first]);
+	if (!dsvm_os_iova_alloc(devmem_->dev, ram, (span_->npages - first) << DSVM_PAGE_SHIFT,
+				&window_))
 		window_ = dsvm_iova{};
 }
 
@@ -126,7 +132,7 @@ usize Copies::stretch(const Part &part) const
 // The same whose frames of RAM go downwards, wherever the device's are.
 usize Copies::descent(const Part &part) const
 {
-	const usize *const ram = part.out ? span_->dst : span_->src;
+	const usize *const ram = ram_side(part);
 	const usize *const dst = span_->dst;
 	const usize npages = span_->npages;
 	usize at = part.first + 1;
@@ -164,7 +170,7 @@ usize Copies::map_row(const Part &part)
 	const usize count = up > 1 ? up : descent(part);
 	const bool down = up < count;
 	const usize lowest = part.first + (down ? count - 1 : 0);
-	dsvm_os_page *const ram = page_in(part.out ? span_->dst : span_->src, lowest, 0);
+	dsvm_os_page *const ram = dsvm_os_migrate_page(ram_side(part)[lowest]);
 	u64 addr;
 
 	const Status status{dsvm_os_dma_map_run(devmem_->dev, ram, count, dir, &addr)};
@@ -174,14 +180,19 @@ usize Copies::map_row(const Part &part)
 		in_rows_ = false;
 		return 0;
 	}
+	dsvm_dma_addr *const addrs = &scratch_.addrs()[part.first];
+	dsvm_dma_addr next{addr, DSVM_PROTO_SYSTEM, 0, static_cast<u64>(dir)};
+	if (down) {
+		for (usize i = count; i-- > 0; next.addr += DSVM_PAGE_SIZE)
+			addrs[i] = next;
+		pieces_ += count;
+		return count;
+	}
 	for (usize done = 0; done < count; ++pieces_) {
-		const u32 order = down ? 0 : piece_order(count - done, max_order_);
-		const usize page = down ? count - 1 - done : done;
-
-		scratch_.addrs()[part.first + done] =
-			dsvm_dma_addr{addr + (page << DSVM_PAGE_SHIFT), DSVM_PROTO_SYSTEM, order,
-				      static_cast<u64>(dir)};
-		done += usize{1} << order;
+		next.addr = addr + (done << DSVM_PAGE_SHIFT);
+		next.order = piece_order(count - done, max_order_);
+		addrs[done] = next;
+		done += usize{1} << next.order;
 	}
 	return count;
 }
@@ -216,7 +227,7 @@ Status Copies::map_piece(const Part &part, usize offset, u32 order)
 	if (is_ram(part))
 		return map_ram(part, offset, order);
 
-	dsvm_os_page *const other = page_in(span_->dst, part.first, offset);
+	dsvm_os_page *const other = page_in(span_->dst[part.first], offset);
 	DSVM_TRY(Status{dsvm_os_provider_map(devmem_->provider, part.copier->dev, other, order,
 					     DSVM_DMA_FROM_DEVICE, addr)});
 	// Whatever the provider says: this is what it is unmapped by.
@@ -228,7 +239,7 @@ Status Copies::map_piece(const Part &part, usize offset, u32 order)
 Status Copies::map_ram(const Part &part, usize offset, u32 order)
 {
 	const dsvm_dma_dir dir = part.out ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
-	dsvm_os_page *const ram = page_in(part.out ? span_->dst : span_->src, part.first, offset);
+	dsvm_os_page *const ram = page_in(ram_side(part)[part.first], offset);
 	const usize index = part.first + offset;
 	dsvm_dma_addr *const addr = &scratch_.addrs()[index];
 	const usize in_window = (index - window_first_) << DSVM_PAGE_SHIFT;
@@ -352,21 +363,24 @@ void Copies::conclude(const Part &part, Status status)
 		scratch_.addrs()[i].dir = DSVM_DMA_NONE;
 }
 
-// Calls @visit(index, entries, first, offset) for each piece: where it begins, and that it is
-// @offset pages into the folio of entries[first], on the copier's side.
+// Calls @visit(index, entry, offset) for each piece: where it begins, and that it is @offset pages
+// into the folio of the entry, on the copier's side.
 template <class Visit> void Copies::for_each_piece(const Part &part, Visit visit) const
 {
 	const usize *const entries = part.out ? span_->src : span_->dst;
+	const dsvm_dma_addr *const addrs = scratch_.addrs();
 
-	for (usize i = next_set(part.first); i < part.end;) {
+	for (usize i = part.first; i < part.end;) {
+		if (!is_set(i)) {
+			++i;
+			continue;
+		}
 		const usize first = i;
 		const usize end = first + entry_pages(span_->dst[first]);
-
-		while (i < end) {
-			visit(i, entries, first);
-			i += usize{1} << scratch_.addrs()[i].order;
-		}
-		i = next_set(i);
+		do {
+			visit(i, entries[first], i - first);
+			i += usize{1} << addrs[i].order;
+		} while (i < end);
 	}
 }
 
@@ -374,8 +388,8 @@ dsvm_os_page **Copies::build_pages(const Part &part)
 {
 	dsvm_os_page **const pages = scratch_.empty_pages(part.end - part.first);
 
-	for_each_piece(part, [&](usize at, const usize *entries, usize first) {
-		pages[at - part.first] = page_in(entries, first, at - first);
+	for_each_piece(part, [&](usize at, usize entry, usize offset) {
+		pages[at - part.first] = page_in(entry, offset);
 	});
 	return pages;
 }
@@ -386,11 +400,11 @@ usize Copies::build_runs(const Part &part)
 	usize nruns = 0;
 	usize pfn = 0; // of the last run
 
-	for_each_piece(part, [&](usize at, const usize *entries, usize first) {
+	for_each_piece(part, [&](usize at, usize entry, usize offset) {
 		const dsvm_dma_addr &addr = scratch_.addrs()[at];
 		const usize count = usize{1} << addr.order;
 		const dsvm_copy_run next{nullptr, addr, count};
-		const usize next_pfn = entry_pfn(entries[first]) + (at - first);
+		const usize next_pfn = entry_pfn(entry) + offset;
 
 		if (nruns != 0 && continues(runs[nruns - 1], pfn, next, next_pfn)) {
 			runs[nruns - 1].npages += count;
@@ -398,7 +412,7 @@ usize Copies::build_runs(const Part &part)
 		}
 		pfn = next_pfn;
 		runs[nruns] = next;
-		runs[nruns].page = page_in(entries, first, at - first);
+		runs[nruns].page = page_in(entry, offset);
 		runs[nruns++].addr.order = 0;
 	});
 	return nruns;

@@ -55,10 +55,7 @@ public:
 	Status wait();
 	// The same of other devices', whose pages are not copied() then.
 	Status peer_error() const { return peer_error_; }
-	bool is_copied(usize index) const
-	{
-		return scratch_.addrs()[index].dir != DSVM_DMA_NONE;
-	}
+	bool is_copied(usize index) const { return scratch_.addrs()[index].dir != DSVM_DMA_NONE; }
 	void unmap();
 
 private:
@@ -85,6 +82,7 @@ private:
 	Part mixed_part_at(usize index) const;
 	bool is_of_part(const Part &part, usize index) const;
 	bool is_ram(const Part &part) const;
+	const usize *ram_side(const Part &part) const;
 
 	void choose_way_to_map();
 	void open_window();

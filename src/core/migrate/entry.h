@@ -36,6 +36,12 @@ namespace dsvm {
 	return entry_is_huge(entry) ? dsvm_os_migrate_order(entry) : 0;
 }
 
+// A destination: the folio of that order that begins at a frame.
+[[nodiscard]] inline usize make_entry(usize pfn, u32 order)
+{
+	return pfn << DSVM_ENTRY_PFN_SHIFT | DSVM_ENTRY_PAGE | (order ? DSVM_ENTRY_HUGE : 0);
+}
+
 // How many pages it stands for.
 [[nodiscard]] inline usize entry_pages(usize entry)
 {

@@ -74,7 +74,7 @@ private:
 	usize *src_ = nullptr;
 	dsvm_dma_addr *addrs_ = nullptr;
 	dsvm_copy_run *runs_ = nullptr;
-	bool is_used_ = false;	    // something may be in dst and addrs,
+	bool is_used_ = false;	     // something may be in dst and addrs,
 	bool is_handed_out_ = false; // in runs
 };
 

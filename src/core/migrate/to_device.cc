@@ -43,20 +43,23 @@ bool ToDevice::page_moves(usize src) const
 }
 
 // Of an entry that moves: whether it leaves another allocation.
-bool ToDevice::is_peer(usize src) const
+bool ToDevice::page_is_peer(usize src) const
 {
-	return !is_plain_ && entry_has_page(src) && !decode(src).is_ram;
+	return entry_has_page(src) && !decode(src).is_ram;
 }
 
 void ToDevice::survey()
 {
+	usize movable = 0;
+
 	is_plain_ = true;
 	for_each_entry(span_, [&](usize i, usize src, usize count) {
 		if (entry_has_page(src) ? dsvm_os_migrate_is_ram(src) : entry_moves(src))
-			movable_ += count;
+			movable += count;
 		else
 			survey_other(i, src, count);
 	});
+	movable_ += movable;
 }
 
 // What is neither RAM nor a hole, or does not move.
@@ -114,20 +117,41 @@ Status ToDevice::check() const
 	return Status::ok();
 }
 
-void ToDevice::prepare_entry(usize index, usize src, usize count)
+void ToDevice::prepare_huge(usize index, usize src)
 {
 	const dsvm_devmem &devmem = *request_.devmem;
-	const u32 order = entry_order(src);
+	const u32 order = dsvm_os_migrate_order(src);
 
 	// Something has become huge since we asked for small pages, or has another size.
-	if (order && !is_folio(devmem, index, order)) {
-		note(index, count, DSVM_STAY_BUSY);
+	if (!is_folio(devmem, index, order)) {
+		note(index, usize{1} << order, DSVM_STAY_BUSY);
 		return;
 	}
-	dsvm_os_page *const page =
-		dsvm_os_page_init_device(frame_at(devmem, index), devmem.zdd, order);
-	span_.dst[index] = dsvm_os_migrate_encode(page, order);
-	prepared_ += count;
+	dsvm_os_page_init_device(frame_at(devmem, index), devmem.zdd, order);
+	span_.dst[index] = make_entry(frame_at(devmem, index), order);
+	prepared_ += usize{1} << order;
+}
+
+// A frame for each page that moves.
+void ToDevice::prepare()
+{
+	const dsvm_devmem &devmem = *request_.devmem;
+	usize prepared = 0;
+
+	for_each_entry(span_, [&](usize i, usize src, usize) {
+		if (!moves(src))
+			return;
+		if (entry_is_huge(src)) {
+			prepare_huge(i, src);
+			return;
+		}
+		const usize frame = frame_at(devmem, i);
+		dsvm_os_page_init_device(frame, devmem.zdd, 0);
+		span_.dst[i] = make_entry(frame, 0);
+		++prepared;
+	});
+	prepared_ += prepared;
+	give_back_unused();
 }
 
 // Frames that no page was made of go back to the driver, which may have better use for them.
@@ -152,14 +176,8 @@ void ToDevice::give_back_unused()
 	}
 }
 
-void ToDevice::prepare()
+void ToDevice::map()
 {
-	for_each_entry(span_, [&](usize i, usize src, usize count) {
-		if (moves(src))
-			prepare_entry(i, src, count);
-	});
-	give_back_unused();
-
 	copies_.start(*request_.devmem, span_,
 		      is_plain_ ? Copies::Way::kFromRam : Copies::Way::kFromAll);
 	const usize pieces = copies_.map([&](usize index, usize count) {
@@ -178,6 +196,7 @@ Status ToDevice::fill()
 
 	copying_ = true;
 	prepare();
+	map();
 	if (request_.all_or_nothing && dropped_ != 0)
 		return kFault;
 	return copies_.begin();
@@ -216,6 +235,7 @@ Status ToDevice::begin(const Request &request)
 // What has moved, and what lost a race for a reference between setup and the switch.
 void ToDevice::take_stock()
 {
+	usize moved = 0;
 	usize nhuge = 0;
 
 	for_each_entry(span_, [&](usize i, usize src, usize count) {
@@ -224,11 +244,12 @@ void ToDevice::take_stock()
 		note(i, count, entry_moves(src) ? DSVM_MOVED : DSVM_STAY_BUSY);
 		if (!entry_moves(src))
 			return;
-		migrated_ += count;
+		moved += count;
 		nhuge += entry_is_huge(src);
 		if (is_peer(src))
 			let_go(src, count);
 	});
+	migrated_ = moved;
 	if (nhuge != 0)
 		count(request_.devmem->counters->huge_moved, nhuge);
 }

@@ -69,18 +69,19 @@ private:
 	bool wants_huge() const;
 	bool moves(usize src) const
 	{
-		return entry_moves(src) &&
-		       (is_plain_ || !entry_has_page(src) || page_moves(src));
+		return entry_moves(src) && (is_plain_ || !entry_has_page(src) || page_moves(src));
 	}
 	bool page_moves(usize src) const;
-	bool is_peer(usize src) const;
+	bool is_peer(usize src) const { return !is_plain_ && page_is_peer(src); }
+	bool page_is_peer(usize src) const;
 	void survey();
 	void survey_other(usize index, usize src, usize count);
 	void explain();
 	Status check() const;
 	Status fill();
 	void prepare();
-	void prepare_entry(usize index, usize src, usize count);
+	void prepare_huge(usize index, usize src);
+	void map();
 	void give_back_unused();
 	Status finish_copies();
 	void take_stock();
@@ -102,7 +103,7 @@ private:
 	bool copying_ = false;
 	bool is_plain_ = false; // no entry that moves, as the kernel sees it, is but RAM or a hole
 	usize movable_ = 0;
-	usize prepared_ = 0; // have a frame
+	usize prepared_ = 0;	 // have a frame
 	usize here_already_ = 0; // live in the provider's memory
 	usize dropped_ = 0;	 // could not be mapped
 	usize migrated_ = 0;

@@ -33,7 +33,7 @@ void ToRam::finalize()
 // Destinations -------------------------------------------------------------------------
 
 // The callbacks of one allocation cannot copy another one's pages.
-bool ToRam::moves(usize src) const
+inline bool ToRam::moves(usize src) const
 {
 	return entry_moves(src) && entry_has_page(src) &&
 	       dsvm_os_migrate_is_of(src, request_.devmem->zdd);
@@ -46,7 +46,7 @@ bool ToRam::is_fault_page(usize src) const
 }
 
 // Where the owner has the page, or had it once. Asked for in ascending order.
-usize ToRam::addr_of(usize index, usize src)
+inline usize ToRam::addr_of(usize index, usize src)
 {
 	const dsvm_devmem &devmem = *request_.devmem;
 	if (is_by_tables())
@@ -57,7 +57,7 @@ usize ToRam::addr_of(usize index, usize src)
 }
 
 // RAM where the owner would have it.
-dsvm_os_page *ToRam::ram_for(usize index, usize src, u32 order)
+inline dsvm_os_page *ToRam::ram_for(usize index, usize src, u32 order)
 {
 	return dsvm_os_page_alloc(is_by_tables() ? request_.vma : request_.hint_vma,
 				  addr_of(index, src), order);
@@ -71,38 +71,54 @@ void ToRam::fail(usize src, Status status)
 		missing_ = status;
 }
 
-void ToRam::prepare_entry(usize index, usize src, usize count)
+void ToRam::prepare_huge(usize index, usize src)
 {
-	if (!moves(src))
-		return;
-	movable_ += count;
+	u32 order = dsvm_os_migrate_order(src);
+	movable_ += usize{1} << order;
 
-	dsvm_os_page *ram = nullptr;
-	u32 order = entry_order(src);
-	if (order != 0 && !is_by_tables())
-		ram = exchange(request_.huge_ram, nullptr);
-	else
-		ram = ram_for(index, src, order);
-	if (!ram && order != 0 && is_fault_page(src)) {
+	dsvm_os_page *ram =
+		is_by_tables() ? ram_for(index, src, order) : exchange(request_.huge_ram, nullptr);
+	if (!ram)
+		dsvm::count(request_.devmem->counters->huge_split);
+	if (!ram && is_fault_page(src)) {
 		// The kernel cannot split a huge page that somebody faults on; it only maps it page
 		// by page. The next fault comes for one of these, and moves it.
 		order = 0;
 		ram = ram_for(index, src, order);
 	}
-	if (entry_is_huge(src) && (!ram || order == 0))
-		dsvm::count(request_.devmem->counters->huge_split);
 	if (ram)
-		span_.dst[index] = dsvm_os_migrate_encode(ram, order);
+		span_.dst[index] = make_entry(dsvm_os_page_pfn(ram), order);
 	else
 		fail(src, kNoMemory);
 }
 
-Status ToRam::fill()
+// RAM for each page that moves.
+void ToRam::prepare()
 {
-	for_each_entry(span_,
-		       [&](usize i, usize src, usize count) { prepare_entry(i, src, count); });
+	usize movable = 0;
+
+	for_each_entry(span_, [&](usize i, usize src, usize) {
+		if (!moves(src))
+			return;
+		if (entry_is_huge(src)) {
+			prepare_huge(i, src);
+			return;
+		}
+		++movable;
+		dsvm_os_page *const ram = ram_for(i, src, 0);
+		if (ram)
+			span_.dst[i] = make_entry(dsvm_os_page_pfn(ram), 0);
+		else
+			fail(src, kNoMemory);
+	});
+	movable_ += movable;
 	if (request_.huge_ram)
 		dsvm_os_page_discard(exchange(request_.huge_ram, nullptr));
+}
+
+Status ToRam::fill()
+{
+	prepare();
 
 	const usize pieces = copies_.map([&](usize index, usize) {
 		// Mappings are short as memory is: for a while.
@@ -150,15 +166,17 @@ Status ToRam::begin(const Request &request)
 // Marks what has moved for good, while it is still locked.
 void ToRam::retire()
 {
+	usize moved = 0;
 	usize nhuge = 0;
 
 	for_each_entry(span_, [&](usize i, usize src, usize count) {
 		if (!span_.dst[i] || !entry_moves(src))
 			return;
 		dsvm_os_page_retire(dsvm_os_migrate_page(src));
-		moved_ += count;
+		moved += count;
 		nhuge += entry_is_huge(src);
 	});
+	moved_ = moved;
 	if (nhuge != 0)
 		dsvm::count(request_.devmem->counters->huge_moved, nhuge);
 }

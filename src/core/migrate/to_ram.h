@@ -39,7 +39,7 @@ public:
 		// By page frames, which the scratch's src has: nullptr above. They are those of the
 		// allocation from @index on, less some.
 		usize index;
-		dsvm_os_vma *hint_vma; // of the addresses that they were made for, or nullptr
+		dsvm_os_vma *hint_vma;	// of the addresses that they were made for, or nullptr
 		dsvm_os_page *huge_ram; // for a huge page, which is the first; or nullptr
 		usize npages;
 	};
@@ -61,7 +61,8 @@ private:
 	bool moves(usize src) const;
 	bool is_fault_page(usize src) const;
 	Status fill();
-	void prepare_entry(usize index, usize src, usize count);
+	void prepare();
+	void prepare_huge(usize index, usize src);
 	usize addr_of(usize index, usize src);
 	dsvm_os_page *ram_for(usize index, usize src, u32 order);
 	void fail(usize src, Status status);

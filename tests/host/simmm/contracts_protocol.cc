@@ -106,9 +106,8 @@ bool bad_destinations_are_found()
 	       bad_destination([](Moving &moving) {
 		       dsvm_os_page_discard(dsvm_os_migrate_page(moving.dst[0]));
 	       }) &&
-	       bad_destination([](Moving &moving) {
-		       from_os(dsvm_os_migrate_page(moving.dst[0])).dma++;
-	       });
+	       bad_destination(
+		       [](Moving &moving) { from_os(dsvm_os_migrate_page(moving.dst[0])).dma++; });
 }
 
 // A page that somebody held on to after its data had gone is found by an eviction.

@@ -4,6 +4,7 @@
 // timeslice, copies that go on, work that is shared. And toys of a migration engine that do not
 // wait where they have to.
 
+#include "core/migrate/entry.h"
 #include "tests/host/simmm/contract_tests.h"
 #include "tests/host/simmm/scene.h"
 
@@ -432,7 +433,7 @@ void toy_to_device()
 	check(dsvm_os_migrate_setup(&moving.span) == 0, "setup");
 	Page &from = from_os(moving.page(0));
 	dsvm_os_page *const to = dsvm_os_page_init_device(kDevicePfn, to_os(allocation()), 0);
-	moving.dst[0] = dsvm_os_migrate_encode(to, 0);
+	moving.dst[0] = make_entry(dsvm_os_page_pfn(to), 0);
 	check(dsvm_os_dma_map(to_os(device()), to_os(from), 0, DSVM_DMA_TO_DEVICE, &addr) == 0,
 	      "dma_map");
 	start_copy(from, from_os(to));

@@ -430,17 +430,6 @@ dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
 	return machine().geometry().huge_order;
 }
 
-dsvm_usize dsvm_os_migrate_encode(dsvm_os_page *handle, dsvm_u32 order)
-{
-	const Page &page = from_os(handle);
-
-	if (page.order != order)
-		scheduler().fail("a destination is of another order than its folio",
-				 "page %u: %u, not %u", machine().index_of(page), order,
-				 page.order);
-	return encode(page, order != 0 ? kCompound : 0);
-}
-
 dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
 	Page *const page = page_of(entry);

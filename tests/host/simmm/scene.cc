@@ -2,6 +2,8 @@
 
 #include "tests/host/simmm/scene.h"
 
+#include "core/migrate/entry.h"
+
 #include <cstdarg>
 #include <cstdio>
 
@@ -384,7 +386,7 @@ void Moving::give_device(u32 i, u32 frame, u32 order)
 		dsvm_os_page_init_device(kDevicePfn + frame, to_os(allocation()), order);
 
 	fill(to, page(i), order);
-	dst[i] = dsvm_os_migrate_encode(to, order);
+	dst[i] = make_entry(dsvm_os_page_pfn(to), order);
 }
 
 void Moving::give_ram(u32 i, u32 order)
@@ -394,7 +396,7 @@ void Moving::give_ram(u32 i, u32 order)
 	if (to == nullptr)
 		return;
 	fill(to, page(i), order);
-	dst[i] = dsvm_os_migrate_encode(to, order);
+	dst[i] = make_entry(dsvm_os_page_pfn(to), order);
 }
 
 u32 to_device(u32 first, u32 last, u32 frame)

@@ -22,6 +22,8 @@ void check_destination(const dsvm_migrate_span &span, usize index, Page &page)
 		broken = "it is in use";
 	else if (page.dma != 0)
 		broken = "a device still writes it";
+	else if ((page.order != 0) != ((span.dst[index] & kCompound) != 0))
+		broken = "its folio is of another size";
 	for (usize i = 0; i < index; i++) {
 		if (span.dst[i] == span.dst[index])
 			broken = "it is given twice";
