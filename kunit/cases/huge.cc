@@ -73,6 +73,20 @@ DSVM_CASE(huge, out_and_back_as_one)
 	}
 }
 
+// A device that has seen RAM itself so far sees a copy of a huge page, of the first or a later one.
+DSVM_CASE(huge, mapped_by_a_copy)
+{
+	for (u32 copied = 1; copied <= 4; copied++) {
+		HugeScene s;
+
+		s.world.set_direct(true, copied);
+		DSVM_EXPECT_EQ(s.out(), 0);
+		DSVM_EXPECT_EQ(s.huge_pages(), kSpan);
+		DSVM_EXPECT_EQ(s.world.calls(Call::kDmaMap), kSpan / kHuge);
+		DSVM_REQUIRE(s.is_intact());
+	}
+}
+
 DSVM_CASE(huge, holes)
 {
 	HugeScene s(false);

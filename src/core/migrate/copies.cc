@@ -51,10 +51,9 @@ Copies::Part Copies::mixed_part_at(usize index) const
 	return Part{copier, !entry.is_ram, index, index, nullptr};
 }
 
-inline bool Copies::is_of_part(const Part &part, usize index) const
+// Of a batch that has several parts.
+bool Copies::is_of_part(const Part &part, usize index) const
 {
-	if (way_ != Way::kFromAll)
-		return true;
 	const Part other = mixed_part_at(index);
 	return other.copier == part.copier && other.out == part.out;
 }
@@ -120,11 +119,12 @@ usize Copies::stretch(const Part &part) const
 	const usize *const dst = span_->dst;
 	const usize npages = span_->npages;
 	const bool has_page = entry_has_page(src[part.first]);
+	const bool mixed = way_ == Way::kFromAll;
 	usize at = part.first + 1;
 
 	while (at < npages && dst[at] == dst[at - 1] + kNextPage &&
 	       entry_pfn(src[at]) == entry_pfn(src[at - 1]) + has_page &&
-	       entry_has_page(src[at]) == has_page && is_of_part(part, at))
+	       entry_has_page(src[at]) == has_page && !(mixed && !is_of_part(part, at)))
 		++at;
 	return at - part.first;
 }
@@ -135,10 +135,12 @@ usize Copies::descent(const Part &part) const
 	const usize *const ram = ram_side(part);
 	const usize *const dst = span_->dst;
 	const usize npages = span_->npages;
+	const bool mixed = way_ == Way::kFromAll;
 	usize at = part.first + 1;
 
-	while (at < npages && is_set(at) && !entry_is_huge(dst[at]) &&
-	       entry_pfn(ram[at]) + 1 == entry_pfn(ram[at - 1]) && is_of_part(part, at))
+	while (at < npages && dst[at] && !entry_is_huge(dst[at]) &&
+	       entry_pfn(ram[at]) + 1 == entry_pfn(ram[at - 1]) &&
+	       !(mixed && !is_of_part(part, at)))
 		++at;
 	return at - part.first;
 }
@@ -296,7 +298,8 @@ void Copies::drop(usize index, usize count)
 
 void Copies::unmap()
 {
-	if (!in_rows_ || way_ == Way::kFromAll)
+	// A huge page may have been too much for what small ones did without.
+	if (!in_rows_ || way_ == Way::kFromAll || dsvm_os_dma_needs_unmap(devmem_->dev))
 		unmap_span(next_set(0), span_->npages);
 	if (window_.size != 0)
 		dsvm_os_iova_free(devmem_->dev, &window_);
@@ -367,29 +370,32 @@ void Copies::conclude(const Part &part, Status status)
 // into the folio of the entry, on the copier's side.
 template <class Visit> void Copies::for_each_piece(const Part &part, Visit visit) const
 {
-	const usize *const entries = part.out ? span_->src : span_->dst;
+	const usize *const dst = span_->dst;
+	const usize *const entries = part.out ? span_->src : dst;
 	const dsvm_dma_addr *const addrs = scratch_.addrs();
+	const usize end = part.end;
 
-	for (usize i = part.first; i < part.end;) {
-		if (!is_set(i)) {
+	for (usize i = part.first; i < end;) {
+		if (!dst[i]) {
 			++i;
 			continue;
 		}
 		const usize first = i;
-		const usize end = first + entry_pages(span_->dst[first]);
+		const usize behind = first + entry_pages(dst[first]);
 		do {
 			visit(i, entries[first], i - first);
 			i += usize{1} << addrs[i].order;
-		} while (i < end);
+		} while (i < behind);
 	}
 }
 
 dsvm_os_page **Copies::build_pages(const Part &part)
 {
 	dsvm_os_page **const pages = scratch_.empty_pages(part.end - part.first);
+	const usize first = part.first;
 
-	for_each_piece(part, [&](usize at, usize entry, usize offset) {
-		pages[at - part.first] = page_in(entry, offset);
+	for_each_piece(part, [=](usize at, usize entry, usize offset) {
+		pages[at - first] = page_in(entry, offset);
 	});
 	return pages;
 }

@@ -58,8 +58,11 @@ namespace dsvm {
 // Calls @visit(index, src, npages) for each source of a span.
 template <class Visit> void for_each_entry(const dsvm_migrate_span &span, Visit visit)
 {
-	for (usize i = 0; i < span.npages;) {
-		const usize src = span.src[i];
+	const usize *const entries = span.src;
+	const usize npages = span.npages;
+
+	for (usize i = 0; i < npages;) {
+		const usize src = entries[i];
 		const usize count = entry_pages(src);
 
 		visit(i, src, count);

@@ -230,8 +230,11 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	slot.scratch.begin(count);
 	usize *const src = slot.scratch.src();
 	if (huge) {
-		for (; request.npages < count; ++request.npages)
-			src[request.npages] = frame_at(devmem_, at + request.npages);
+		// A folio's frames are in a row.
+		const usize frame = frame_at(devmem_, at);
+		for (usize i = 0; i < count; ++i)
+			src[i] = frame + i;
+		request.npages = count;
 		return begin_huge(owner, slot, request, at);
 	}
 	for (usize i = at; i < at + count; ++i) {

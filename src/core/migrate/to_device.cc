@@ -136,9 +136,10 @@ void ToDevice::prepare_huge(usize index, usize src)
 void ToDevice::prepare()
 {
 	const dsvm_devmem &devmem = *request_.devmem;
+	usize *const dst = span_.dst;
 	usize prepared = 0;
 
-	for_each_entry(span_, [&](usize i, usize src, usize) {
+	for_each_entry(span_, [&, dst](usize i, usize src, usize) {
 		if (!moves(src))
 			return;
 		if (entry_is_huge(src)) {
@@ -147,7 +148,7 @@ void ToDevice::prepare()
 		}
 		const usize frame = frame_at(devmem, i);
 		dsvm_os_page_init_device(frame, devmem.zdd, 0);
-		span_.dst[i] = make_entry(frame, 0);
+		dst[i] = make_entry(frame, 0);
 		++prepared;
 	});
 	prepared_ += prepared;
@@ -235,11 +236,12 @@ Status ToDevice::begin(const Request &request)
 // What has moved, and what lost a race for a reference between setup and the switch.
 void ToDevice::take_stock()
 {
+	const usize *const dst = span_.dst;
 	usize moved = 0;
 	usize nhuge = 0;
 
-	for_each_entry(span_, [&](usize i, usize src, usize count) {
-		if (!span_.dst[i])
+	for_each_entry(span_, [&, dst](usize i, usize src, usize count) {
+		if (!dst[i])
 			return;
 		note(i, count, entry_moves(src) ? DSVM_MOVED : DSVM_STAY_BUSY);
 		if (!entry_moves(src))

@@ -95,9 +95,10 @@ void ToRam::prepare_huge(usize index, usize src)
 // RAM for each page that moves.
 void ToRam::prepare()
 {
+	usize *const dst = span_.dst;
 	usize movable = 0;
 
-	for_each_entry(span_, [&](usize i, usize src, usize) {
+	for_each_entry(span_, [&, dst](usize i, usize src, usize) {
 		if (!moves(src))
 			return;
 		if (entry_is_huge(src)) {
@@ -107,7 +108,7 @@ void ToRam::prepare()
 		++movable;
 		dsvm_os_page *const ram = ram_for(i, src, 0);
 		if (ram)
-			span_.dst[i] = make_entry(dsvm_os_page_pfn(ram), 0);
+			dst[i] = make_entry(dsvm_os_page_pfn(ram), 0);
 		else
 			fail(src, kNoMemory);
 	});
@@ -166,11 +167,12 @@ Status ToRam::begin(const Request &request)
 // Marks what has moved for good, while it is still locked.
 void ToRam::retire()
 {
+	const usize *const dst = span_.dst;
 	usize moved = 0;
 	usize nhuge = 0;
 
-	for_each_entry(span_, [&](usize i, usize src, usize count) {
-		if (!span_.dst[i] || !entry_moves(src))
+	for_each_entry(span_, [&, dst](usize i, usize src, usize count) {
+		if (!dst[i] || !entry_moves(src))
 			return;
 		dsvm_os_page_retire(dsvm_os_migrate_page(src));
 		moved += count;
