@@ -380,12 +380,17 @@ template <class Visit> void Copies::for_each_piece(const Part &part, Visit visit
 			++i;
 			continue;
 		}
+		if (!entry_is_huge(dst[i])) {
+			visit(i, entries[i], 0);
+			i += usize{1} << addrs[i].order;
+			continue;
+		}
 		const usize first = i;
 		const usize behind = first + entry_pages(dst[first]);
-		do {
+		while (i < behind) {
 			visit(i, entries[first], i - first);
 			i += usize{1} << addrs[i].order;
-		} while (i < behind);
+		}
 	}
 }
 
