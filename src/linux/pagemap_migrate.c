@@ -220,6 +220,10 @@ EXPORT_SYMBOL_GPL(drm_pagemap_migrate_to_devmem);
  * child that unmaps, or an munmap() by the owner that is all but done, in the
  * very moment in which a page moves.
  *
+ * &drm_pagemap_devmem_ops.devmem_release is called where none of the caller's locks
+ * are held, and so maybe after the return; who waits for the memory hears of it in
+ * &drm_pagemap_devmem_ops.devmem_free_pages.
+ *
  * Context: Sleeps. No mmap_lock, no notifier lock.
  *
  * Return: 0: nothing lives there any more; -EBUSY: some page could not be
