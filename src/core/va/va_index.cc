@@ -79,7 +79,7 @@ private:
 
 // The leaf where `addr` belongs and its place there, which may be behind the last. None if
 // there is no leaf.
-VaPos VaIndex::place(u64 addr) const
+DSVM_ALWAYS_INLINE VaPos VaIndex::place(u64 addr) const
 {
 	void *node = index_.root;
 
@@ -162,11 +162,6 @@ VaPos VaIndex::find(const dsvm_va &va) const
 			 behind.leaf->va[behind.at - 1] == &va))
 		return VaPos{nullptr, 0};
 	return VaPos{behind.leaf, behind.at - 1};
-}
-
-u32 VaIndex::count_until(const dsvm_va_leaf &leaf, u64 last)
-{
-	return node::slot_for(leaf, last);
 }
 
 // --- Changing -----------------------------------------------------------------------

@@ -94,8 +94,6 @@ public:
 
 	// The first that begins behind `addr`; cheap near the last change.
 	[[nodiscard]] VaPos after(u64 addr) const;
-	// How many of a leaf begin at `last` or before it.
-	[[nodiscard]] static u32 count_until(const dsvm_va_leaf &leaf, u64 last);
 
 private:
 	struct Path;

@@ -66,7 +66,7 @@ VaMap::Overlap VaMap::overlap(VaRange span) const
 		for (VaPos next = end; !next.is_end() && next.first() <= span.last;
 		     next = VaPos{next.leaf->next, 0}) {
 			end = next;
-			end.at = VaIndex::count_until(*next.leaf, span.last) - 1;
+			end.at = node::slot_for(*next.leaf, span.last) - 1;
 			if (end.at + 1 < next.leaf->count)
 				break;
 		}
@@ -163,29 +163,40 @@ dsvm_va *VaMap::after(const dsvm_va &va) const
 }
 
 // Where a walk is when nothing is spilled, and the rest of the leaf with it.
-void VaMap::stand_at(dsvm_va_walk &walk, VaPos pos) const
+// At a mapping whose place in its leaf is not known; null: at the end.
+DSVM_ALWAYS_INLINE void VaMap::stand_alone(dsvm_va_walk &walk, dsvm_va *va)
 {
-	if (pos.is_end() || pos.first() > walk.last)
+	walk.now = va;
+	walk.at = nullptr;
+	walk.end = nullptr;
+	walk.leaf = nullptr;
+}
+
+DSVM_ALWAYS_INLINE void VaMap::stand_at(dsvm_va_walk &walk, VaPos pos)
+{
+	if (pos.is_end() || pos.first() > walk.last) {
+		stand_alone(walk, nullptr);
 		return;
+	}
 	walk.now = pos.va();
-	walk.leaf = pos.leaf;
 	walk.at = pos.leaf->va + pos.at + 1;
-	walk.end = pos.leaf->va + VaIndex::count_until(*pos.leaf, walk.last);
+	walk.end = pos.leaf->va + node::slot_for(*pos.leaf, walk.last);
+	walk.leaf = pos.leaf;
 }
 
 dsvm_va_walk VaMap::walk(VaRange span) const
 {
-	dsvm_va_walk walk{};
+	dsvm_va_walk walk;
 
 	walk.index = &data_;
 	walk.generation = data_.generation;
 	walk.last = span.last;
 	if (!span.is_well_formed())
-		return walk;
-	if (DSVM_LIKELY(data_.spilled == 0))
+		stand_alone(walk, nullptr);
+	else if (DSVM_LIKELY(data_.spilled == 0))
 		stand_at(walk, index_.lower(span.first));
 	else
-		walk.now = first(span);
+		stand_alone(walk, first(span));
 	return walk;
 }
 
@@ -194,15 +205,11 @@ void VaMap::walk_on(dsvm_va_walk &walk) const
 	const dsvm_va &behind = *walk.now;
 	dsvm_va_leaf *const leaf = walk.generation == data_.generation ? walk.leaf : nullptr;
 
-	walk.now = nullptr;
-	walk.leaf = nullptr;
-	walk.at = nullptr;
-	walk.end = nullptr;
 	walk.generation = data_.generation;
 	if (DSVM_UNLIKELY(data_.spilled != 0)) {
 		dsvm_va *const next = after(behind);
 
-		walk.now = next != nullptr && next->map.addr <= walk.last ? next : nullptr;
+		stand_alone(walk, next != nullptr && next->map.addr <= walk.last ? next : nullptr);
 		return;
 	}
 	stand_at(walk, leaf != nullptr ? VaPos{leaf->next, 0} : index_.after(behind.map.addr));

@@ -74,7 +74,8 @@ public:
 
 private:
 	[[nodiscard]] VaTree spill() const { return VaTree{data_.spill}; }
-	void stand_at(dsvm_va_walk &walk, VaPos pos) const;
+	static void stand_alone(dsvm_va_walk &walk, dsvm_va *va);
+	static void stand_at(dsvm_va_walk &walk, VaPos pos);
 	void put_in_spill(dsvm_va &va);
 	void take_all(VaRange span, dsvm_va **&link);
 	void insert_all(dsvm_va *const *in, u32 count);
