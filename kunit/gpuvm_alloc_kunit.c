@@ -193,7 +193,7 @@ static void sm_callbacks(struct kunit *test, enum drm_gpuvm_flags flags)
 }
 FX_MODES(sm_callbacks)
 
-/* A list is one allocation, and each step on it another. */
+/* A list is one allocation with its first two steps, and each step after them another. */
 static void op_lists(struct kunit *test)
 {
 	struct fx_vm *vm = fx_vm_create(test, 0);
@@ -209,7 +209,16 @@ static void op_lists(struct kunit *test)
 	watch_begin();
 	ops = drm_gpuvm_sm_map_ops_create(&vm->base, &req);
 	watch_end();
-	KUNIT_EXPECT_EQ(test, watch_kmallocs(), 1 + 4);
+	KUNIT_EXPECT_EQ(test, watch_kmallocs(), 1 + 2);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ops);
+	drm_gpuva_ops_free(&vm->base, ops);
+
+	/* Out of the middle of one mapping: REMAP and MAP. */
+	req = fx_req(obj, FX_BASE + 0x40, 0x10, 0);
+	watch_begin();
+	ops = drm_gpuvm_sm_map_ops_create(&vm->base, &req);
+	watch_end();
+	KUNIT_EXPECT_EQ(test, watch_kmallocs(), 1);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ops);
 	drm_gpuva_ops_free(&vm->base, ops);
 	fx_unlock(vm);

@@ -467,6 +467,39 @@ static void lists_refuse(struct kunit *test)
 	fx_vm_destroy(vm);
 }
 
+/* A list and a step that the driver has made, and one more that is ours and on it now. */
+static void list_of_the_driver(struct kunit *test)
+{
+	struct fx_vm *vm = vm_with_ops(test, &fx_ops);
+	struct drm_gpuva_ops *mine, *ops;
+	struct drm_gpuva_op *op;
+
+	fx_lock(vm);
+	fx_map(test, vm, NULL, FX_BASE, 0x100, 0);
+	fx_map(test, vm, NULL, FX_BASE + 0x100, 0x100, 0);
+	fx_map(test, vm, NULL, FX_BASE + 0x200, 0x100, 0);
+
+	mine = kzalloc(sizeof(*mine), GFP_KERNEL);
+	op = kzalloc(sizeof(*op), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mine);
+	KUNIT_ASSERT_NOT_NULL(test, op);
+	INIT_LIST_HEAD(&mine->list);
+	op->op = DRM_GPUVA_OP_DRIVER;
+	list_add_tail(&op->entry, &mine->list);
+
+	ops = drm_gpuvm_prefetch_ops_create(&vm->base, FX_BASE, 0x300);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ops);
+	op = drm_gpuva_last_op(ops);
+	/* The third, which is no part of the list's memory. */
+	list_move_tail(&op->entry, &mine->list);
+	drm_gpuva_ops_free(&vm->base, ops);
+	KUNIT_EXPECT_PTR_EQ(test, op->prefetch.va,
+			    drm_gpuva_find(&vm->base, FX_BASE + 0x200, 0x100));
+	drm_gpuva_ops_free(&vm->base, mine);
+	fx_unlock(vm);
+	fx_vm_destroy(vm);
+}
+
 static void repeat_is_split(struct kunit *test)
 {
 	struct fx_vm *vm = fx_vm_create(test, 0);
@@ -539,6 +572,7 @@ static struct kunit_case gpuvm_ops_cases[] = {
 	KUNIT_CASE(list_is_applied),
 	KUNIT_CASE(op_alloc_fails),
 	KUNIT_CASE(lists_refuse),
+	KUNIT_CASE(list_of_the_driver),
 	KUNIT_CASE(repeat_is_split),
 	KUNIT_CASE(remap_pieces),
 	{}

@@ -118,9 +118,11 @@ struct drm_gpuva_op {
 /**
  * struct drm_gpuva_ops - The steps of a request, in order
  * @list: of &struct drm_gpuva_op
+ * @__room: steps that lie in the list's own memory; 0 in a list of the driver's
  */
 struct drm_gpuva_ops {
 	struct list_head list;
+	unsigned int __room;
 };
 
 /**

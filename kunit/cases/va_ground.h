@@ -74,10 +74,26 @@ private:
 	u32 seen_ = 0;
 };
 
-// Memory for steps on a list, with something of the driver's behind each.
+// Memory for steps on a list: `room` at first, then others, with something of the driver's behind
+// each.
 class VaOpMemory {
 public:
-	~VaOpMemory() { DSVM_EXPECT_EQ(live_, 0u); }
+	explicit VaOpMemory(u32 room = 0) : memory_{nullptr, 0, alloc, free, this}
+	{
+		if (room == 0)
+			return;
+		memory_.first = static_cast<dsvm_va_op *>(dsvm_os_alloc(room * sizeof(dsvm_va_op)));
+		if (DSVM_CASE_CHECK_(memory_.first != nullptr))
+			memory_.room = room;
+	}
+	VaOpMemory(const VaOpMemory &) = delete;
+	VaOpMemory &operator=(const VaOpMemory &) = delete;
+	~VaOpMemory()
+	{
+		DSVM_EXPECT_EQ(live_, 0u);
+		if (memory_.first != nullptr)
+			dsvm_os_free(memory_.first);
+	}
 
 	const dsvm_va_op_memory *get() const { return &memory_; }
 	// The `n`-th allocation from now fails; 0: none.
@@ -113,7 +129,7 @@ private:
 	}
 
 	static constexpr u64 kMine = 0x6472'6976'6572ull;
-	const dsvm_va_op_memory memory_ = {alloc, free, this};
+	dsvm_va_op_memory memory_;
 	u32 fail_in_ = 0;
 	u32 live_ = 0;
 };
@@ -224,11 +240,11 @@ public:
 	}
 
 	// The same with a list, behind what is on it already. `fail_in`: the allocation that
-	// fails.
-	bool request_list(VaRequest kind, const dsvm_va_map &map, u32 fail_in = 0)
+	// fails. `room`: steps that take none.
+	bool request_list(VaRequest kind, const dsvm_va_map &map, u32 fail_in = 0, u32 room = 0)
 	{
 		const bool valid = is_valid(kind, map);
-		VaOpMemory memory;
+		VaOpMemory memory{room};
 		dsvm_va_op other = {};
 		dsvm_link list;
 
@@ -240,7 +256,8 @@ public:
 		bool right = DSVM_CASE_CHECK_(Ops(list).first() == &other);
 		Ops(list).remove(other);
 
-		const u32 count = valid ? count_steps(kind, map) : 0;
+		const u32 steps = valid ? count_steps(kind, map) : 0;
+		const u32 count = steps - min(room, steps);
 		const int expected = !valid				? -DSVM_EINVAL
 				     : fail_in != 0 && fail_in <= count ? -DSVM_ENOMEM
 									: 0;

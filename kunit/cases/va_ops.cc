@@ -271,6 +271,25 @@ DSVM_CASE(va_ops, each_allocation_of_a_list_fails)
 	DSVM_EXPECT(ground.model().is_empty(0, 32));
 }
 
+// The first steps lie where there is room, and only those after them are allocated.
+DSVM_CASE(va_ops, room_for_the_first_steps)
+{
+	VaGround ground({0, 32, 0, 0});
+	dsvm_os_obj &obj = ground.scene.objs[0];
+	const dsvm_va_map request = line_map(1, 17, &obj, 1);
+
+	for (u32 room = 0; room <= 7; room++) {
+		DSVM_REQUIRE(ground.request(VaRequest::kUnmap, span_map(0, 32)));
+		for (u64 i = 0; i < 5; i++)
+			DSVM_REQUIRE(ground.insert(line_map(4 * i, 3, nullptr, 0)));
+		const u32 count = ground.count_steps(VaRequest::kMap, request);
+		for (u32 n = 1; n + room <= count; n++)
+			DSVM_REQUIRE(ground.request_list(VaRequest::kMap, request, n, room));
+		DSVM_REQUIRE(ground.request_list(VaRequest::kMap, request, 0, room));
+		DSVM_REQUIRE(ground.request_list(VaRequest::kPrefetch, request, 0, room));
+	}
+}
+
 DSVM_CASE(va_ops, prefetch_lists)
 {
 	VaGround ground({16, 32, 8, 2});

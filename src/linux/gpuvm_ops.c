@@ -376,22 +376,47 @@ static void op_free(void *context, struct dsvm_va_op *step)
 		kfree(step);
 }
 
-static struct dsvm_va_op_memory op_memory(struct drm_gpuvm *gpuvm)
+/*
+ * A list whose steps the driver leaves to us. The first ones come with it, so that a
+ * request that cuts one mapping, or none, is one allocation.
+ */
+#define FIRST_STEPS 2
+
+struct op_list {
+	struct drm_gpuva_ops base;
+	struct drm_gpuva_op first[FIRST_STEPS];
+};
+
+static struct drm_gpuva_ops *ops_alloc(const struct drm_gpuvm *gpuvm, gfp_t gfp)
+{
+	const struct drm_gpuvm_ops *driver = gpuvm->ops;
+	struct drm_gpuva_ops *ops;
+
+	if (driver && (driver->op_alloc || driver->op_free)) {
+		ops = kmalloc(sizeof(*ops), gfp);
+		if (!ops)
+			return NULL;
+		ops->__room = 0;
+	} else {
+		ops = kmalloc(sizeof(struct op_list), gfp);
+		if (!ops)
+			return NULL;
+		ops->__room = FIRST_STEPS;
+	}
+	INIT_LIST_HEAD(&ops->list);
+	return ops;
+}
+
+/* Where the steps on a list come from and go to. */
+static struct dsvm_va_op_memory op_memory(struct drm_gpuvm *gpuvm, struct drm_gpuva_ops *ops)
 {
 	return (struct dsvm_va_op_memory) {
+		.first = (struct dsvm_va_op *)container_of(ops, struct op_list, base)->first,
+		.room = ops->__room,
 		.alloc = op_alloc,
 		.free = op_free,
 		.context = gpuvm,
 	};
-}
-
-static struct drm_gpuva_ops *ops_alloc(gfp_t gfp)
-{
-	struct drm_gpuva_ops *ops = kzalloc(sizeof(*ops), gfp);
-
-	if (ops)
-		INIT_LIST_HEAD(&ops->list);
-	return ops;
 }
 
 /* The list if it has been made; after an error it is empty. */
@@ -414,11 +439,12 @@ static struct drm_gpuva_ops *ops_result(struct drm_gpuvm *gpuvm, struct drm_gpuv
 static struct drm_gpuva_ops *ops_map(struct drm_gpuvm *gpuvm, const struct drm_gpuvm_map_req *req,
 				     enum dsvm_va_mode mode)
 {
-	const struct dsvm_va_op_memory memory = op_memory(gpuvm);
-	struct drm_gpuva_ops *ops = ops_alloc(GFP_KERNEL_ACCOUNT);
+	struct drm_gpuva_ops *ops = ops_alloc(gpuvm, GFP_KERNEL_ACCOUNT);
+	struct dsvm_va_op_memory memory;
 
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
+	memory = op_memory(gpuvm, ops);
 	return ops_result(gpuvm, ops, dsvm_va_ops_map(&gpuvm->core, core_map(&req->map), mode,
 						      &memory, os_link(&ops->list)));
 }
@@ -433,7 +459,9 @@ static struct drm_gpuva_ops *ops_map(struct drm_gpuvm *gpuvm, const struct drm_g
  * before the next request is made into a list; a bind transaction
  * (drm/drm_svm.h) is without that restriction.
  *
- * A step is one allocation, from &drm_gpuvm_ops.op_alloc if that is there.
+ * A step is one allocation, from &drm_gpuvm_ops.op_alloc if that is there. Without
+ * that and &drm_gpuvm_ops.op_free the first two steps lie in the list's own memory, so
+ * no step outlives its list.
  *
  * Context: The VM lock, in any mode. May sleep.
  *
@@ -485,11 +513,12 @@ struct drm_gpuva_ops *
 drm_gpuvm_sm_unmap_ops_create(struct drm_gpuvm *gpuvm,
 			      u64 addr, u64 range)
 {
-	const struct dsvm_va_op_memory memory = op_memory(gpuvm);
-	struct drm_gpuva_ops *ops = ops_alloc(GFP_KERNEL_ACCOUNT);
+	struct drm_gpuva_ops *ops = ops_alloc(gpuvm, GFP_KERNEL_ACCOUNT);
+	struct dsvm_va_op_memory memory;
 
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
+	memory = op_memory(gpuvm, ops);
 	return ops_result(gpuvm, ops, dsvm_va_ops_unmap(&gpuvm->core, addr, range, &memory,
 							os_link(&ops->list)));
 }
@@ -512,11 +541,12 @@ struct drm_gpuva_ops *
 drm_gpuvm_prefetch_ops_create(struct drm_gpuvm *gpuvm,
 			      u64 addr, u64 range)
 {
-	const struct dsvm_va_op_memory memory = op_memory(gpuvm);
-	struct drm_gpuva_ops *ops = ops_alloc(GFP_KERNEL_ACCOUNT);
+	struct drm_gpuva_ops *ops = ops_alloc(gpuvm, GFP_KERNEL_ACCOUNT);
+	struct dsvm_va_op_memory memory;
 
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
+	memory = op_memory(gpuvm, ops);
 	return ops_result(gpuvm, ops, dsvm_va_ops_prefetch(&gpuvm->core, addr, range, &memory,
 							   os_link(&ops->list)));
 }
@@ -538,13 +568,14 @@ struct drm_gpuva_ops *
 drm_gpuvm_bo_unmap_ops_create(struct drm_gpuvm_bo *vm_bo)
 {
 	const bool nowait = drm_gpuvm_immediate_mode(vm_bo->vm);
-	struct dsvm_va_op_memory memory = op_memory(vm_bo->vm);
+	struct dsvm_va_op_memory memory;
 	struct drm_gpuva_ops *ops;
 
 	drm_gem_gpuva_assert_lock_held(vm_bo->vm, vm_bo->obj);
-	ops = ops_alloc(nowait ? GFP_NOWAIT | __GFP_NOWARN : GFP_KERNEL_ACCOUNT);
+	ops = ops_alloc(vm_bo->vm, nowait ? GFP_NOWAIT | __GFP_NOWARN : GFP_KERNEL_ACCOUNT);
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
+	memory = op_memory(vm_bo->vm, ops);
 	if (nowait)
 		memory.alloc = op_alloc_nowait;
 	return ops_result(vm_bo->vm, ops, dsvm_va_ops_bo_unmap(os_link(&vm_bo->list.gpuva), &memory,
@@ -562,7 +593,7 @@ EXPORT_SYMBOL_GPL(drm_gpuvm_bo_unmap_ops_create);
 void drm_gpuva_ops_free(struct drm_gpuvm *gpuvm,
 			struct drm_gpuva_ops *ops)
 {
-	const struct dsvm_va_op_memory memory = op_memory(gpuvm);
+	const struct dsvm_va_op_memory memory = op_memory(gpuvm, ops);
 
 	dsvm_va_ops_free(&memory, os_link(&ops->list));
 	kfree(ops);

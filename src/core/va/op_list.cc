@@ -13,9 +13,17 @@ public:
 	explicit OpList(const dsvm_va_op_memory &memory) : memory_(memory) { link_init(head_); }
 	OpList(const OpList &) = delete;
 	OpList &operator=(const OpList &) = delete;
-	~OpList() { list_free(memory_, head_); }
+	~OpList()
+	{
+		if (!Steps{head_}.empty())
+			list_free(memory_, head_);
+	}
 
-	[[nodiscard]] dsvm_va_op *room() { return memory_.alloc(memory_.context); }
+	[[nodiscard]] dsvm_va_op *room()
+	{
+		return used_ < memory_.room ? &memory_.first[used_++]
+					    : memory_.alloc(memory_.context);
+	}
 	Status add(dsvm_va_op &op)
 	{
 		Steps{head_}.push_back(op);
@@ -33,6 +41,7 @@ public:
 private:
 	const dsvm_va_op_memory &memory_;
 	dsvm_link head_;
+	u32 used_ = 0;
 };
 
 } // namespace
@@ -90,10 +99,13 @@ Status list_bo_unmap(dsvm_link &mappings, const dsvm_va_op_memory &memory, dsvm_
 
 void list_free(const dsvm_va_op_memory &memory, dsvm_link &list)
 {
-	Steps steps{list};
+	const dsvm_va_op *const first = memory.first;
 
-	while (dsvm_va_op *const op = steps.pop_front())
-		memory.free(memory.context, op);
+	for (dsvm_va_op &op : Steps{list}.safe()) {
+		if (&op < first || &op >= first + memory.room)
+			memory.free(memory.context, &op);
+	}
+	link_init(list);
 }
 
 } // namespace dsvm

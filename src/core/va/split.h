@@ -39,7 +39,7 @@ namespace dsvm {
 
 // Makes `op` the step that takes `span` from `va`, which overlaps it. What a step of its type does
 // not have is left as it is: a step is long, and most have little.
-inline void cut(dsvm_va_op &op, dsvm_va &va, VaRange span)
+DSVM_ALWAYS_INLINE void cut(dsvm_va_op &op, dsvm_va &va, VaRange span)
 {
 	const VaRange old = span_of(va.map);
 	const bool front = old.first < span.first;
