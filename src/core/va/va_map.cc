@@ -162,7 +162,6 @@ dsvm_va *VaMap::after(const dsvm_va &va) const
 	return last != kU64Max ? first(VaRange{last + 1, kU64Max}) : nullptr;
 }
 
-// Where a walk is when nothing is spilled, and the rest of the leaf with it.
 // At a mapping whose place in its leaf is not known; null: at the end.
 DSVM_ALWAYS_INLINE void VaMap::stand_alone(dsvm_va_walk &walk, dsvm_va *va)
 {
@@ -172,6 +171,7 @@ DSVM_ALWAYS_INLINE void VaMap::stand_alone(dsvm_va_walk &walk, dsvm_va *va)
 	walk.leaf = nullptr;
 }
 
+// Where a walk is when nothing is spilled, and the rest of the leaf with it.
 DSVM_ALWAYS_INLINE void VaMap::stand_at(dsvm_va_walk &walk, VaPos pos)
 {
 	if (pos.is_end() || pos.first() > walk.last) {
