@@ -21,6 +21,7 @@
 #include <drm/drm_gem.h>
 
 #include "compat/mm_compat.h"
+#include "compat/rmap_compat.h"
 #include "gpusvm_fixture.h"
 
 /* The address space of whoever runs the suite. Suites run one at a time. */
@@ -188,6 +189,32 @@ void sx_cpu_fill(struct kunit *test, unsigned long addr, unsigned long bytes, u3
 
 	for (offset = 0; offset < bytes; offset += PAGE_SIZE)
 		KUNIT_ASSERT_EQ(test, sx_cpu_write(test->priv, addr + offset, value++), 0);
+}
+
+int sx_take_exclusive(struct sx_fixture *f, unsigned long addr)
+{
+	struct page *page;
+
+	mmap_read_lock(f->mm);
+	page = compat_make_device_exclusive(f->mm, addr, f);
+	mmap_read_unlock(f->mm);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	unlock_page(page);
+	put_page(page);
+	return 0;
+}
+
+bool sx_cpu_has(struct sx_fixture *f, unsigned long addr)
+{
+	bool entered = sx_enter(f);
+	struct page *page;
+	bool has = get_user_pages_fast_only(addr, 1, 0, &page) == 1;
+
+	if (has)
+		put_page(page);
+	sx_leave(f, entered);
+	return has;
 }
 
 phys_addr_t sx_phys(struct kunit *test, unsigned long addr)

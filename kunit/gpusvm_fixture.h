@@ -99,6 +99,10 @@ int sx_cpu_read(struct sx_fixture *f, unsigned long addr, u32 *value);
 int sx_cpu_write(struct sx_fixture *f, unsigned long addr, u32 value);
 /* The CPU writes the first word of each page, @value and what follows it. */
 void sx_cpu_fill(struct kunit *test, unsigned long addr, unsigned long bytes, u32 value);
+/* Another device takes a page for itself, until somebody else touches it. 0 or -errno. */
+int sx_take_exclusive(struct sx_fixture *f, unsigned long addr);
+/* Whether the CPU has a page there, and may use it without a fault. */
+bool sx_cpu_has(struct sx_fixture *f, unsigned long addr);
 /* Where the CPU's page at an address is. Reads it, if it is not there. */
 phys_addr_t sx_phys(struct kunit *test, unsigned long addr);
 

@@ -388,6 +388,68 @@ static void zap_two_passes(struct kunit *test)
 	zap_with(test, &two_passes);
 }
 
+/*
+ * A device that is none of ours takes a page for its atomics: the GPUs have to let go of it, and
+ * whoever of them or of the CPUs comes next ends that.
+ */
+static void exclusive_with(struct kunit *test, const struct sx_config *config)
+{
+	struct sx_mirror *m = bound(test, config);
+	struct sx_fixture *f = test->priv;
+	unsigned long addr = f->start + 5 * PAGE_SIZE;
+	int ret = sx_take_exclusive(f, addr);
+	u32 value = 0;
+
+	if (ret == -EOPNOTSUPP) {
+		sx_mirror_destroy(test, m);
+		kunit_skip(test, "this kernel has no exclusive access");
+	}
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	sx_expect_unbound(test, m, f->start, SX_RANGE);
+	KUNIT_EXPECT_EQ(test, counters_of(m).ranges_invalidated, 1);
+	KUNIT_EXPECT_FALSE(test, sx_cpu_has(f, addr));
+	KUNIT_EXPECT_TRUE(test, sx_cpu_has(f, addr + PAGE_SIZE));
+
+	/* The GPU takes it back, with what is in it. */
+	KUNIT_EXPECT_EQ(test, sx_fault(m, f->start, DRM_SVM_ACCESS_WRITE), 0);
+	sx_expect_bound(test, m, f->start, SX_RANGE);
+	KUNIT_EXPECT_TRUE(test, sx_cpu_has(f, addr));
+	KUNIT_EXPECT_EQ(test, sx_cpu_read(f, addr, &value), 0);
+	KUNIT_EXPECT_EQ(test, value, 1 + 5);
+
+	/* The CPU does, and then the GPU reads what it has written. */
+	KUNIT_ASSERT_EQ(test, sx_take_exclusive(f, addr), 0);
+	sx_expect_unbound(test, m, f->start, SX_RANGE);
+	KUNIT_EXPECT_EQ(test, sx_cpu_write(f, addr, 77), 0);
+	KUNIT_EXPECT_TRUE(test, sx_cpu_has(f, addr));
+	KUNIT_EXPECT_EQ(test, sx_fault(m, f->start, DRM_SVM_ACCESS_READ), 0);
+	sx_expect_bound(test, m, f->start, SX_RANGE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&m->ranges), 1);
+
+	/* It goes while it is taken. */
+	KUNIT_ASSERT_EQ(test, sx_take_exclusive(f, addr), 0);
+	unmap_pages(test, 0, SX_RANGE_PAGES);
+	sx_bury(m);
+	KUNIT_EXPECT_EQ(test, atomic_read(&m->ranges), 0);
+	sx_check(test, m);
+	sx_mirror_destroy(test, m);
+}
+
+static void exclusive(struct kunit *test)
+{
+	exclusive_with(test, &plain);
+}
+
+static void exclusive_concurrent(struct kunit *test)
+{
+	exclusive_with(test, &concurrent);
+}
+
+static void exclusive_two_passes(struct kunit *test)
+{
+	exclusive_with(test, &two_passes);
+}
+
 /* Two passes ------------------------------------------------------------------------------------- */
 
 struct pass_log {
@@ -487,6 +549,9 @@ static struct kunit_case gpusvm_inval_cases[] = {
 	KUNIT_CASE(zap),
 	KUNIT_CASE(zap_concurrent),
 	KUNIT_CASE(zap_two_passes),
+	KUNIT_CASE(exclusive),
+	KUNIT_CASE(exclusive_concurrent),
+	KUNIT_CASE(exclusive_two_passes),
 	KUNIT_CASE(pass_order),
 	KUNIT_CASE(beside),
 	{}

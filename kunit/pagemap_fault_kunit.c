@@ -107,6 +107,29 @@ static void granule_of_many(struct kunit *test)
 	px_expect_empty(test, v);
 }
 
+/* Another device wants a page for its atomics, which takes a page in RAM. */
+static void taken_by_another_device(struct kunit *test)
+{
+	struct px_vram *v = moved(test, &plain);
+	struct sx_fixture *f = test->priv;
+	unsigned long addr = f->start + 5 * PAGE_SIZE;
+	int ret = sx_take_exclusive(f, addr);
+
+	if (ret == -EOPNOTSUPP)
+		kunit_skip(test, "this kernel has no exclusive access");
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, v->out.pages, SZ_64K / PAGE_SIZE);
+	KUNIT_EXPECT_FALSE(test, sx_cpu_has(f, addr));
+	KUNIT_EXPECT_TRUE(test, sx_cpu_has(f, addr + PAGE_SIZE));
+
+	/* It stays where it is; the others of its granule may go again. */
+	px_alloc_put(px_move(test, v, f->start, SZ_16K));
+	KUNIT_EXPECT_FALSE(test, sx_cpu_has(f, addr));
+	px_expect_data(test, f->start, SPAN, 1);
+	px_expect_places(test, v, f->start, SPAN, PAGES, 0);
+	px_expect_empty(test, v);
+}
+
 /* How long --------------------------------------------------------------------------------- */
 
 /* Longer than it takes to come to the first access. */
@@ -354,6 +377,7 @@ static struct kunit_case pagemap_fault_cases[] = {
 	KUNIT_CASE(granules),
 	KUNIT_CASE(granule_clipped),
 	KUNIT_CASE(granule_of_many),
+	KUNIT_CASE(taken_by_another_device),
 	KUNIT_CASE(timeslice),
 	KUNIT_CASE(timeslice_of_hmm),
 	KUNIT_CASE(timeslice_evicted),

@@ -38,6 +38,9 @@ probe HAVE_GEM_GPUVA_LOCK drm/drm_gem.h 'gpuva[.]lock[)]'
 # survives fault handlers that drop it (userfaultfd).
 probe HAVE_HMM_UNLOCKED linux/hmm.h 'hmm_range_fault_unlocked_timeout[(]'
 
+# 6.15 made make_device_exclusive_range() one for a single page.
+probe HAVE_MAKE_DEVICE_EXCLUSIVE linux/rmap.h 'make_device_exclusive[(]'
+
 # 6.15 added migrate_device_pfns(), for device pages that do not lie in a row.
 probe HAVE_MIGRATE_DEVICE_PFNS linux/migrate.h 'migrate_device_pfns[(]'
 
