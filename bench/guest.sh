@@ -4,7 +4,7 @@
 # guest.sh [full | once | profile]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and
 # drm_pagemap, over ours, and over ours with what only ours can do, all loaded in one boot of 7.3
 # in QEMU. Prints two tables of ratios: instructions, as QEMU counts them, and time. Leaves all
-# figures in build/bench/. Three to five minutes; in full, a quarter of an hour; once says no more
+# figures in build/bench/. Three to five minutes; in full, eight; once says no more
 # than that it works.
 #
 # To profile is to print which modules an item's instructions are spent in;
@@ -18,7 +18,7 @@ case ${1-} in
 '') ;;
 once) count_rounds=1 time_rounds=0 ;;
 profile) ;;
-full) count_rounds=31 time_rounds=15 ;;
+full) count_rounds=15 time_rounds=9 ;;
 *) sed -n 's/^# \(guest.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
 

@@ -21,7 +21,7 @@ once)
 	mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' latency=(100 1)
 	;;
 full)
-	options=(--benchmark_repetitions=21 --benchmark_min_time=0.1)
+	options=(--benchmark_repetitions=9 --benchmark_min_time=0.05)
 	mappings=. ranges=. latency=(100 25 10000 25 1000000 7)
 	;;
 *) sed -n 's/^# \(run.sh [^:]*\): .*/usage: \1/p' "$0" >&2; exit 2 ;;
