@@ -33,6 +33,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -419,6 +420,8 @@ def run(args, kernel, initrd, accelerated, session):
         readers[read] = [open(f"{args.dir}/{name}", "w", encoding="utf-8"), handler, b""]
 
     deadline = time.monotonic() + args.timeout
+    # Who is told to end takes QEMU along.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     qemu = subprocess.Popen(
         qemu_command(args, kernel, initrd, accelerated, serial),
         stdin=subprocess.DEVNULL,

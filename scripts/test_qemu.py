@@ -5,9 +5,11 @@ import argparse
 import base64
 import io
 import os
+import signal
 import tarfile
 import tempfile
 import unittest
+import unittest.mock
 
 import ktap
 import qemu
@@ -309,6 +311,27 @@ class Command(unittest.TestCase):
     def test_plugin(self):
         command = self.command(plugin="x.so,out=y")
         self.assertEqual(command[command.index("-plugin") + 1], "x.so,out=y")
+
+
+class Run(unittest.TestCase):
+    def test_no_guest_outlives_who_is_told_to_end(self):
+        # What QEMU is here says its number, and would go on for a minute.
+        def lines(text):
+            children.append(int(text))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        children = []
+        session = argparse.Namespace(kernel_line=lines, job_line=None)
+        with tempfile.TemporaryDirectory() as directory:
+            args = argparse.Namespace(dir=directory, timeout=60)
+            with unittest.mock.patch("qemu.qemu_command") as command:
+                command.side_effect = lambda *given: [
+                    "sh", "-c", f'echo $$ >{given[4][1].removeprefix("file:")}; exec sleep 60']
+                with self.assertRaises(SystemExit):
+                    qemu.run(args, "kernel", "initrd", False, session)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with self.assertRaises(ProcessLookupError):
+            os.kill(children[0], 0)
 
 
 class Files(unittest.TestCase):
