@@ -75,7 +75,8 @@ inline const usize *Copies::ram_side(const Part &part) const
 void Copies::choose_way_to_map()
 {
 	open_window();
-	in_rows_ = window_.size == 0 && !dsvm_os_dma_needs_unmap(devmem_->dev);
+	in_rows_ = way_ != Way::kFromAll && window_.size == 0 &&
+		   !dsvm_os_dma_needs_unmap(devmem_->dev);
 }
 
 // All RAM of a batch is that of one device, its own. A window for a single page is not worth it.
@@ -129,74 +130,81 @@ usize Copies::stretch(const Part &part) const
 	return at - part.first;
 }
 
-// The same whose frames of RAM go downwards, wherever the device's are.
-usize Copies::descent(const Part &part) const
-{
-	const usize *const ram = ram_side(part);
-	const usize *const dst = span_->dst;
-	const usize npages = span_->npages;
-	const bool mixed = way_ == Way::kFromAll;
-	usize at = part.first + 1;
-
-	while (at < npages && dst[at] && !entry_is_huge(dst[at]) &&
-	       entry_pfn(ram[at]) + 1 == entry_pfn(ram[at - 1]) &&
-	       !(mixed && !is_of_part(part, at)))
-		++at;
-	return at - part.first;
-}
-
 // Maps what begins at @index: @count pages; how many it came to.
 usize Copies::map_at(usize index, usize &count)
 {
-	const Part part = part_at(index);
+	const bool is_huge = entry_is_huge(span_->dst[index]);
 
-	if (entry_is_huge(span_->dst[index])) {
-		count = entry_pages(span_->dst[index]);
-		return map_stretch(part, count);
-	}
-	if (in_rows_ && is_ram(part)) {
-		count = map_row(part);
-		if (in_rows_)
+	if (in_rows_ && !is_huge && (way_ == Way::kToRam || entry_has_page(span_->src[index]))) {
+		count = map_row(index);
+		if (count != 0)
 			return count;
 	}
-	count = stretch(part);
+	const Part part = part_at(index);
+	count = is_huge ? entry_pages(span_->dst[index]) : stretch(part);
 	return map_stretch(part, count);
 }
 
-// Maps a row of RAM with one call, if nobody has to undo that; otherwise nothing, and each piece is
-// mapped by itself from now on.
-usize Copies::map_row(const Part &part)
+// The row of single pages that begins at @index.
+inline Copies::Row Copies::row_at(usize index) const
 {
-	const dsvm_dma_dir dir = part.out ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
-	const usize up = stretch(part);
-	const usize count = up > 1 ? up : descent(part);
-	const bool down = up < count;
-	const usize lowest = part.first + (down ? count - 1 : 0);
-	dsvm_os_page *const ram = dsvm_os_migrate_page(ram_side(part)[lowest]);
+	const usize *const src = span_->src;
+	const usize *const dst = span_->dst;
+	const usize *const ram = way_ == Way::kToRam ? dst : src;
+	const usize npages = span_->npages;
+	usize at = index + 1;
+
+	// On both sides. A hole's frame is 0, which follows none.
+	usize next_to = dst[index] + kNextPage;
+	usize next_from = entry_pfn(src[index]) + 1;
+	while (at < npages && dst[at] == next_to && entry_pfn(src[at]) == next_from) {
+		next_to += kNextPage;
+		++next_from;
+		++at;
+	}
+	if (at > index + 1)
+		return Row{ram[index], at - index, false};
+
+	usize below = entry_pfn(ram[index]) - 1;
+	while (at < npages && dst[at] && !entry_is_huge(dst[at]) && entry_pfn(ram[at]) == below) {
+		--below;
+		++at;
+	}
+	return Row{ram[at - 1], at - index, true};
+}
+
+// Maps a row of RAM with one call, if nobody has to undo that; otherwise nothing, and each piece is
+// mapped by itself from now on. How many pages it was.
+usize Copies::map_row(usize index)
+{
+	dsvm_os_dev *const dev = devmem_->dev;
+	const dsvm_dma_dir dir = way_ == Way::kToRam ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
+	const Row row = row_at(index);
 	u64 addr;
 
-	const Status status{dsvm_os_dma_map_run(devmem_->dev, ram, count, dir, &addr)};
-	if (status.is_error() || dsvm_os_dma_needs_unmap(devmem_->dev)) {
+	const Status status{
+		dsvm_os_dma_map_run(dev, dsvm_os_migrate_page(row.lowest), row.count, dir, &addr)};
+	if (status.is_error() || dsvm_os_dma_needs_unmap(dev)) {
 		if (status.is_ok())
-			dsvm_os_dma_unmap_run(devmem_->dev, addr, count, dir);
+			dsvm_os_dma_unmap_run(dev, addr, row.count, dir);
 		in_rows_ = false;
 		return 0;
 	}
-	dsvm_dma_addr *const addrs = &scratch_.addrs()[part.first];
+	dsvm_dma_addr *const addrs = &scratch_.addrs()[index];
 	dsvm_dma_addr next{addr, DSVM_PROTO_SYSTEM, 0, static_cast<u64>(dir)};
-	if (down) {
-		for (usize i = count; i-- > 0; next.addr += DSVM_PAGE_SIZE)
+	if (row.goes_down) {
+		for (usize i = row.count; i-- > 0; next.addr += DSVM_PAGE_SIZE)
 			addrs[i] = next;
-		pieces_ += count;
-		return count;
+		pieces_ += row.count;
+		return row.count;
 	}
-	for (usize done = 0; done < count; ++pieces_) {
+	for (usize done = 0; done < row.count; ++pieces_) {
 		next.addr = addr + (done << DSVM_PAGE_SHIFT);
-		next.order = piece_order(count - done, max_order_);
+		next.order = piece_order(row.count - done, max_order_);
 		addrs[done] = next;
 		done += usize{1} << next.order;
 	}
-	return count;
+	return row.count;
 }
 
 // Maps @count pages that follow each other; how many it came to.
@@ -299,7 +307,7 @@ void Copies::drop(usize index, usize count)
 void Copies::unmap()
 {
 	// A huge page may have been too much for what small ones did without.
-	if (!in_rows_ || way_ == Way::kFromAll || dsvm_os_dma_needs_unmap(devmem_->dev))
+	if (!in_rows_ || dsvm_os_dma_needs_unmap(devmem_->dev))
 		unmap_span(next_set(0), span_->npages);
 	if (window_.size != 0)
 		dsvm_os_iova_free(devmem_->dev, &window_);

@@ -4,8 +4,8 @@
 // the copy engines.
 //
 //	map	pieces of 2^order pages that follow each other on both sides (plan.h): in one
-//		window of device addresses; or, where nobody has to undo a mapping, row by row
-//		of the RAM, upwards or downwards; or one by one
+//		window of device addresses; or, where nobody has to undo a mapping and there is
+//		RAM alone on the other side, row by row of it, upwards or downwards; or one by one
 //	begin	the drivers begin to copy
 //	wait	... and are through
 //	unmap
@@ -70,6 +70,14 @@ private:
 		dsvm_os_fence *done; // nullptr: is done
 	};
 
+	// Pages of RAM whose frames are in a row: upwards, as on the device's side, or downwards,
+	// wherever the device's are.
+	struct Row {
+		usize lowest; // its entry
+		usize count;
+		bool goes_down;
+	};
+
 	bool is_set(usize index) const { return span_->dst[index] != 0; }
 	usize next_set(usize index) const;
 	// The part that begins there.
@@ -90,9 +98,9 @@ private:
 	bool is_in_window(const dsvm_dma_addr &addr) const;
 
 	usize stretch(const Part &part) const;
-	usize descent(const Part &part) const;
+	Row row_at(usize index) const;
 	usize map_at(usize index, usize &count);
-	usize map_row(const Part &part);
+	usize map_row(usize index);
 	usize map_stretch(const Part &part, usize count);
 	Status map_piece(const Part &part, usize offset, u32 order);
 	Status map_ram(const Part &part, usize offset, u32 order);
