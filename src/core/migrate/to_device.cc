@@ -241,19 +241,28 @@ void ToDevice::take_stock()
 	usize nhuge = 0;
 
 	for_each_entry(span_, [&, dst](usize i, usize src, usize count) {
-		if (!dst[i])
-			return;
-		note(i, count, entry_moves(src) ? DSVM_MOVED : DSVM_STAY_BUSY);
-		if (!entry_moves(src))
+		if (!dst[i] || !entry_moves(src))
 			return;
 		moved += count;
 		nhuge += entry_is_huge(src);
-		if (is_peer(src))
-			let_go(src, count);
 	});
 	migrated_ = moved;
 	if (nhuge != 0)
 		count(request_.devmem->counters->huge_moved, nhuge);
+	if (request_.stays || !is_plain_)
+		take_stock_of_each();
+}
+
+// The same for who wants to know of each page, and for other allocations.
+void ToDevice::take_stock_of_each()
+{
+	for_each_entry(span_, [&](usize i, usize src, usize count) {
+		if (!span_.dst[i])
+			return;
+		note(i, count, entry_moves(src) ? DSVM_MOVED : DSVM_STAY_BUSY);
+		if (entry_moves(src) && is_peer(src))
+			let_go(src, count);
+	});
 }
 
 // The allocation that @npages pages have left may still be asked for them.

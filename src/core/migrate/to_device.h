@@ -85,6 +85,7 @@ private:
 	void give_back_unused();
 	Status finish_copies();
 	void take_stock();
+	void take_stock_of_each();
 	void let_go(usize src, usize npages);
 	void note(usize index, usize count, dsvm_stay stay)
 	{
