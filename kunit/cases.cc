@@ -25,6 +25,7 @@
 #include "cases/env.cc"
 #include "cases/evict.cc"
 #include "cases/evict_part.cc"
+#include "cases/evict_tables.cc"
 #include "cases/fake.cc"
 #include "cases/fake_migrate.cc"
 #include "cases/fake_mmu.cc"

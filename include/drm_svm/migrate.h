@@ -224,10 +224,10 @@ enum dsvm_fault_result {
 enum dsvm_fault_result dsvm_migrate_to_ram(const struct dsvm_cpu_fault *fault);
 
 /*
- * Moves pages @index to @index + @npages - 1 of an allocation to RAM, without
- * page tables of an address space. @mm is the owner's, held as a struct; it may
- * have lost its users. Its lock is tried, and not waited for. The caller has a
- * reference to the zdd.
+ * Moves pages @index to @index + @npages - 1 of an allocation to RAM, wherever
+ * they are mapped. @mm is the owner's, held as a struct; it may have lost its
+ * users. Its lock is tried, and not waited for. The caller has a reference to the
+ * zdd.
  *
  * 0: none of them is in use any more. -EBUSY: some page resisted
  * DSVM_EVICT_TRIES times, or could not be copied, or the owner had its lock for
@@ -269,7 +269,7 @@ struct dsvm_migrate_event {
 	const struct dsvm_devmem *devmem;
 	enum dsvm_migrate_way way;
 	enum dsvm_migrate_phase phase;
-	dsvm_usize first;	/* address, or of an eviction the first frame */
+	dsvm_usize first;	/* address, or of an eviction by frames the first of them */
 	dsvm_usize npages;	/* of the batch */
 	dsvm_usize count;	/* collected; with a destination; pieces; moved */
 	dsvm_u64 ns;

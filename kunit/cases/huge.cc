@@ -492,6 +492,7 @@ DSVM_CASE(huge, evicted_as_one)
 
 	DSVM_REQUIRE_EQ(s.out(), 0);
 	DSVM_EXPECT_EQ(s.evict(s.made()), 0);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDeviceSetup), 0u);
 	DSVM_EXPECT_EQ(s.in_ram(), kSpan);
 	DSVM_EXPECT_EQ(s.huge_pages(), kSpan);
 	DSVM_EXPECT(s.made().is_detached());
@@ -504,9 +505,11 @@ DSVM_CASE(huge, refused_eviction)
 	HugeScene s;
 
 	DSVM_REQUIRE_EQ(s.out(), 0);
+	s.world.fail(Call::kMigrateSetup, World::kEvery, -DSVM_EINVAL);
 	s.world.fail(Call::kDeviceSetup, World::kEvery, -DSVM_EINVAL);
 	DSVM_EXPECT_EQ(s.evict(s.made()), -DSVM_EINVAL);
 	DSVM_EXPECT_EQ(s.world.pages_in_use(), kSpan);
+	s.world.fail(Call::kMigrateSetup, 0, 0);
 	s.world.fail(Call::kDeviceSetup, 0, 0);
 	// Nor if somebody holds the page.
 	s.page(5).pinned = true;
@@ -582,6 +585,22 @@ DSVM_CASE(huge, evicted_in_part)
 			}
 		}
 	}
+}
+
+// What begins with small pages ends where a huge one begins.
+DSVM_CASE(huge, evicted_behind_small_ones)
+{
+	HugeScene s(false);
+
+	s.world.populate(s.world.mm(), page_at(0), kHuge);
+	for (u32 i = kHuge; i < kSpan; i += kHuge)
+		s.world.populate_huge(s.world.mm(), page_at(i));
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	DSVM_REQUIRE_EQ(s.huge_pages(), kSpan - kHuge);
+	DSVM_EXPECT_EQ(s.evict(s.made(), 2, kSpan - 2), 0);
+	DSVM_EXPECT_EQ(s.in_ram(), kSpan - 2);
+	DSVM_EXPECT_EQ(s.huge_pages(), kSpan - kHuge);
+	DSVM_EXPECT(s.is_intact());
 }
 
 // From one device to the other as one.

@@ -527,7 +527,7 @@ TRACE_EVENT(hmmptr_revalidate,
 
 /*
  * A batch of pages has come through a phase of its migration. @first is an address; of
- * an eviction, the first frame. @count is how many pages were collected, got a
+ * an eviction by frames, the first of them. @count is how many pages were collected, got a
  * destination, or have moved; of a copy, how many pieces it had.
  */
 TRACE_EVENT(migrate_phase,

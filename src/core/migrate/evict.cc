@@ -41,6 +41,7 @@ private:
 	struct Slot {
 		Scratch scratch;
 		ToRam batch{scratch};
+		bool is_split = false; // a huge page that comes in pieces
 	};
 	// The owner's page tables, if they are sure to stay as they are.
 	struct Owner {
@@ -55,12 +56,19 @@ private:
 	void widen();
 	Status allocate();
 	bool gives_up() const { return killable_ && dsvm_os_killed(); }
+	bool is_in_use(usize index) const
+	{
+		return dsvm_os_frame_in_use(frame_at(devmem_, index), devmem_.zdd);
+	}
+	bool is_huge(usize index) const;
 	bool is_empty() const;
 	Status sweep();
 	Status evict_group(usize &at);
 	Status evict_batches(const Owner &owner, usize &at);
 	Status begin(const Owner &owner, usize at, usize count);
-	Status begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize at);
+	Status begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize count);
+	Status begin_by_tables(Slot &slot, ToRam::Request &request, usize count);
+	Status begin_by_frames(Slot &slot, ToRam::Request &request, usize count);
 	Status end(Slot &slot);
 	Status drain();
 
@@ -74,6 +82,8 @@ private:
 	const Deadline lock_grace_;
 	const Deadline exit_grace_;
 	bool waiting_for_owner_ = false; // in this sweep
+	bool by_tables_ = true;		 // in this sweep, where the owner's are known,
+	bool went_by_tables_ = false;	 // which was so
 	Slot slot_;
 	Slot *slots_[kSlots] = {&slot_, nullptr}; // the second one if there is memory for it
 	u32 nslots_ = 1;
@@ -126,6 +136,13 @@ usize Eviction::folio_first(usize index) const
 	return index - before;
 }
 
+// Whether a huge page begins there.
+bool Eviction::is_huge(usize index) const
+{
+	return dsvm_os_huge_order() != 0 && is_in_use(index) &&
+	       dsvm_os_frame_order(frame_at(devmem_, index)) != 0;
+}
+
 // A huge page moves as a whole, if only a part of it is asked for.
 void Eviction::widen()
 {
@@ -134,9 +151,7 @@ void Eviction::widen()
 
 	first_ = folio_first(asked_first_);
 	end_ = asked_end_;
-	const bool begins = dsvm_os_frame_in_use(frame_at(devmem_, last), devmem_.zdd) &&
-			    dsvm_os_frame_order(frame_at(devmem_, last)) != 0;
-	if (last_folio != last || begins)
+	if (last_folio != last || is_huge(last))
 		end_ = min(last_folio + (usize{1} << dsvm_os_huge_order()), page_count(devmem_));
 }
 
@@ -166,7 +181,7 @@ bool Eviction::is_empty() const
 	if (dsvm_os_zdd_is_unused(devmem_.zdd))
 		return true;
 	for (usize i = asked_first_; i < asked_end_; ++i) {
-		if (dsvm_os_frame_in_use(frame_at(devmem_, i), devmem_.zdd))
+		if (is_in_use(i))
 			return false;
 	}
 	return true;
@@ -174,7 +189,14 @@ bool Eviction::is_empty() const
 
 Status Eviction::end(Slot &slot)
 {
-	return slot.batch.is_under_way() ? slot.batch.end() : Status::ok();
+	if (!slot.batch.is_under_way())
+		return Status::ok();
+
+	const Status status = slot.batch.end();
+	// There was no RAM for a huge page, and its owner has not mapped it any more.
+	if (status.is_ok() && slot.is_split && slot.batch.movable() == 0)
+		return kNoMemory;
+	return status;
 }
 
 Status Eviction::drain()
@@ -191,29 +213,71 @@ Status Eviction::drain()
 
 // The kernel does not split a huge page that it collects by its frames. So without RAM for a
 // whole one it has to go by page tables, where they are known.
-Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize at)
+Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize count)
 {
 	const u32 order = dsvm_os_huge_order();
 	const usize size = usize{DSVM_PAGE_SIZE} << order;
-	const usize addr = devmem_.first + (at << DSVM_PAGE_SHIFT);
+	const usize addr = devmem_.first + (request.index << DSVM_PAGE_SHIFT);
 	dsvm_vma_info vma;
 	const bool known =
 		devmem_.first != 0 && is_aligned(addr, size) && owner.vma_at(addr, size, vma);
 
+	request.npages = count;
 	request.huge_ram = dsvm_os_page_alloc(known ? vma.vma : nullptr, addr, order);
-	if (request.huge_ram)
-		return slot.batch.begin(request);
-	count(devmem_.counters->huge_split);
-	if (!known)
+	slot.is_split = !request.huge_ram;
+	if (slot.is_split)
+		dsvm::count(devmem_.counters->huge_split);
+	if (slot.is_split && !known)
 		return kNoMemory;
+	if (slot.is_split || (known && by_tables_)) {
+		went_by_tables_ = true;
+		request.vma = vma.vma;
+		request.first = addr;
+		request.select = DSVM_MIGRATE_DEVICE | (slot.is_split ? 0 : DSVM_MIGRATE_HUGE);
+		return slot.batch.begin(request);
+	}
+	// A folio's frames are in a row.
+	const usize frame = frame_at(devmem_, request.index);
+	for (usize i = 0; i < count; ++i)
+		slot.scratch.src()[i] = frame + i;
+	return slot.batch.begin(request);
+}
 
-	request.vma = vma.vma;
-	request.first = addr;
+// One walk, of which mirrors hear once; it goes over gaps between the pages that are in use.
+Status Eviction::begin_by_tables(Slot &slot, ToRam::Request &request, usize count)
+{
+	const usize at = request.index;
+	usize first = at;
+	usize end = at + count;
+
+	while (first < end && !is_in_use(first))
+		++first;
+	while (first < end && !is_in_use(end - 1))
+		--end;
+	if (first == end)
+		return Status::ok();
+	went_by_tables_ = true;
+	request.first = devmem_.first + (first << DSVM_PAGE_SHIFT);
+	request.npages = end - first;
 	request.select = DSVM_MIGRATE_DEVICE;
 	return slot.batch.begin(request);
 }
 
-// A batch of the frames from @at on that are in use.
+// Each page by itself, wherever it is mapped, and of each one mirrors hear.
+Status Eviction::begin_by_frames(Slot &slot, ToRam::Request &request, usize count)
+{
+	const usize at = request.index;
+	usize *const src = slot.scratch.src();
+
+	for (usize i = at; i < at + count; ++i) {
+		const usize pfn = frame_at(devmem_, i);
+		if (dsvm_os_frame_in_use(pfn, devmem_.zdd))
+			src[request.npages++] = pfn;
+	}
+	return request.npages ? slot.batch.begin(request) : Status::ok();
+}
+
+// A batch of the pages from @at on that are in use.
 Status Eviction::begin(const Owner &owner, usize at, usize count)
 {
 	Slot &slot = *slots_[next_slot_];
@@ -223,33 +287,21 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	request.devmem = &devmem_;
 	request.way = DSVM_WAY_EVICT;
 	request.index = at;
-	const bool huge = dsvm_os_huge_order() != 0 &&
-			  dsvm_os_frame_in_use(frame_at(devmem_, at), devmem_.zdd) &&
-			  dsvm_os_frame_order(frame_at(devmem_, at)) != 0;
-
+	slot.is_split = false;
 	slot.scratch.begin(count);
-	usize *const src = slot.scratch.src();
-	if (huge) {
-		// A folio's frames are in a row.
-		const usize frame = frame_at(devmem_, at);
-		for (usize i = 0; i < count; ++i)
-			src[i] = frame + i;
-		request.npages = count;
-		return begin_huge(owner, slot, request, at);
-	}
-	for (usize i = at; i < at + count; ++i) {
-		const usize pfn = frame_at(devmem_, i);
-		if (dsvm_os_frame_in_use(pfn, devmem_.zdd))
-			src[request.npages++] = pfn;
-	}
-	if (request.npages == 0)
-		return Status::ok();
+	if (is_huge(at))
+		return begin_huge(owner, slot, request, count);
 
-	dsvm_vma_info vma;
 	const usize addr = devmem_.first + (at << DSVM_PAGE_SHIFT);
-	if (devmem_.first != 0 && owner.vma_at(addr, count << DSVM_PAGE_SHIFT, vma))
+	dsvm_vma_info vma;
+	const bool known = devmem_.first != 0 && owner.vma_at(addr, count << DSVM_PAGE_SHIFT, vma);
+	if (known && by_tables_) {
+		request.vma = vma.vma;
+		return begin_by_tables(slot, request, count);
+	}
+	if (known)
 		request.hint_vma = vma.vma;
-	return slot.batch.begin(request);
+	return begin_by_frames(slot, request, count);
 }
 
 Status Eviction::evict_batches(const Owner &owner, usize &at)
@@ -325,6 +377,11 @@ Status Eviction::run()
 			return kInterrupted;
 		if (status == kNoDevice)
 			return status;
+		if (by_tables_ && went_by_tables_ && !waiting_for_owner_) {
+			// What is left the owner has elsewhere, or others have it.
+			by_tables_ = false;
+			continue;
+		}
 		// Somebody held a page for a moment, or a fault on it was under way.
 		dsvm_os_relax();
 		attempt += waiting_for_owner_ ? 0 : 1;

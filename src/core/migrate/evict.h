@@ -2,9 +2,15 @@
 //
 // Empties an allocation of device memory, or a part of one, or all of a provider's.
 //
-// Page frames are collected in batches over reverse mappings; to_ram.h does the
-// rest. A sweep over the allocation is repeated a bounded number of times,
-// because a page may be held for a moment by a fault, a look-up or a copy.
+// Pages are collected in batches; to_ram.h does the rest:
+//
+//	by page tables	the first time, where the owner has its memory where it had it when it
+//			was moved: one walk and one invalidation a batch
+//	by frames	what is left then, wherever it is mapped, over reverse mappings: a walk and
+//			an invalidation a page; and huge pages
+//
+// A sweep over the allocation is repeated a bounded number of times, because a page may be held
+// for a moment by a fault, a look-up or a copy.
 #ifndef DSVM_CORE_MIGRATE_EVICT_H
 #define DSVM_CORE_MIGRATE_EVICT_H
 

@@ -76,8 +76,9 @@ void ToRam::prepare_huge(usize index, usize src)
 	u32 order = dsvm_os_migrate_order(src);
 	movable_ += usize{1} << order;
 
-	dsvm_os_page *ram =
-		is_by_tables() ? ram_for(index, src, order) : exchange(request_.huge_ram, nullptr);
+	dsvm_os_page *ram = exchange(request_.huge_ram, nullptr);
+	if (!ram && is_by_tables())
+		ram = ram_for(index, src, order);
 	if (!ram)
 		dsvm::count(request_.devmem->counters->huge_split);
 	if (!ram && is_fault_page(src)) {
@@ -198,12 +199,7 @@ Status ToRam::end()
 	retire();
 	finalize();
 	clock_.lap(DSVM_PHASE_FINALIZE, moved_, status_);
-	if (status_.is_error() || request_.fault_page)
-		return status_;
-	// A huge page without RAM for it, which its owner has not mapped any more.
-	if (request_.way == DSVM_WAY_EVICT && is_by_tables() && movable_ == 0)
-		return kNoMemory;
-	return missing_;
+	return status_.is_error() || request_.fault_page ? status_ : missing_;
 }
 
 } // namespace dsvm

@@ -5,9 +5,9 @@
 //
 // Both ways share what lies between the kernel's phases (see to_device.h):
 // RAM for each page that moves, mapped for DMA, filled by the driver. They
-// differ in how pages are found. A fault has a VMA and goes over page tables;
-// eviction has page frames and goes over reverse mappings, so that it needs
-// neither an address space nor its lock.
+// differ in how pages are found. A fault has a VMA and goes over page tables,
+// and so does an eviction where it can; otherwise that has page frames and goes
+// over reverse mappings, which needs neither an address space nor its lock.
 //
 // Unlike the way out, the way back takes what it can get: a page for which
 // there is no RAM stays, and is an error only if it is the one faulted on.
@@ -52,6 +52,8 @@ public:
 	// page; kFault: DMA does not reach it; what a callback returned. May sleep.
 	Status end();
 	bool is_under_way() const { return under_way_; }
+	// How many pages there were that could move. Valid after begin().
+	usize movable() const { return movable_; }
 
 private:
 	bool is_by_tables() const { return request_.vma != nullptr; }
