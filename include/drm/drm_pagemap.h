@@ -177,7 +177,9 @@ struct drm_pagemap_devmem_ops {
 	/**
 	 * @devmem_release: Nothing lives in the allocation any more. Required
 	 * by drm_pagemap_migrate_to_devmem(), which consumes the allocation.
-	 * Runs in process context and may sleep.
+	 * Runs in process context and may sleep. The caller of a migration or an
+	 * eviction may be the one who calls it, with the locks that he has, as
+	 * in mainline.
 	 */
 	void (*devmem_release)(struct drm_pagemap_devmem *devmem_allocation);
 

@@ -212,17 +212,16 @@ EXPORT_SYMBOL_GPL(drm_pagemap_migrate_to_devmem);
  * drm_pagemap_evict_to_ram() - Moves all that lives in an allocation to RAM
  * @devmem_allocation: the allocation; the caller has a reference of its own
  *
- * Works through the pages' reverse mappings, without the owner's page tables,
- * and after the owner has exited as well, as long as children of a fork have the
- * pages. The owner's mmap_lock is tried for reading, so that it does not unmap
- * what is on its way, and never waited for: the caller may hold locks that are
- * taken under it. What the kernel does not guard here, in mainline either: a
+ * Goes over the owner's page tables first, and for what is not there through the
+ * pages' reverse mappings: after a mremap(), and after the owner has exited as well,
+ * as long as children of a fork have the pages. The owner's mmap_lock is tried for
+ * reading, so that it does not unmap what is on its way, and never waited for: the
+ * caller may hold locks that are taken under it. What the kernel does not guard here, in mainline either: a
  * child that unmaps, or an munmap() by the owner that is all but done, in the
  * very moment in which a page moves.
  *
- * &drm_pagemap_devmem_ops.devmem_release is called where none of the caller's locks
- * are held, and so maybe after the return; who waits for the memory hears of it in
- * &drm_pagemap_devmem_ops.devmem_free_pages.
+ * If nobody else is at work on the allocation, &drm_pagemap_devmem_ops.devmem_release
+ * was called on return, with the locks that the caller has; otherwise it comes later.
  *
  * Context: Sleeps. No mmap_lock, no notifier lock.
  *
@@ -246,8 +245,7 @@ int drm_pagemap_evict_to_ram(struct drm_pagemap_devmem *devmem_allocation)
 		return 0;
 
 	ret = dsvm_migrate_evict(&zdd->core, os_mm(zdd->mm), 0, zdd->core.size >> PAGE_SHIFT);
-	/* The driver's release is not to meet the caller's locks. */
-	dsvm_zdd_put_atomic(zdd);
+	dsvm_zdd_put(zdd);
 	if (ret)
 		return ret;
 

@@ -231,8 +231,7 @@ int drm_svm_evict(struct drm_pagemap_devmem *devmem_allocation,
 
 	ret = dsvm_migrate_evict(&zdd->core, os_mm(zdd->mm), offset >> PAGE_SHIFT,
 				 size >> PAGE_SHIFT);
-	/* The driver's release is not to meet the caller's locks. */
-	dsvm_zdd_put_atomic(zdd);
+	dsvm_zdd_put(zdd);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(drm_svm_evict);
