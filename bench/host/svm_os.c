@@ -16,6 +16,11 @@ dsvm_u64 dsvm_os_now_ns(void)
 	return 0;
 }
 
+dsvm_u64 dsvm_os_tick_ns(void)
+{
+	return 0;
+}
+
 dsvm_bool dsvm_os_killed(void)
 {
 	return false;

@@ -40,6 +40,11 @@ void dsvm_os_free_nowait(void *memory);
 
 /* Monotonic time in nanoseconds. Any context. */
 dsvm_u64 dsvm_os_now_ns(void);
+/*
+ * The same to within a few milliseconds, from a beginning of its own, for a few instructions: as of
+ * the timer's last tick. Differences are right in the mean. Any context.
+ */
+dsvm_u64 dsvm_os_tick_ns(void);
 /* Lets others run for a moment between two tries. May sleep. */
 void dsvm_os_relax(void);
 /* Lets those run who wait for this CPU, between two steps of long work. May sleep. */

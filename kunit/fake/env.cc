@@ -388,6 +388,11 @@ dsvm_u64 dsvm_os_now_ns(void)
 	return env.clock_ns;
 }
 
+dsvm_u64 dsvm_os_tick_ns(void)
+{
+	return dsvm_os_now_ns();
+}
+
 void dsvm_os_relax(void)
 {
 	dsvm_env_point();

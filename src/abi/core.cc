@@ -4,6 +4,8 @@
 // kernel module: two C++ objects that share an inline function cannot be
 // linked into one module (their COMDAT groups lose ftrace and objtool
 // sections). On the host each file is compiled by itself.
+#define DSVM_ONE_UNIT
+
 #include "core/migrate/copies.cc"
 #include "core/migrate/cpu_fault.cc"
 #include "core/migrate/evict.cc"

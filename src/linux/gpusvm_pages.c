@@ -99,14 +99,18 @@ int drm_gpusvm_get_pages(struct drm_gpusvm *gpusvm,
 	struct dsvm_get_pages request = {
 		.svm = &gpusvm->core,
 		.window = window ? &window->core : NULL,
+		.range = NULL,
 		.notifier = os_notifier(notifier),
 		.mm = os_mm(mm),
+		.dev = svm_pages->drm ? os_dev(svm_pages->drm->dev) : NULL,
 		.first = pages_start,
 		.last = pages_end - 1,
 		.owner = ctx->device_private_page_owner,
 		.access = access,
+		.marks = DSVM_MARK_DIRTY,
 		.devmem_only = ctx->devmem_only,
 		.allow_mixed = ctx->allow_mixed,
+		.attempts = 0,
 	};
 
 	if (access < 0)
@@ -117,7 +121,6 @@ int drm_gpusvm_get_pages(struct drm_gpusvm *gpusvm,
 		      "drm_svm: pages are wanted for one mirror in the window of another\n"))
 		return -EINVAL;
 
-	request.dev = os_dev(svm_pages->drm->dev);
 	return get_pages(svm_pages, &request);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_get_pages);

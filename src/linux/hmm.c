@@ -102,17 +102,15 @@ dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry)
 		return 0;
 
 	folio = page_folio(page);
-	if (!folio_test_anon(folio)) {
-		if (is_secret(folio))
-			return 0;
-	} else if (!folio_test_swapbacked(folio)) {
-		/* Under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
-		ram |= DSVM_RAM_DISCARDABLE;
-	}
 	if (entry & HMM_PFN_WRITE)
 		ram |= DSVM_RAM_WRITABLE;
 	if (!folio_test_dirty(folio))
 		ram |= DSVM_RAM_CLEAN;
+	if (!folio_test_anon(folio))
+		return is_secret(folio) ? 0 : ram;
+	/* Under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
+	if (!folio_test_swapbacked(folio))
+		ram |= DSVM_RAM_DISCARDABLE;
 	return ram;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <linux/bug.h>
 #include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/printk.h>
@@ -45,6 +46,11 @@ void dsvm_os_free_nowait(void *memory)
 dsvm_u64 dsvm_os_now_ns(void)
 {
 	return ktime_get_ns();
+}
+
+dsvm_u64 dsvm_os_tick_ns(void)
+{
+	return jiffies64_to_nsecs(get_jiffies_64());
 }
 
 void dsvm_os_relax(void)

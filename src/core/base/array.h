@@ -22,7 +22,11 @@ public:
 	static_assert(__is_trivially_copyable(T), "zeroed memory has to be a value");
 
 	Array() = default;
-	~Array() { dsvm_os_free(data_); }
+	~Array()
+	{
+		if (data_)
+			dsvm_os_free(data_);
+	}
 	Array(const Array &) = delete;
 	Array &operator=(const Array &) = delete;
 

@@ -22,6 +22,16 @@
 
 #define DSVM_NOINLINE [[gnu::noinline]]
 #define DSVM_ALWAYS_INLINE [[gnu::always_inline]] inline
+// On the definition of a function that another file calls: in the kernel, where all of the core is
+// one translation unit, it is inlined there; on the host it is a function like any other.
+#ifdef DSVM_ONE_UNIT
+#define DSVM_UNIT_INLINE DSVM_ALWAYS_INLINE
+#else
+#define DSVM_UNIT_INLINE
+#endif
+// On a local variable that is large: what its constructor does not set is not zeroed beforehand
+// either, as kernels have it done (-ftrivial-auto-var-init).
+#define DSVM_UNSET __attribute__((uninitialized))
 #define DSVM_LIKELY(cond) __builtin_expect(!!(cond), 1)
 #define DSVM_UNLIKELY(cond) __builtin_expect(!!(cond), 0)
 

@@ -4,7 +4,8 @@
 //
 // Every loop of the page collection protocol is bounded by one of these: an
 // invalidation that comes again and again, a kernel that cannot get at a page,
-// a caller that is being killed must all end in an errno and not in a spin.
+// a caller that is being killed must all end in an errno and not in a spin. They are long,
+// and mostly not needed, so the time is that of the last tick.
 #ifndef DSVM_CORE_SVM_DEADLINE_H
 #define DSVM_CORE_SVM_DEADLINE_H
 
@@ -16,8 +17,8 @@ namespace dsvm {
 
 class Deadline {
 public:
-	explicit Deadline(u64 budget_ns) : Deadline(budget_ns, dsvm_os_now_ns()) {}
-	// For who knows what time it is.
+	explicit Deadline(u64 budget_ns) : Deadline(budget_ns, dsvm_os_tick_ns()) {}
+	// For who knows what tick it is.
 	Deadline(u64 budget_ns, u64 now_ns) : end_ns_(now_ns + budget_ns), left_ns_(budget_ns) {}
 	// From the first attempt that fails on: where most work is done with the first, the time is
 	// not asked for.
@@ -25,7 +26,7 @@ public:
 
 	u64 remaining_ns() const
 	{
-		const u64 now = dsvm_os_now_ns();
+		const u64 now = dsvm_os_tick_ns();
 		return now < end_ns_ ? end_ns_ - now : 0;
 	}
 	// What there was when the attempt began.
@@ -55,7 +56,7 @@ private:
 			return kInterrupted;
 
 		if (end_ns_ == 0)
-			end_ns_ = dsvm_os_now_ns() + left_ns_;
+			end_ns_ = dsvm_os_tick_ns() + left_ns_;
 		left_ns_ = remaining_ns();
 		return left_ns_ != 0 ? Status::ok() : kBusy;
 	}

@@ -9,14 +9,14 @@ namespace {
 
 // The largest run of pages from @addr on that the CPU maps in one go, is naturally aligned and
 // has no more than @left pages. A device that uses big page-table entries relies on the alignment.
-u32 run_order(u32 order, usize addr, usize left)
+inline u32 run_order(u32 order, usize addr, usize left)
 {
 	while (order > 0 && (!is_aligned(addr, kPageSize << order) || (usize{1} << order) > left))
 		--order;
 	return order;
 }
 
-dsvm_dma_dir direction(const dsvm_get_pages &request, bool writable, bool discardable)
+inline dsvm_dma_dir direction(const dsvm_get_pages &request, bool writable, bool discardable)
 {
 	switch (request.access) {
 	case DSVM_ACCESS_READ_ONLY:
@@ -37,7 +37,7 @@ struct Row {
 };
 
 // The row that begins with the first of `left` entries, of RAM of which all that is known is alike.
-Row row_of(const usize *entries, usize left, u32 ram)
+inline Row row_of(const usize *entries, usize left, u32 ram)
 {
 	if (left == 1)
 		return {1, false};
@@ -54,17 +54,15 @@ Row row_of(const usize *entries, usize left, u32 ram)
 
 } // namespace
 
-bool is_whole_run(usize entry, VaRange span)
+DSVM_UNIT_INLINE bool is_whole_run(usize entry, VaRange span)
 {
 	const usize npages = span.page_count();
 
 	return npages == usize{1} << run_order(dsvm_os_hmm_order(entry), span.first, npages);
 }
 
-Mapper::~Mapper()
+DSVM_NOINLINE void Mapper::take_back()
 {
-	if (released_)
-		return;
 	unmap_entries(mapping_, request_.dev, provider_, mapping_.entries, pages_);
 	if (provider_)
 		dsvm_os_provider_put(provider_);
@@ -89,7 +87,7 @@ Status Mapper::admit(const dsvm_page_desc &desc) const
 }
 
 // Whether it allows pages of RAM of which this is known, and if, what for.
-inline Status Mapper::admit_ram(u32 ram)
+DSVM_ALWAYS_INLINE Status Mapper::admit_ram(u32 ram)
 {
 	if (ram == ram_)
 		return Status::ok();
@@ -140,15 +138,13 @@ Status Mapper::map_device(usize hmm, usize npages)
 	return Status::ok();
 }
 
-// Whether there is a window is found out with the first page of RAM. A single page has no use for
-// one.
+// Whether there is a window is found out with the first page of RAM.
 inline void Mapper::choose(usize hmm, usize npages)
 {
 	dsvm_iova window{};
 
 	chosen_ = true;
-	if (npages > 1 &&
-	    dsvm_os_iova_alloc(request_.dev, dsvm_os_hmm_page(hmm), npages << kPageShift, &window))
+	if (dsvm_os_iova_alloc(request_.dev, dsvm_os_hmm_page(hmm), npages << kPageShift, &window))
 		mapping_.iova = window;
 	else
 		in_rows_ = !dsvm_os_dma_needs_unmap(request_.dev);
@@ -172,7 +168,7 @@ inline bool Mapper::needs_no_unmap()
 	return in_rows_;
 }
 
-Status Mapper::map_alone(usize hmm, u32 order)
+DSVM_ALWAYS_INLINE Status Mapper::map_alone(usize hmm, u32 order)
 {
 	dsvm_dma_addr &entry = mapping_.entries[count_];
 
@@ -183,7 +179,8 @@ Status Mapper::map_alone(usize hmm, u32 order)
 		return kUnsupported;
 	}
 	mark(&hmm, 1);
-	add(entry.addr, order);
+	++count_;
+	pages_ += usize{1} << order;
 	return Status::ok();
 }
 
@@ -202,7 +199,7 @@ Status Mapper::map_run(usize hmm, u32 order, usize npages)
 
 // Maps the pages of a row with one call, if nobody has to undo that: it is not known later where
 // one ends. False: nothing is mapped, and each page is to be mapped by itself.
-inline bool Mapper::map_row(const usize *entries, usize left)
+DSVM_ALWAYS_INLINE bool Mapper::map_row(const usize *entries, usize left)
 {
 	const Row row = row_of(entries, left, ram_);
 	if (row.npages == 1)
@@ -228,7 +225,7 @@ inline bool Mapper::map_row(const usize *entries, usize left)
 	return true;
 }
 
-inline Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
+DSVM_ALWAYS_INLINE Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
 {
 	DSVM_TRY(admit_ram(ram));
 	if (!chosen_)
@@ -246,14 +243,18 @@ inline Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
 
 // HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
 // Whatever makes a page clean again is an invalidation first.
-void Mapper::mark(const usize *entries, usize count) const
+inline void Mapper::mark(const usize *entries, usize count) const
 {
 	const bool dirty = dir_ == DSVM_DMA_BIDIRECTIONAL && ram_ & DSVM_RAM_CLEAN &&
 			   request_.marks != DSVM_MARK_NONE;
 	const bool used = request_.marks == DSVM_MARK_USED;
 
-	if (!dirty && !used)
-		return;
+	if (dirty || used)
+		mark_as(entries, count, dirty, used);
+}
+
+void Mapper::mark_as(const usize *entries, usize count, bool dirty, bool used)
+{
 	for (usize i = 0; i < count; ++i) {
 		dsvm_os_page *const page = dsvm_os_hmm_page(entries[i]);
 
@@ -278,7 +279,18 @@ Status Mapper::finish_window(usize npages) const
 	return Status::ok();
 }
 
-Status Mapper::map(const usize *entries, usize npages)
+// A page that is all there is has no use for a window, and lies in no row.
+DSVM_ALWAYS_INLINE Status Mapper::map_page(usize hmm)
+{
+	const u32 ram = dsvm_os_hmm_ram(hmm);
+
+	if (ram == 0)
+		return map_device(hmm, 1);
+	DSVM_TRY(admit_ram(ram));
+	return map_alone(hmm, 0);
+}
+
+Status Mapper::map_pages(const usize *entries, usize npages)
 {
 	while (pages_ < npages) {
 		const usize *const next = entries + pages_;
@@ -286,8 +298,12 @@ Status Mapper::map(const usize *entries, usize npages)
 
 		DSVM_TRY(ram != 0 ? map_ram(next, npages, ram) : map_device(*next, npages));
 	}
-	if (mapping_.iova.size != 0)
-		return finish_window(npages);
+	return mapping_.iova.size != 0 ? finish_window(npages) : Status::ok();
+}
+
+DSVM_UNIT_INLINE Status Mapper::map(const usize *entries, usize npages)
+{
+	DSVM_TRY(npages == 1 ? map_page(*entries) : map_pages(entries, npages));
 	mapping_.unmaps = !in_rows_;
 	return Status::ok();
 }

@@ -26,7 +26,11 @@ public:
 		: request_(request), mapping_(mapping)
 	{}
 	// Takes back what was mapped, unless release() has been called.
-	~Mapper();
+	~Mapper()
+	{
+		if (!released_)
+			take_back();
+	}
 	Mapper(const Mapper &) = delete;
 	Mapper &operator=(const Mapper &) = delete;
 
@@ -44,10 +48,13 @@ public:
 	bool is_writable() const { return writable_; }
 
 private:
+	void take_back();
 	Status admit(const dsvm_page_desc &desc) const;
 	Status admit_ram(u32 ram);
 	Status map_device(usize hmm, usize npages);
 	Status map_ram(const usize *entries, usize npages, u32 ram);
+	Status map_page(usize hmm);
+	Status map_pages(const usize *entries, usize npages);
 	void choose(usize hmm, usize npages);
 	Status link_run(usize hmm, u32 order);
 	Status map_run(usize hmm, u32 order, usize npages);
@@ -55,6 +62,7 @@ private:
 	bool needs_no_unmap();
 	bool map_row(const usize *entries, usize left);
 	void mark(const usize *entries, usize count) const;
+	static void mark_as(const usize *entries, usize count, bool dirty, bool used);
 	void add(u64 addr, u32 order);
 	Status finish_window(usize npages) const;
 	usize next_addr() const { return request_.first + (pages_ << kPageShift); }

@@ -10,34 +10,44 @@ namespace dsvm {
 
 namespace {
 
+// Whether the range that the span lies in hears of what happens to it. A range that was removed
+// never does again.
+inline bool is_heard(const dsvm_get_pages &request)
+{
+	return request.range && (read_once(request.range->flags) & DSVM_RANGE_REMOVED) == 0;
+}
+
 // The notifier that says what disturbs a collection: that of the range that the span lies in, as
 // long as that hears of anything, or the one that was given.
-dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
+inline dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
 {
-	if (!request.range || (read_once(request.range->flags) & DSVM_RANGE_REMOVED))
-		return request.notifier;
-	return request.svm->ops->range_os(request.range);
+	return is_heard(request) ? request.svm->ops->range_os(request.range) : request.notifier;
 }
 
 // Whether what was collected is not true any more. Locking: the window's lock.
-bool is_disturbed(const dsvm_get_pages &request, const dsvm_hmm_request &hmm)
+inline bool is_disturbed(const dsvm_get_pages &request, const dsvm_hmm_request &hmm)
 {
-	return disturber_of(request) != hmm.notifier ||
+	return (hmm.notifier != request.notifier && !is_heard(request)) ||
 	       dsvm_os_notifier_read_retry(hmm.notifier, hmm.seq);
 }
 
-dsvm_hmm_request to_hmm(const dsvm_get_pages &request, usize *entries)
+// All but the notifier and its sequence. Each field is written once: it is a few words, and a fault
+// on a page is not much more.
+inline dsvm_hmm_request to_hmm(const dsvm_get_pages &request, usize *entries)
 {
-	dsvm_hmm_request hmm{};
-	hmm.mm = request.mm;
-	hmm.first = request.first;
-	hmm.last = request.last;
-	hmm.owner = request.owner;
-	hmm.fault = true;
-	hmm.write = request.access == DSVM_ACCESS_WRITE;
-	hmm.entries = entries;
-	hmm.notifier = disturber_of(request);
-	return hmm;
+	return {
+		.notifier = nullptr,
+		.mm = request.mm,
+		.seq = 0,
+		.first = request.first,
+		.last = request.last,
+		.timeout_ns = 0,
+		.owner = request.owner,
+		.mm_locked = false,
+		.fault = true,
+		.write = request.access == DSVM_ACCESS_WRITE,
+		.entries = entries,
+	};
 }
 
 dsvm_os_rwsem *lock_of(const dsvm_get_pages &request)
@@ -54,15 +64,19 @@ bool has_device_pages(const dsvm_dma_addr *entries, usize npages)
 	return false;
 }
 
-void count_collection(const dsvm_get_pages &request, u64 start_ns, Status status)
+// Most take less than a tick, fail never, and have nothing to add to what others have written.
+inline void count_collection(const dsvm_get_pages &request, u64 start_ns, Status status)
 {
 	dsvm_svm_counters &counters = request.svm->counters;
+	const u64 ns = dsvm_os_tick_ns() - start_ns;
 
 	count(counters.collections);
-	count(counters.collection_ns, dsvm_os_now_ns() - start_ns);
+	if (ns != 0)
+		count(counters.collection_ns, ns);
 	if (request.attempts > 1)
 		count(counters.collection_retries, request.attempts - 1);
-	count(counters.collection_failures, status.is_error());
+	if (status.is_error())
+		count(counters.collection_failures);
 }
 
 constexpr u32 kMappedFlags =
@@ -94,7 +108,7 @@ inline Status Pages::find_range_of(dsvm_get_pages &request)
 }
 
 // True if there is nothing to do. @seq was taken before the look.
-inline Expected<bool> Pages::settled(dsvm_get_pages &request, RwLock &lock, usize seq)
+DSVM_ALWAYS_INLINE Expected<bool> Pages::settled(dsvm_get_pages &request, RwLock &lock, usize seq)
 {
 	ReadGuard guard{lock};
 
@@ -123,8 +137,9 @@ inline dsvm_mapping *Pages::left_over(usize room) const
 // and left in @mapping.
 //
 // kAgain: it is not, or it is to be collected in another way; kNoSpace: there are more entries.
-inline Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-			    const usize *entries, dsvm_mapping *&mapping)
+DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &lock,
+					dsvm_hmm_request &hmm, const usize *entries,
+					dsvm_mapping *&mapping)
 {
 	const usize npages = VaRange{request.first, request.last}.page_count();
 	// From here an invalidation either waits for the lock or finds the mapping.
@@ -136,7 +151,7 @@ inline Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hm
 		return kAgain;
 
 	mapping->renew();
-	Mapper mapper{request, *mapping};
+	DSVM_UNSET Mapper mapper{request, *mapping};
 	const Status status = mapper.map(entries, npages);
 	// Device pages that are shared, after a fork, and to be written: as somebody who owns none
 	// the caller gets them into RAM, and copies of his own.
@@ -159,16 +174,16 @@ inline Status Pages::commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hm
 }
 
 // The same, with room for so many entries.
-Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
+DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
 		       const usize *entries, usize room)
 {
-	if (dsvm_mapping *mapping = left_over(room))
-		return commit(request, lock, hmm, entries, mapping);
-
+	dsvm_mapping *const left = left_over(room);
 	// Not into entries that are mapped: they may be in use until the very end.
-	dsvm_mapping *mapping = DSVM_TRY(make_mapping(room));
+	dsvm_mapping *mapping = left ? left : DSVM_TRY(make_mapping(room));
 	const Status status = commit(request, lock, hmm, entries, mapping);
-	put_mapping(mapping);
+
+	if (!left)
+		put_mapping(mapping);
 	return status;
 }
 
@@ -177,19 +192,20 @@ inline Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock,
 				   dsvm_hmm_request &hmm, const usize *entries)
 {
 	const VaRange span{request.first, request.last};
+	const usize npages = span.page_count();
 
-	if (is_whole_run(*entries, span)) {
-		const Status status = map_into(request, lock, hmm, entries, 1);
-		// The device cannot have it in one go.
-		if (status != kNoSpace)
+	for (usize room = npages > 1 && is_whole_run(*entries, span) ? 1 : npages;;) {
+		const Status status = map_into(request, lock, hmm, entries, room);
+		// Else the device cannot have it in one go.
+		if (status != kNoSpace || room == npages)
 			return status;
+		room = npages;
 	}
-	return map_into(request, lock, hmm, entries, span.page_count());
 }
 
 // Runs HMM until it has an answer to a sequence that was taken before.
-inline Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
-			     const Deadline &deadline)
+DSVM_ALWAYS_INLINE Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm,
+					 usize npages, const Deadline &deadline)
 {
 	MmUser user{request.mm};
 	if (!user.is_alive())
@@ -203,10 +219,10 @@ inline Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usi
 }
 
 // For pages that are not mapped as the access needs it.
-inline Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
+DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
 {
 	const usize npages = VaRange{request.first, request.last}.page_count();
-	ScratchEntries entries;
+	DSVM_UNSET ScratchEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 
 	dsvm_hmm_request hmm = to_hmm(request, entries.data());
@@ -272,7 +288,7 @@ Status Pages::populate_anew(dsvm_get_pages &request, usize *entries, const Deadl
 Status Pages::populate(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 		       usize &seq)
 {
-	const u64 start_ns = dsvm_os_now_ns();
+	const u64 start_ns = dsvm_os_tick_ns();
 	request.attempts = 0;
 
 	const Status status = populate_anew(request, entries, deadline, seq);
@@ -285,6 +301,7 @@ Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 	const VaRange span{request.first, request.last};
 	RwLock lock{lock_of(request)};
 	dsvm_hmm_request hmm = to_hmm(request, entries);
+	hmm.notifier = disturber_of(request);
 	hmm.seq = seq;
 
 	DSVM_TRY(map_collected(request, lock, hmm, entries));
@@ -292,7 +309,7 @@ Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 	return Status::ok();
 }
 
-Status Pages::collect(dsvm_get_pages &request)
+DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 {
 	const VaRange span{request.first, request.last};
 	request.attempts = 0;
@@ -308,7 +325,7 @@ Status Pages::collect(dsvm_get_pages &request)
 	if (mapped)
 		return Status::ok();
 
-	const u64 start_ns = dsvm_os_now_ns();
+	const u64 start_ns = dsvm_os_tick_ns();
 	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
 	const Status status = collect_anew(request, lock, deadline);
 	count_collection(request, start_ns, status);
@@ -319,11 +336,8 @@ Status Pages::collect(dsvm_get_pages &request)
 
 // Unmapping -------------------------------------------------------------------
 
-void Pages::unmap(usize npages)
+void Pages::unmap_all(usize npages)
 {
-	if (!is_dma_mapped())
-		return;
-
 	dsvm_os_assert_held(pages_.lock);
 	dsvm_mapping &mapping = *pages_.mapping;
 	if (pages_.provider || mapping.unmaps)

@@ -65,7 +65,11 @@ public:
 	// The rest under the window's lock, as it says; reclaim-safe.
 
 	// In any mode.
-	void unmap(usize npages);
+	void unmap(usize npages)
+	{
+		if (is_dma_mapped())
+			unmap_all(npages);
+	}
 	// They cannot be collected any more. For writing.
 	void set_unmapped() { set_flags(pages_.flags, pages_.flags | DSVM_PAGES_UNMAPPED); }
 	// They are about to be unmapped, or are not after all. For writing.
@@ -80,6 +84,7 @@ public:
 
 private:
 	bool is_dma_mapped() const { return pages_.flags & DSVM_PAGES_DMA_MAPPED; }
+	void unmap_all(usize npages);
 	bool covers(const dsvm_get_pages &request) const;
 	static Status find_range_of(dsvm_get_pages &request);
 	Expected<bool> settled(dsvm_get_pages &request, RwLock &lock, usize seq);

@@ -106,14 +106,14 @@ VaRange Space::mirrored() const
 	return VaRange{svm_.mm_start, svm_.mm_start + (svm_.mm_range - 1)};
 }
 
-dsvm_notifier *Space::find_notifier(VaRange span) const
+DSVM_UNIT_INLINE dsvm_notifier *Space::find_notifier(VaRange span) const
 {
 	return window_index().first_overlap(span);
 }
 
 // The first range of the window in a span, with a reference if that is wanted, or nullptr. With
 // svm_locked the caller has the svm's lock, or that of the driver.
-dsvm_range *Space::look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const
+inline dsvm_range *Space::look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const
 {
 	const auto find = [&] {
 		dsvm_range *range = find_range(window, span);
@@ -141,19 +141,25 @@ bool Space::has_range(VaRange span) const
 	return false;
 }
 
+// The first window that overlaps the span, with one more user, or nullptr.
+inline dsvm_notifier *Space::pin_first(VaRange span)
+{
+	ReadGuard guard{lock_};
+	dsvm_notifier *const window = find_notifier(span);
+
+	if (window)
+		add_user(*window);
+	return window;
+}
+
 // Without the svm's lock while it waits for that of a window, which may be held by who waits for
 // the GPU.
 dsvm_range *Space::first_range(VaRange span)
 {
 	for (VaRange rest = span;;) {
-		dsvm_notifier *window;
-		{
-			ReadGuard guard{lock_};
-			window = find_notifier(rest);
-			if (!window)
-				return nullptr;
-			add_user(*window);
-		}
+		dsvm_notifier *const window = pin_first(rest);
+		if (!window)
+			return nullptr;
 		auto unpin = on_exit([&] { unpin_window(*window); });
 
 		if (dsvm_range *range = look_up(*window, rest, false, true))
@@ -327,10 +333,35 @@ bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &
 	return true;
 }
 
-// kAgain: somebody else has made a range there in the meantime.
-inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+// The range that is at the address already, or nullptr. What it was made for is not looked at: with
+// the mm's lock given up it may change at any time, and who collects its pages finds out.
+inline dsvm_range *Space::find_existing(const dsvm_find_or_insert &request)
 {
 	const VaRange byte{request.fault_addr, request.fault_addr};
+
+	if (request.get)
+		return find_counted(byte);
+	// The driver's lock keeps the window.
+	dsvm_notifier *const window = find_notifier(byte);
+	return window ? look_up(*window, byte, true, false) : nullptr;
+}
+
+// The same, with a reference, for who has no driver's lock.
+dsvm_range *Space::find_counted(VaRange byte)
+{
+	dsvm_notifier *const window = pin_first(byte);
+	if (!window)
+		return nullptr;
+	auto unpin = on_exit([&] { unpin_window(*window); });
+	return look_up(*window, byte, false, true);
+}
+
+// kAgain: somebody else has made a range there in the meantime.
+Status Space::try_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+{
+	MmUser user{svm_.mm};
+	if (!user.is_alive())
+		return kFault;
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
 	// lock for writing, or wait for who has. It is let go of in the end also where it has got a
 	// range: somebody may remove that while we are still unlocking the window's lock.
@@ -344,11 +375,6 @@ inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm
 	if (!dsvm_os_vma_at(svm_.mm, request.fault_addr, &vma))
 		return kNotFound;
 	DSVM_TRY(check_access(vma, request.write));
-
-	if (dsvm_range *existing = look_up(*window, byte, driver_locked, request.get)) {
-		out = existing;
-		return Status::ok();
-	}
 
 	const VaRange span = DSVM_TRY(choose_range(*window, vma, request));
 	BlockSpares spares{svm_.window_shape, wanted_tables(*window, span)};
@@ -371,19 +397,19 @@ inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm
 	return Status::ok();
 }
 
-Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+DSVM_UNIT_INLINE Status Space::find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
 {
 	count(svm_.counters.faults);
 	if (!mirrored().contains(request.fault_addr))
 		return kInvalid;
 
-	MmUser user{svm_.mm};
-	if (!user.is_alive())
-		return kFault;
-
 	const Deadline deadline = Deadline::from_failure(DSVM_GET_PAGES_BUDGET_NS);
 	for (;;) {
-		const Status status = try_find_or_insert(request, out);
+		if (dsvm_range *existing = find_existing(request)) {
+			out = existing;
+			return Status::ok();
+		}
+		const Status status = try_insert(request, out);
 		if (status != kAgain)
 			return status;
 		count(svm_.counters.lost_races);

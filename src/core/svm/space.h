@@ -112,8 +112,11 @@ public:
 private:
 	VaRange mirrored() const;
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
-	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	dsvm_range *find_existing(const dsvm_find_or_insert &request);
+	dsvm_range *find_counted(VaRange byte);
+	Status try_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
+	dsvm_notifier *pin_first(VaRange span);
 	Expected<dsvm_notifier *> pin_window(u64 addr, bool driver_locked);
 	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);

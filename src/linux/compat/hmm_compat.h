@@ -38,7 +38,8 @@ static inline int compat_hmm_range_fault(struct hmm_range *range, struct mm_stru
 /*
  * 2026-11: where huge pages of device memory are mapped whole (7.3), a walk that begins inside of
  * one counts its frames from the first of all (hmm_vma_handle_absent_pmd(); that of RAM does not).
- * A huge page is aligned to its size in both, so on a kernel that counts right nothing changes.
+ * A huge page is aligned to its size in both, so on a kernel that counts right nothing changes. Who
+ * begins inside of one has it at the first entry, and all up to its end are of it.
  */
 static inline void compat_hmm_count_frames(struct hmm_range *range)
 {
@@ -48,11 +49,12 @@ static inline void compat_hmm_count_frames(struct hmm_range *range)
 	unsigned long *entry = range->hmm_pfns;
 	unsigned long addr, first;
 
+	if ((*entry & (HMM_PFN_VALID | HMM_PFN_ERROR)) != HMM_PFN_VALID ||
+	    hmm_pfn_to_map_order(*entry) != PMD_SHIFT - PAGE_SHIFT ||
+	    !is_device_private_page(hmm_pfn_to_page(*entry)))
+		return;
+
 	for (addr = range->start; addr < end; addr += PAGE_SIZE, entry++) {
-		if (!(*entry & HMM_PFN_VALID) || (*entry & HMM_PFN_ERROR) ||
-		    hmm_pfn_to_map_order(*entry) != PMD_SHIFT - PAGE_SHIFT ||
-		    !is_device_private_page(hmm_pfn_to_page(*entry)))
-			continue;
 		first = ALIGN_DOWN(*entry & ~HMM_PFN_FLAGS, npages);
 		*entry = (*entry & HMM_PFN_FLAGS) | (first + (addr >> PAGE_SHIFT) % npages);
 	}

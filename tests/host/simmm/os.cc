@@ -95,6 +95,11 @@ dsvm_u64 dsvm_os_now_ns(void)
 	return scheduler().now_ns();
 }
 
+dsvm_u64 dsvm_os_tick_ns(void)
+{
+	return scheduler().now_ns();
+}
+
 void dsvm_os_relax(void)
 {
 	scheduler().relax();
