@@ -74,15 +74,14 @@ struct dsvm_link {
 
 /*
  * A node of an interval tree: three words that belong to the balanced tree,
- * then the interval with both ends included, then the augmentation (the
- * greatest @last below this node). Same layout as the kernel's struct
+ * then the interval with both ends included. Same layout as the kernel's struct
  * interval_tree_node, whose start and last drivers read.
  */
 struct dsvm_interval {
 	dsvm_usize tree[3];
 	dsvm_usize first;
 	dsvm_usize last;
-	dsvm_usize subtree_last;
+	dsvm_usize unused; /* the kernel's greatest @last below; ours do not overlap */
 };
 
 /*

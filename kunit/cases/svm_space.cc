@@ -182,10 +182,14 @@ DSVM_CASE(svm, find_or_insert_unwinds_each_failure)
 	// The second range of a window: its failure leaves the window alone.
 	dsvm_range *const before = range;
 	m.world.fail(Call::kVmaAt, 1, -1);
-	DSVM_EXPECT_EQ(m.fault(at_page(1), &range), -DSVM_ENOENT);
+	DSVM_EXPECT_EQ(m.fault(at_page(560), &range), -DSVM_ENOENT);
 	DSVM_EXPECT_EQ(m.notifiers, 1u);
+	DSVM_EXPECT_EQ(m.ranges, 1u);
+	// The first one is found, whatever has become of the memory.
+	m.world.fail(Call::kVmaAt, 1, -1);
 	DSVM_EXPECT_EQ(m.fault(at_page(1), &range), 0);
 	DSVM_EXPECT(range == before);
+	DSVM_EXPECT_EQ(m.fault(at_page(560), &range), -DSVM_ENOENT);
 	DSVM_EXPECT(is_sound(m));
 }
 

@@ -33,7 +33,8 @@
 // in the block where the search begins or there is none in the span and the span ends in it; else
 // a search in the tree, O(log n). insert(): a load a level, and O(k) where it divides a crowded
 // block of k members; where memory can be had, a block is divided when it gets its second one.
-// remove(): a load a level; from a crowded block O(log n); where it was alone in its table, a look
+// Whoever finds a block of its own in a table is told who is in the one beside it, if anybody is
+// alone there. remove(): a load a level; from a crowded block O(log n); where it was alone in its table, a look
 // at all of that, at most 512 words, of which the neighbours come first. Memory: a word for each
 // part of a divided block, so 8 bytes a member where members lie side by side.
 //
@@ -255,25 +256,30 @@ public:
 		return levels;
 	}
 
-	// Preconditions: overlaps no member; is not yet in the tree.
-	void insert(T &object, BlockSpares &spares)
+	// Preconditions: overlaps no member; is not yet in the tree. Returns a member that comes right
+	// before it or right after it, or null: those are not known.
+	T *insert(T &object, BlockSpares &spares)
 	{
 		if (!index_.shape)
-			return;
+			return nullptr;
 
 		const usize member = reinterpret_cast<usize>(&(object.*Member));
 		const VaRange span = span_at(member);
 		usize *slot = &index_.slot;
-		for (u32 level = 0; *slot != detail::kEmpty; ++level) {
+		usize table = detail::kEmpty;
+		u32 level = 0;
+		for (; *slot != detail::kEmpty; ++level) {
 			if (!detail::is_table(*slot))
 				*slot = divide(*slot, span, level, spares);
 			else if (!can_divide(span, level))
-				return replace_table(*slot, level, spares);
-			if (!detail::is_table(*slot))
-				return;
-			slot = &part(*slot, level, span.first);
+				replace_table(*slot, level, spares);
+			table = *slot;
+			if (!detail::is_table(table))
+				return nullptr;
+			slot = &part(table, level, span.first);
 		}
 		*slot = member;
+		return level == 0 ? nullptr : neighbour(table, level - 1, slot);
 	}
 
 	// Preconditions: it was inserted; is no longer in the tree.
@@ -308,6 +314,14 @@ public:
 private:
 	using Tree = IntervalTree<T, Member>;
 
+	[[nodiscard]] static bool is_member(usize slot)
+	{
+		return slot >= detail::kMember && !detail::is_table(slot);
+	}
+	[[nodiscard]] static T *object_at(usize member)
+	{
+		return container_of(reinterpret_cast<dsvm_interval *>(member), Member);
+	}
 	[[nodiscard]] static VaRange span_at(usize member)
 	{
 		const dsvm_interval &node = *reinterpret_cast<dsvm_interval *>(member);
@@ -380,6 +394,17 @@ private:
 	void replace_table(usize &slot, u32 level, BlockSpares &spares)
 	{
 		spares.discard(exchange(slot, detail::kUneven), level, *index_.shape);
+	}
+
+	// The member that is alone in the block before or behind that of a slot, if one is.
+	[[nodiscard]] T *neighbour(usize table, u32 level, const usize *slot) const
+	{
+		const usize *const first = detail::parts(table);
+		const usize *const last = first + (detail::part_count(*index_.shape, level) - 1);
+
+		if (slot > first && is_member(slot[-1]))
+			return object_at(slot[-1]);
+		return slot < last && is_member(slot[1]) ? object_at(slot[1]) : nullptr;
 	}
 
 	// Whether a table has nothing beside what is at one of its slots.

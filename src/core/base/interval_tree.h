@@ -2,18 +2,14 @@
 //
 // Spans of addresses in order: who overlaps this one, and where is room?
 //
-// Two trees over core/base/aug_tree.h, two augmentations.
+// Two trees over core/base/aug_tree.h, whose members are disjoint.
 //
-// IntervalTree: members may overlap. A node knows the greatest `last` in its subtree:
+// IntervalTree: of disjoint spans, those that end later begin later. So nodes need to know nothing of
+// their subtrees, and an insertion or a removal changes nothing on the way to the root.
+// first_overlap() finds the overlapping member with the lowest `first` in O(log n); next_overlap() is
+// next(), as long as that overlaps. Who knows a new member's neighbour inserts it in amortised O(1).
 //
-//	subtree_last(x) = max(last(x), subtree_last(left(x)), subtree_last(right(x)))
-//
-// so a search leaves out every subtree that ends before it begins (T. H. Cormen et al.,
-// "Introduction to Algorithms", interval trees). first_overlap() finds the overlapping
-// member with the lowest `first` in O(log n); next_overlap() the next one in order,
-// O(log n) each, O(k + log n) for k of them in a row if they are neighbours.
-//
-// GapTree: members are disjoint. A node knows the span of its subtree and the widest
+// GapTree: a node knows the span of its subtree and the widest
 // hole inside it:
 //
 //	subtree_gap(x) = max(subtree_gap(left(x)), first(x) - subtree_last(left(x)) - 1,
@@ -24,7 +20,7 @@
 // O(log n). With an alignment, a hole wide enough can still be placed badly; each such
 // hole costs another O(log n), and none with size + alignment - 1 bytes is ever refused.
 //
-// Invariants: first <= last in every member; `first` and `last` do not change while
+// Invariants: first <= last in every member, and none overlaps another; `first` and `last` do not change while
 // it is in a tree. Members are embedded in their objects: no allocation, no failure.
 // Neither class locks.
 #ifndef DSVM_CORE_BASE_INTERVAL_TREE_H
@@ -42,69 +38,28 @@ struct IntervalTraits {
 	static TreeNode *words(Node &node) { return node.tree; }
 	static Node *from_words(TreeNode *words) { return reinterpret_cast<Node *>(words); }
 	static bool less(const Node &a, const Node &b) { return a.first < b.first; }
-	static bool update(Node &node, const Node *left, const Node *right)
-	{
-		usize last = node.last;
-
-		if (left != nullptr && left->subtree_last > last)
-			last = left->subtree_last;
-		if (right != nullptr && right->subtree_last > last)
-			last = right->subtree_last;
-		return exchange(node.subtree_last, last) != last;
-	}
+	static bool update(Node &, const Node *, const Node *) { return false; }
 };
 
 static_assert(__builtin_offsetof(dsvm_interval, tree) == 0);
 
 namespace detail {
 
-// The first member of the subtree, in order, that overlaps; null if none does.
+// The first member in order that overlaps; null if none does.
 [[maybe_unused]] DSVM_NOINLINE static dsvm_interval *interval_search(dsvm_interval *node,
 								     VaRange range)
 {
 	using Tree = AugTree<IntervalTraits>;
+	dsvm_interval *found = nullptr;
 
-	while (node != nullptr && node->subtree_last >= range.first) {
-		dsvm_interval *const left = Tree::left(*node);
+	// The first one that ends late enough; if that begins too late, so do all that follow.
+	while (node != nullptr) {
+		const bool is_late = node->last >= range.first;
 
-		// On the left is somebody who ends late enough. The first such one
-		// overlaps, or it begins too late, and then so do all that follow.
-		if (left != nullptr && left->subtree_last >= range.first) {
-			node = left;
-			continue;
-		}
-		if (node->first > range.last)
-			return nullptr;
-		if (node->last >= range.first)
-			return node;
-		node = Tree::right(*node);
+		found = is_late ? node : found;
+		node = is_late ? Tree::left(*node) : Tree::right(*node);
 	}
-	return nullptr;
-}
-
-[[maybe_unused]] DSVM_NOINLINE static dsvm_interval *interval_search_next(dsvm_interval *node,
-									  VaRange range)
-{
-	using Tree = AugTree<IntervalTraits>;
-
-	for (;;) {
-		dsvm_interval *const right = Tree::right(*node);
-
-		if (right != nullptr && right->subtree_last >= range.first)
-			return interval_search(right, range);
-
-		// Up to the first ancestor that comes after us.
-		dsvm_interval *above = Tree::parent(*node);
-		while (above != nullptr && Tree::right(*above) == node) {
-			node = above;
-			above = Tree::parent(*node);
-		}
-		if (above == nullptr || above->first > range.last)
-			return nullptr;
-		if (above->last >= range.first)
-			return above;
-		node = above;
-	}
+	return found != nullptr && found->first <= range.last ? found : nullptr;
 }
 
 } // namespace detail
@@ -116,6 +71,12 @@ public:
 
 	// Precondition: in no tree; Member's `first` and `last` are set.
 	void insert(T &object) { tree().insert(object.*Member); }
+	// The same for who knows the member that comes right before it; null: it is the first.
+	void insert_after(T *before, T &object)
+	{
+		tree().insert_after(before != nullptr ? &(before->*Member) : nullptr,
+				    object.*Member);
+	}
 	// Precondition: in this tree.
 	void remove(T &object) { tree().remove(object.*Member); }
 
@@ -124,10 +85,11 @@ public:
 	{
 		return home(detail::interval_search(tree().root(), range));
 	}
-	// The next one in order after `object`, which is in this tree, or null.
+	// The next one in order after `object`, which is in this tree and overlaps, or null.
 	[[nodiscard]] T *next_overlap(T &object, VaRange range) const
 	{
-		return home(detail::interval_search_next(&(object.*Member), range));
+		dsvm_interval *const after = Tree::next(object.*Member);
+		return after != nullptr && after->first <= range.last ? home(after) : nullptr;
 	}
 
 	[[nodiscard]] T *first() const { return home(tree().first()); }

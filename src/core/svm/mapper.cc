@@ -146,8 +146,7 @@ inline void Mapper::choose(usize hmm, usize npages)
 	chosen_ = true;
 	if (dsvm_os_iova_alloc(request_.dev, dsvm_os_hmm_page(hmm), npages << kPageShift, &window))
 		mapping_.iova = window;
-	else
-		in_rows_ = !dsvm_os_dma_needs_unmap(request_.dev);
+	in_rows_ = mapping_.iova.size == 0 && !dsvm_os_dma_needs_unmap(request_.dev);
 }
 
 Status Mapper::link_run(usize hmm, u32 order)

@@ -181,28 +181,14 @@ Status Space::check_access(const dsvm_vma_info &vma, bool write) const
 
 // Windows ---------------------------------------------------------------------
 
-// The window at an address, with one more user, who is the caller. Made if there is none; that
-// may take the mm's lock for writing. Two callers may both make one, then one of them is lost. With
-// driver_locked nobody else changes the tree.
-inline Expected<dsvm_notifier *> Space::pin_window(u64 addr, bool driver_locked)
+// The window at an address where there was none, with one more user, who is the caller. To make it
+// may take the mm's lock for writing. Two callers may both make one, then one of them is lost.
+Expected<dsvm_notifier *> Space::make_window(u64 addr)
 {
-	const auto pin = [&] {
-		dsvm_notifier *const window = find_notifier(VaRange{addr, addr});
-		if (window)
-			add_user(*window);
-		return window;
-	};
-	if (driver_locked) {
-		if (dsvm_notifier *window = pin())
-			return window;
-	}
-
 	const VaRange span = aligned_block(addr, svm_.notifier_size);
 	u32 wanted = 0;
 	{
 		ReadGuard guard{lock_};
-		if (dsvm_notifier *window = pin())
-			return window;
 		wanted = window_index().wanted(span);
 	}
 
@@ -308,66 +294,94 @@ Expected<VaRange> Space::choose_range(dsvm_notifier &window, const dsvm_vma_info
 			    });
 }
 
-u32 Space::wanted_tables(dsvm_notifier &window, VaRange span) const
-{
-	RwLock lock{window.lock};
-	ReadGuard guard{lock};
-
-	return range_index(window).wanted(span);
-}
-
 // False, and nothing done, if something overlaps it by now. From here on invalidations meet it.
 bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares)
 {
+	dsvm_os_notifier *const validity = svm_.ops->range_os(&range);
+	dsvm_os_notifier *const whole = svm_.ops->notifier_os(&window);
 	RwLock lock{window.lock};
+	// Short: readers who come now have to sleep.
 	WriteGuard guard{lock};
 
 	if (find_range(window, span_of(range.node)))
 		return false;
 	// What runs by now and has been to the window already is waited for.
-	dsvm_os_notifier_set_seq(svm_.ops->range_os(&range),
-				 dsvm_os_notifier_seq(svm_.ops->notifier_os(&window)));
-	range_index(window).insert(range, spares);
-	insert_sorted(RangeTree{window.root}, RangeList{window.range_list}, range);
+	dsvm_os_notifier_set_seq(validity, dsvm_os_notifier_seq(whole));
+	dsvm_range *const close = range_index(window).insert(range, spares);
+	insert_sorted(RangeTree{window.root}, RangeList{window.range_list}, range, close);
 	add_user(window);
 	return true;
 }
 
-// The range that is at the address already, or nullptr. What it was made for is not looked at: with
-// the mm's lock given up it may change at any time, and who collects its pages finds out.
-inline dsvm_range *Space::find_existing(const dsvm_find_or_insert &request)
+// The range that is at the address already. What it was made for is not looked at: with the mm's
+// lock given up it may change at any time, and who collects its pages finds out. Else, which tables
+// the index of the window could use for a range there, whatever its size.
+inline dsvm_range *Space::find_existing(dsvm_notifier &window, const dsvm_find_or_insert &request,
+					u32 &wanted)
 {
 	const VaRange byte{request.fault_addr, request.fault_addr};
+	const auto find = [&] {
+		dsvm_range *const range = find_range(window, byte);
+		if (!range)
+			wanted = range_index(window).wanted(byte);
+		else if (request.get)
+			svm_.ops->range_get(&svm_, range);
+		return range;
+	};
+	// The driver's lock is enough then.
+	if (!request.get && window.lock == svm_.lock)
+		return find();
 
-	if (request.get)
-		return find_counted(byte);
-	// The driver's lock keeps the window.
-	dsvm_notifier *const window = find_notifier(byte);
-	return window ? look_up(*window, byte, true, false) : nullptr;
-}
-
-// The same, with a reference, for who has no driver's lock.
-dsvm_range *Space::find_counted(VaRange byte)
-{
-	dsvm_notifier *const window = pin_first(byte);
-	if (!window)
-		return nullptr;
-	auto unpin = on_exit([&] { unpin_window(*window); });
-	return look_up(*window, byte, false, true);
+	RwLock lock{window.lock};
+	ReadGuard guard{lock};
+	return find();
 }
 
 // kAgain: somebody else has made a range there in the meantime.
-Status Space::try_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+{
+	const VaRange byte{request.fault_addr, request.fault_addr};
+	u32 wanted = 0;
+
+	if (!request.get) {
+		// The driver's lock keeps the window.
+		dsvm_notifier *const window = find_notifier(byte);
+		if (window) {
+			out = find_existing(*window, request, wanted);
+			if (out)
+				return Status::ok();
+			add_user(*window);
+		}
+		return insert_anew(request, window, wanted, out);
+	}
+
+	dsvm_notifier *const window = pin_first(byte);
+	if (!window)
+		return insert_anew(request, nullptr, 0, out);
+	out = find_existing(*window, request, wanted);
+	if (!out)
+		return insert_anew(request, window, wanted, out);
+	unpin_window(*window);
+	return Status::ok();
+}
+
+// Makes the range in the window, which has a user for it; nullptr: and the window. The user is gone
+// in the end.
+Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, u32 wanted,
+			  dsvm_range *&out)
 {
 	MmUser user{svm_.mm};
-	if (!user.is_alive())
-		return kFault;
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
 	// lock for writing, or wait for who has. It is let go of in the end also where it has got a
 	// range: somebody may remove that while we are still unlocking the window's lock.
-	const bool driver_locked = !request.get;
-	dsvm_notifier *window = DSVM_TRY(pin_window(request.fault_addr, driver_locked));
-	auto unpin = on_exit([&] { unpin_window(*window); });
+	auto unpin = on_exit([&] {
+		if (window)
+			unpin_window(*window);
+	});
+	if (!user.is_alive())
+		return kFault;
+	if (!window)
+		window = DSVM_TRY(make_window(request.fault_addr));
 	// Held to the end, so that the VMA is the one the range is cut to.
 	MmReadGuard mm_guard{svm_.mm};
 
@@ -377,7 +391,7 @@ Status Space::try_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
 	DSVM_TRY(check_access(vma, request.write));
 
 	const VaRange span = DSVM_TRY(choose_range(*window, vma, request));
-	BlockSpares spares{svm_.window_shape, wanted_tables(*window, span)};
+	DSVM_UNSET BlockSpares spares{svm_.window_shape, wanted};
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
 	dsvm_range *range = nullptr;
 	DSVM_TRY(Status{
@@ -405,11 +419,7 @@ DSVM_UNIT_INLINE Status Space::find_or_insert(const dsvm_find_or_insert &request
 
 	const Deadline deadline = Deadline::from_failure(DSVM_GET_PAGES_BUDGET_NS);
 	for (;;) {
-		if (dsvm_range *existing = find_existing(request)) {
-			out = existing;
-			return Status::ok();
-		}
-		const Status status = try_insert(request, out);
+		const Status status = try_find_or_insert(request, out);
 		if (status != kAgain)
 			return status;
 		count(svm_.counters.lost_races);

@@ -112,19 +112,20 @@ public:
 private:
 	VaRange mirrored() const;
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
-	dsvm_range *find_existing(const dsvm_find_or_insert &request);
-	dsvm_range *find_counted(VaRange byte);
-	Status try_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	dsvm_range *find_existing(dsvm_notifier &window, const dsvm_find_or_insert &request,
+				  u32 &wanted);
+	Status insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, u32 wanted,
+			   dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
 	dsvm_notifier *pin_first(VaRange span);
-	Expected<dsvm_notifier *> pin_window(u64 addr, bool driver_locked);
+	Expected<dsvm_notifier *> make_window(u64 addr);
 	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);
 	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;
 	Expected<VaRange> choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
 				       const dsvm_find_or_insert &request);
 	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
-	u32 wanted_tables(dsvm_notifier &window, VaRange span) const;
 	bool insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares);
 	void unlink_window(dsvm_notifier &window, BlockSpares &spares) DSVM_REQUIRES(lock_);
 
@@ -171,12 +172,22 @@ inline void clear_gone(dsvm_range &range)
 	range.gone_last = 0;
 }
 
-// Puts an object into a tree and, at the place that the tree gives it, into the list beside it. Into
-// the index it goes before, and comes out of that after it has left the tree.
-template <class Tree, class Items, class T> void insert_sorted(Tree tree, Items list, T &item)
+// Puts an object into a tree and into the list beside it. Into the index it goes before, which may
+// say who is @close, right before or after it, so that nobody has to look for its place; and comes
+// out of that after it has left the tree.
+template <class Tree, class Items, class T>
+void insert_sorted(Tree tree, Items list, T &item, T *close = nullptr)
 {
-	tree.insert(item);
-	if (T *before = tree.prev(item))
+	T *before = nullptr;
+
+	if (close) {
+		before = close->node.first < item.node.first ? close : list.prev(*close);
+		tree.insert_after(before, item);
+	} else {
+		tree.insert(item);
+		before = tree.prev(item);
+	}
+	if (before)
 		list.insert_after(*before, item);
 	else
 		list.push_front(item);
