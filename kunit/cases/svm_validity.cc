@@ -95,7 +95,7 @@ DSVM_CASE(validity, event_elsewhere_at_each_point)
 
 		while (collect_while(options, 100, points + 1, 1))
 			points++;
-		DSVM_EXPECT(points > 8);
+		DSVM_EXPECT(points > 6);
 	}
 }
 
@@ -106,7 +106,7 @@ DSVM_CASE(validity, event_on_the_range_at_each_point)
 
 		while (collect_while(options, 7, points + 1, 2))
 			points++;
-		DSVM_EXPECT(points > 8);
+		DSVM_EXPECT(points > 6);
 	}
 }
 

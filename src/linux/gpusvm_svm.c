@@ -157,7 +157,7 @@ EXPORT_SYMBOL_GPL(drm_svm_range_release);
  */
 void drm_svm_window_lock(struct drm_gpusvm_notifier *notifier)
 {
-	down_read(window_lock(notifier));
+	dsvm_read_lock(window_lock(notifier));
 }
 EXPORT_SYMBOL_GPL(drm_svm_window_lock);
 

@@ -57,6 +57,12 @@ bool dsvm_page_is_retired(struct page *page);
 /* Reclaim takes this lock inside mmu notifiers: lets lockdep know at once. */
 void dsvm_taint_by_reclaim(struct rw_semaphore *lock);
 
+/*
+ * down_read() for locks that are written under for a moment only, as a rule: a reader who comes just
+ * then does not go to sleep at once. May sleep.
+ */
+void dsvm_read_lock(struct rw_semaphore *lock);
+
 /* The thread that the caller works for: that of dsvm_os_parallel(), or itself. */
 struct task_struct *dsvm_client(void);
 

@@ -95,9 +95,32 @@ void dsvm_os_warn(const char *file, int line, const char *what)
 	WARN_RATELIMIT(1, "drm_svm: %s:%d: broken: %s\n", file, line, what);
 }
 
+/* To sleep and to be woken up takes some thousand cycles; to put a range into a tree some hundred. */
+#define READ_TRIES 50
+
+static noinline void read_lock_patiently(struct rw_semaphore *lock)
+{
+	unsigned int tries;
+
+	for (tries = 1; tries < READ_TRIES && !need_resched(); tries++) {
+		cpu_relax();
+		if (down_read_trylock(lock))
+			return;
+	}
+	down_read(lock);
+}
+
+void dsvm_read_lock(struct rw_semaphore *lock)
+{
+	/* A lock that one only tries to take teaches lockdep nothing. */
+	might_lock_read(lock);
+	if (!down_read_trylock(lock))
+		read_lock_patiently(lock);
+}
+
 void dsvm_os_read_lock(struct dsvm_os_rwsem *lock)
 {
-	down_read(to_rwsem(lock));
+	dsvm_read_lock(to_rwsem(lock));
 }
 
 void dsvm_os_read_unlock(struct dsvm_os_rwsem *lock)

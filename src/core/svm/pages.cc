@@ -107,6 +107,15 @@ inline Status Pages::find_range_of(dsvm_get_pages &request)
 	return Status::ok();
 }
 
+// Whether the range is known without a search, and is that of the span: the caller keeps it.
+inline bool Pages::knows_range(const dsvm_get_pages &request) const
+{
+	const dsvm_range *const range = pages_.range;
+
+	return request.window && range && (read_once(range->flags) & DSVM_RANGE_REMOVED) == 0 &&
+	       span_of(range->node) == VaRange{request.first, request.last};
+}
+
 // True if there is nothing to do. @seq was taken before the look.
 DSVM_ALWAYS_INLINE Expected<bool> Pages::settled(dsvm_get_pages &request, RwLock &lock, usize seq)
 {
@@ -188,8 +197,8 @@ DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock 
 }
 
 // Most memory needs an entry a page, or a single one.
-inline Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock,
-				   dsvm_hmm_request &hmm, const usize *entries)
+DSVM_ALWAYS_INLINE Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock,
+					       dsvm_hmm_request &hmm, const usize *entries)
 {
 	const VaRange span{request.first, request.last};
 	const usize npages = span.page_count();
@@ -318,12 +327,20 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 
 	RwLock lock{lock_of(request)};
 
-	// An old mapping vouches for itself only as of a sequence taken before the look at it; in a
-	// window of the library's that is known under its lock.
-	const usize seq = request.window ? 0 : dsvm_os_notifier_read_begin(request.notifier);
-	const bool mapped = DSVM_TRY(settled(request, lock, seq));
-	if (mapped)
-		return Status::ok();
+	if (!request.range && knows_range(request))
+		request.range = pages_.range;
+	// What is not mapped stays so, but for us, and what becomes unmapped is seen in the end.
+	const bool is_fresh = request.range && (read_once(pages_.flags) & (DSVM_PAGES_DMA_MAPPED |
+									   DSVM_PAGES_UNMAPPED)) == 0;
+	if (!is_fresh) {
+		// An old mapping vouches for itself only as of a sequence taken before the look at
+		// it; in a window of the library's that is known under its lock.
+		const usize seq =
+			request.window ? 0 : dsvm_os_notifier_read_begin(request.notifier);
+		const bool mapped = DSVM_TRY(settled(request, lock, seq));
+		if (mapped)
+			return Status::ok();
+	}
 
 	const u64 start_ns = dsvm_os_tick_ns();
 	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};

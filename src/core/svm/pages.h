@@ -64,6 +64,8 @@ public:
 
 	// The rest under the window's lock, as it says; reclaim-safe.
 
+	// They are those of a range that nobody sees yet. Without a lock.
+	void set_range(dsvm_range &range) { pages_.range = &range; }
 	// In any mode.
 	void unmap(usize npages)
 	{
@@ -87,6 +89,7 @@ private:
 	void unmap_all(usize npages);
 	bool covers(const dsvm_get_pages &request) const;
 	static Status find_range_of(dsvm_get_pages &request);
+	bool knows_range(const dsvm_get_pages &request) const;
 	Expected<bool> settled(dsvm_get_pages &request, RwLock &lock, usize seq);
 	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline);
 	static Status attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,

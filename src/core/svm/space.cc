@@ -316,25 +316,28 @@ bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &
 // The range that is at the address already. What it was made for is not looked at: with the mm's
 // lock given up it may change at any time, and who collects its pages finds out. Else, which tables
 // the index of the window could use for a range there, whatever its size.
-inline dsvm_range *Space::find_existing(dsvm_notifier &window, const dsvm_find_or_insert &request,
-					u32 &wanted)
+//
+// Locking: the window's lock; or the driver's, if the window's is the svm's.
+inline dsvm_range *Space::find_existing_locked(dsvm_notifier &window,
+					       const dsvm_find_or_insert &request, u32 &wanted)
 {
 	const VaRange byte{request.fault_addr, request.fault_addr};
-	const auto find = [&] {
-		dsvm_range *const range = find_range(window, byte);
-		if (!range)
-			wanted = range_index(window).wanted(byte);
-		else if (request.get)
-			svm_.ops->range_get(&svm_, range);
-		return range;
-	};
-	// The driver's lock is enough then.
-	if (!request.get && window.lock == svm_.lock)
-		return find();
+	dsvm_range *const range = find_range(window, byte);
 
+	if (!range)
+		wanted = range_index(window).wanted(byte);
+	else if (request.get)
+		svm_.ops->range_get(&svm_, range);
+	return range;
+}
+
+dsvm_range *Space::find_existing(dsvm_notifier &window, const dsvm_find_or_insert &request,
+				 u32 &wanted)
+{
 	RwLock lock{window.lock};
 	ReadGuard guard{lock};
-	return find();
+
+	return find_existing_locked(window, request, wanted);
 }
 
 // kAgain: somebody else has made a range there in the meantime.
@@ -347,7 +350,9 @@ inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm
 		// The driver's lock keeps the window.
 		dsvm_notifier *const window = find_notifier(byte);
 		if (window) {
-			out = find_existing(*window, request, wanted);
+			out = window->lock == svm_.lock
+				      ? find_existing_locked(*window, request, wanted)
+				      : find_existing(*window, request, wanted);
 			if (out)
 				return Status::ok();
 			add_user(*window);
@@ -397,6 +402,7 @@ Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *win
 	DSVM_TRY(Status{
 		svm_.ops->range_create(&svm_, window, span.first, span.last, flags, &range)});
 	clear_gone(*range);
+	for_each_pages(*range, [&](Pages pages, u32) { pages.set_range(*range); });
 	if (request.get)
 		svm_.ops->range_get(&svm_, range);
 
