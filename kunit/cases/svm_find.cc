@@ -323,8 +323,8 @@ DSVM_CASE(find, each_step_fails)
 				DSVM_REQUIRE_EQ(result, 0);
 				m.put(*range);
 			} else {
-				DSVM_EXPECT_EQ(result, call == Call::kMmGet ? -DSVM_EFAULT
-									     : -DSVM_ENOENT);
+				DSVM_EXPECT_EQ(result,
+					       call == Call::kMmGet ? -DSVM_EFAULT : -DSVM_ENOENT);
 			}
 			DSVM_EXPECT(is_sound(m));
 		}

@@ -22,6 +22,8 @@
 
 #define DSVM_NOINLINE [[gnu::noinline]]
 #define DSVM_ALWAYS_INLINE [[gnu::always_inline]] inline
+// What hardly ever runs: out of the way of what does, which keeps its registers.
+#define DSVM_COLD [[gnu::noinline, gnu::cold]]
 // On the definition of a function that another file calls: in the kernel, where all of the core is
 // one translation unit, it is inlined there; on the host it is a function like any other.
 #ifdef DSVM_ONE_UNIT

@@ -34,7 +34,7 @@ public:
 
 	// Before another attempt: kInterrupted if the caller is being killed, kBusy if the
 	// time is up; else lets others run and says ok. May sleep.
-	Status next_attempt() const
+	DSVM_COLD Status next_attempt() const
 	{
 		DSVM_TRY(check());
 		dsvm_os_relax();

@@ -133,7 +133,8 @@ inline void clear_entries(usize *entries, usize npages)
 // Ok: request.seq and the entries belong together. kBusy: time is up. kInterrupted,
 // kFault, kPermission, kNoMemory. May sleep; the caller keeps the mm's users.
 template <class Begin>
-DSVM_ALWAYS_INLINE Status hmm_collect(dsvm_hmm_request &request, usize npages, const Deadline &deadline, Begin begin)
+DSVM_ALWAYS_INLINE Status hmm_collect(dsvm_hmm_request &request, usize npages,
+				      const Deadline &deadline, Begin begin)
 {
 	for (;;) {
 		begin(request);

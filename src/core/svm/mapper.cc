@@ -61,7 +61,7 @@ DSVM_UNIT_INLINE bool is_whole_run(usize entry, VaRange span)
 	return npages == usize{1} << run_order(dsvm_os_hmm_order(entry), span.first, npages);
 }
 
-DSVM_NOINLINE void Mapper::take_back()
+DSVM_COLD void Mapper::take_back()
 {
 	unmap_entries(mapping_, request_.dev, provider_, mapping_.entries, pages_);
 	if (provider_)

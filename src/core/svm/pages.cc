@@ -183,8 +183,8 @@ DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &l
 }
 
 // The same, with room for so many entries.
-DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		       const usize *entries, usize room)
+DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock,
+					  dsvm_hmm_request &hmm, const usize *entries, usize room)
 {
 	dsvm_mapping *const left = left_over(room);
 	// Not into entries that are mapped: they may be in use until the very end.
@@ -228,7 +228,8 @@ DSVM_ALWAYS_INLINE Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_reque
 }
 
 // For pages that are not mapped as the access needs it.
-DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline)
+DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock,
+					      const Deadline &deadline)
 {
 	const usize npages = VaRange{request.first, request.last}.page_count();
 	DSVM_UNSET ScratchEntries entries;
@@ -330,8 +331,8 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 	if (!request.range && knows_range(request))
 		request.range = pages_.range;
 	// What is not mapped stays so, but for us, and what becomes unmapped is seen in the end.
-	const bool is_fresh = request.range && (read_once(pages_.flags) & (DSVM_PAGES_DMA_MAPPED |
-									   DSVM_PAGES_UNMAPPED)) == 0;
+	const bool is_fresh = request.range && (read_once(pages_.flags) &
+						(DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_UNMAPPED)) == 0;
 	if (!is_fresh) {
 		// An old mapping vouches for itself only as of a sequence taken before the look at
 		// it; in a window of the library's that is known under its lock.

@@ -113,7 +113,8 @@ DSVM_UNIT_INLINE dsvm_notifier *Space::find_notifier(VaRange span) const
 
 // The first range of the window in a span, with a reference if that is wanted, or nullptr. With
 // svm_locked the caller has the svm's lock, or that of the driver.
-inline dsvm_range *Space::look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const
+inline dsvm_range *Space::look_up(dsvm_notifier &window, VaRange span, bool svm_locked,
+				  bool get) const
 {
 	const auto find = [&] {
 		dsvm_range *range = find_range(window, span);

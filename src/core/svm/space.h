@@ -113,8 +113,8 @@ private:
 	VaRange mirrored() const;
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
 	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
-	dsvm_range *find_existing_locked(dsvm_notifier &window,
-					 const dsvm_find_or_insert &request, u32 &wanted);
+	dsvm_range *find_existing_locked(dsvm_notifier &window, const dsvm_find_or_insert &request,
+					 u32 &wanted);
 	dsvm_range *find_existing(dsvm_notifier &window, const dsvm_find_or_insert &request,
 				  u32 &wanted);
 	Status insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, u32 wanted,
