@@ -181,9 +181,10 @@ struct dsvm_find_or_insert {
 /*
  * The range at an address, made if there is none yet. Safe against itself and
  * against dsvm_svm_range_remove(); without @get the driver's lock keeps what is
- * returned. May sleep; takes the mm's lock, the svm's and the window's.
+ * returned. May sleep; takes the svm's lock and the window's, and to make one the mm's. What has
+ * become of the memory since a range was made is not asked here: collecting its pages says so.
  *
- * -EINVAL, -EFAULT (the address space has gone), -ENOENT (no VMA), -EPERM (write to a
+ * -EINVAL; if there is none yet, -EFAULT (the address space has gone), -ENOENT (no VMA), -EPERM (write to a
  * read-only VMA), -EIO (no pages behind the VMA), -ENOMEM, -EBUSY (others made and removed
  * ranges here for DSVM_GET_PAGES_BUDGET_NS), -EINTR (the caller is being killed). A failed call
  * leaves no window and no range behind.

@@ -317,12 +317,15 @@ struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
  * @gpuva_end: and ends before this address
  * @ctx: how the fault is meant
  *
- * Context: The driver's lock. Takes the mmap_lock for reading, for a first
- * fault in a process for writing; sleeps.
+ * A range that is there already is found without a look at the memory, which may
+ * have changed: drm_gpusvm_get_pages() tells.
+ *
+ * Context: The driver's lock. To make a range, takes the mmap_lock for reading,
+ * for a first fault in a process for writing; sleeps.
  *
  * Return: the range, without a reference for the caller. Or an ERR_PTR():
- * -EINVAL: outside of what is mirrored, or no chunk fits; -EFAULT: the address
- * space has gone; -ENOENT: no memory there; -EPERM: write to read-only memory,
+ * -EINVAL: outside of what is mirrored, or no chunk fits; where there is no
+ * range yet: -EFAULT: the address space has gone; -ENOENT: no memory there; -EPERM: write to read-only memory,
  * or with &drm_gpusvm_ctx.read_only; -EIO: memory without pages (VM_IO,
  * VM_PFNMAP); -ENOMEM; -EBUSY: for a second others, who do not hold the
  * driver's lock, were faster; -EINTR: the caller is being killed, or a signal
