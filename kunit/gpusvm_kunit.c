@@ -548,7 +548,8 @@ static void counters(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, c.collections, 2);
 	KUNIT_EXPECT_EQ(test, c.collection_retries, 0);
 	KUNIT_EXPECT_EQ(test, c.collection_failures, 0);
-	KUNIT_EXPECT_GT(test, c.collection_ns, 0);
+	/* In ticks, of which there may have been none. */
+	KUNIT_EXPECT_LT(test, c.collection_ns, 60 * NSEC_PER_SEC);
 	KUNIT_EXPECT_EQ(test, c.pages_mapped, 2 * SX_RANGE_PAGES);
 	sx_mirror_destroy(test, m);
 }

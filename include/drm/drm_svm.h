@@ -106,7 +106,8 @@ int drm_svm_range_trim(struct drm_gpusvm_range *range);
  * @collections: collections of pages that were not mapped already
  * @collection_retries: attempts beyond their first
  * @collection_failures: collections that failed
- * @collection_ns: time spent in collections, in nanoseconds
+ * @collection_ns: time spent in collections, in nanoseconds; counted in ticks of
+ *	the timer, so that it is right of many
  * @pages_mapped: pages mapped for devices
  */
 struct drm_svm_counters {

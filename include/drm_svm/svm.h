@@ -120,7 +120,7 @@ struct dsvm_svm_counters {
 	dsvm_u64 collections;	      /* of pages that were not mapped already */
 	dsvm_u64 collection_retries;
 	dsvm_u64 collection_failures;
-	dsvm_u64 collection_ns;	      /* spent in all of them */
+	dsvm_u64 collection_ns;	      /* spent in all of them, by dsvm_os_tick_ns() */
 	dsvm_u64 pages_mapped;
 };
 
