@@ -155,6 +155,7 @@ struct dsvm_pages {
 	struct dsvm_os_rwsem *lock;	   /* the window's; set when they are first mapped */
 	struct dsvm_range *range; /* whose they are, for drivers with range_pages; else, or if not */
 				  /* known, NULL: it is looked for. Set before it is in the tree */
+	dsvm_usize single[8];	  /* @mapping, if it has a single entry and there is none yet */
 };
 
 /*

@@ -59,12 +59,13 @@ Expected<dsvm_mapping *> make_mapping(usize room)
 		dsvm_os_free(memory);
 		return kNoMemory;
 	}
-	return construct_at<dsvm_mapping>(memory, static_cast<dsvm_dma_addr *>(entries), room);
+	return construct_at<dsvm_mapping>(memory, static_cast<dsvm_dma_addr *>(entries), room,
+					  false);
 }
 
 void put_mapping(dsvm_mapping *mapping)
 {
-	if (!mapping || !mapping->owners.put())
+	if (!mapping || !mapping->owners.put() || mapping->embedded)
 		return;
 	if (static_cast<void *>(mapping->entries) != mapping + 1)
 		dsvm_os_free(mapping->entries);

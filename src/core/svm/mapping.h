@@ -18,6 +18,9 @@
 // and who points to the memory (the last one frees it). The one is a matter of the notifier,
 // where nothing may be freed, the other is not.
 //
+// A single entry, as a page or a huge page has, is never shared: a split cuts no run. There is room
+// for it in the pages.
+//
 // An entry that is not mapped any more, while others of its pages are, has direction NONE.
 #ifndef DSVM_CORE_SVM_MAPPING_H
 #define DSVM_CORE_SVM_MAPPING_H
@@ -34,16 +37,28 @@ struct dsvm_mapping {
 	dsvm_dma_addr *entries; // immutable; behind this, or memory of their own
 	dsvm::usize room;	// how many fit; immutable
 	bool unmaps = true;	// whether RAM that is in no window has to be unmapped
+	bool embedded;		// in somebody's pages, who is its only owner; immutable
 
-	dsvm_mapping(dsvm_dma_addr *memory, dsvm::usize count) : entries(memory), room(count) {}
+	dsvm_mapping(dsvm_dma_addr *memory, dsvm::usize count, bool in_pages)
+		: entries(memory), room(count), embedded(in_pages)
+	{}
 	// As new, if it has one owner who has nothing mapped.
-	void renew() { dsvm::construct_at<dsvm_mapping>(this, entries, room); }
+	void renew() { dsvm::construct_at<dsvm_mapping>(this, entries, room, embedded); }
 };
 
 namespace dsvm {
 
 // With room for so many entries, one owner, and one who has it mapped. May sleep.
 Expected<dsvm_mapping *> make_mapping(usize room);
+// The same with room for one, in memory of this size that its owner has.
+inline dsvm_mapping *make_mapping_in(usize (&memory)[8])
+{
+	static_assert(sizeof(memory) >= sizeof(dsvm_mapping) + sizeof(dsvm_dma_addr));
+	auto *const mapping = reinterpret_cast<dsvm_mapping *>(memory);
+
+	return construct_at<dsvm_mapping>(mapping, reinterpret_cast<dsvm_dma_addr *>(mapping + 1),
+					  usize{1}, true);
+}
 // One owner less; nullptr is fine. May sleep.
 void put_mapping(dsvm_mapping *mapping);
 

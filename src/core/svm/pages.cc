@@ -142,6 +142,14 @@ inline dsvm_mapping *Pages::left_over(usize room) const
 	return mapping->room >= room && mapping->owners.read() == 1 ? mapping : nullptr;
 }
 
+// Not into entries that are mapped: they may be in use until the very end.
+inline Expected<dsvm_mapping *> Pages::make_mapping_for(usize room)
+{
+	if (room == 1 && !pages_.mapping)
+		return make_mapping_in(pages_.single);
+	return make_mapping(room);
+}
+
 // The last step: maps what was collected, if that is still true. What there was before is unmapped
 // and left in @mapping.
 //
@@ -187,8 +195,7 @@ DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock 
 					  dsvm_hmm_request &hmm, const usize *entries, usize room)
 {
 	dsvm_mapping *const left = left_over(room);
-	// Not into entries that are mapped: they may be in use until the very end.
-	dsvm_mapping *mapping = left ? left : DSVM_TRY(make_mapping(room));
+	dsvm_mapping *mapping = left ? left : DSVM_TRY(make_mapping_for(room));
 	const Status status = commit(request, lock, hmm, entries, mapping);
 
 	if (!left)
@@ -440,6 +447,7 @@ void Pages::unmap_part(VaRange range, VaRange gone)
 void Pages::adopt(dsvm_mapping &mapping, dsvm_dma_addr *entries, usize npages,
 		  const dsvm_pages &from)
 {
+	static_cast<void>(DSVM_VERIFY(!mapping.embedded));
 	mapping.owners.get();
 	mapping.mapped.get();
 	pages_.mapping = &mapping;

@@ -95,6 +95,7 @@ private:
 	static Status attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
 			      const Deadline &deadline);
 	dsvm_mapping *left_over(usize room) const;
+	Expected<dsvm_mapping *> make_mapping_for(usize room);
 	Status map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
 			     const usize *entries);
 	Status map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
