@@ -185,10 +185,10 @@ struct dsvm_find_or_insert {
  * returned. May sleep; takes the svm's lock and the window's, and to make one the mm's. What has
  * become of the memory since a range was made is not asked here: collecting its pages says so.
  *
- * -EINVAL; if there is none yet, -EFAULT (the address space has gone), -ENOENT (no VMA), -EPERM (write to a
- * read-only VMA), -EIO (no pages behind the VMA), -ENOMEM, -EBUSY (others made and removed
- * ranges here for DSVM_GET_PAGES_BUDGET_NS), -EINTR (the caller is being killed). A failed call
- * leaves no window and no range behind.
+ * -EINVAL; if there is none yet, -EFAULT (the address space has gone), -ENOENT (no VMA), -EPERM
+ * (write to a read-only VMA), -EIO (no pages behind the VMA), -ENOMEM, -EBUSY (others made and
+ * removed ranges here for DSVM_GET_PAGES_BUDGET_NS), -EINTR (the caller is being killed). A failed
+ * call leaves no window and no range behind.
  */
 int dsvm_svm_find_or_insert(struct dsvm_svm *svm, const struct dsvm_find_or_insert *request,
 			    struct dsvm_range **out);

@@ -325,11 +325,12 @@ struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
  *
  * Return: the range, without a reference for the caller. Or an ERR_PTR():
  * -EINVAL: outside of what is mirrored, or no chunk fits; where there is no
- * range yet: -EFAULT: the address space has gone; -ENOENT: no memory there; -EPERM: write to read-only memory,
- * or with &drm_gpusvm_ctx.read_only; -EIO: memory without pages (VM_IO,
+ * range yet, -EFAULT: the address space has gone; -ENOENT: no memory there;
+ * -EPERM: write to read-only memory; -EIO: memory without pages (VM_IO,
  * VM_PFNMAP); -ENOMEM; -EBUSY: for a second others, who do not hold the
  * driver's lock, were faster; -EINTR: the caller is being killed, or a signal
- * came at the first fault in a process. A failed call leaves nothing behind.
+ * came at the first fault in a process. And -EPERM: write with
+ * &drm_gpusvm_ctx.read_only. A failed call leaves nothing behind.
  */
 struct drm_gpusvm_range *
 drm_gpusvm_range_find_or_insert(struct drm_gpusvm *gpusvm,

@@ -58,8 +58,8 @@ bool dsvm_page_is_retired(struct page *page);
 void dsvm_taint_by_reclaim(struct rw_semaphore *lock);
 
 /*
- * down_read() for locks that are written under for a moment only, as a rule: a reader who comes just
- * then does not go to sleep at once. May sleep.
+ * down_read() for locks that are written under for a moment only, as a rule: a reader who
+ * comes just then does not go to sleep at once. May sleep.
  */
 void dsvm_read_lock(struct rw_semaphore *lock);
 

@@ -95,7 +95,7 @@ void dsvm_os_warn(const char *file, int line, const char *what)
 	WARN_RATELIMIT(1, "drm_svm: %s:%d: broken: %s\n", file, line, what);
 }
 
-/* To sleep and to be woken up takes some thousand cycles; to put a range into a tree some hundred. */
+/* To be woken up takes some thousand cycles; to put a range into a tree some hundred. */
 #define READ_TRIES 50
 
 static noinline void read_lock_patiently(struct rw_semaphore *lock)

@@ -34,9 +34,9 @@
 // a search in the tree, O(log n). insert(): a load a level, and O(k) where it divides a crowded
 // block of k members; where memory can be had, a block is divided when it gets its second one.
 // Whoever finds a block of its own in a table is told who is in the one beside it, if anybody is
-// alone there. remove(): a load a level; from a crowded block O(log n); where it was alone in its table, a look
-// at all of that, at most 512 words, of which the neighbours come first. Memory: a word for each
-// part of a divided block, so 8 bytes a member where members lie side by side.
+// alone there. remove(): a load a level; from a crowded block O(log n); where it was alone in its
+// table, a look at all of that, at most 512 words, of which the neighbours come first. Memory: a
+// word for each part of a divided block, so 8 bytes a member where members lie side by side.
 //
 // Invariants: members do not overlap; they lie within the whole span; `first` and `last` do not
 // change while they are in the index; in each table there is something.

@@ -4,13 +4,13 @@
 //
 // Two trees over core/base/aug_tree.h, whose members are disjoint.
 //
-// IntervalTree: of disjoint spans, those that end later begin later. So nodes need to know nothing of
-// their subtrees, and an insertion or a removal changes nothing on the way to the root.
-// first_overlap() finds the overlapping member with the lowest `first` in O(log n); next_overlap() is
-// next(), as long as that overlaps. Who knows a new member's neighbour inserts it in amortised O(1).
+// IntervalTree: of disjoint spans, those that end later begin later. So nodes need to know nothing
+// of their subtrees, and an insertion or a removal changes nothing on the way to the root.
+// first_overlap() finds the overlapping member with the lowest `first` in O(log n); next_overlap()
+// is next(), as long as that overlaps. Who knows what comes before a new member inserts it in
+// amortised O(1).
 //
-// GapTree: a node knows the span of its subtree and the widest
-// hole inside it:
+// GapTree: a node knows the span of its subtree and the widest hole inside it:
 //
 //	subtree_gap(x) = max(subtree_gap(left(x)), first(x) - subtree_last(left(x)) - 1,
 //	                     subtree_first(right(x)) - last(x) - 1, subtree_gap(right(x)))
@@ -20,8 +20,8 @@
 // O(log n). With an alignment, a hole wide enough can still be placed badly; each such
 // hole costs another O(log n), and none with size + alignment - 1 bytes is ever refused.
 //
-// Invariants: first <= last in every member, and none overlaps another; `first` and `last` do not change while
-// it is in a tree. Members are embedded in their objects: no allocation, no failure.
+// Invariants: first <= last in every member, and none overlaps another; `first` and `last` do not
+// change while it is in a tree. Members are embedded in their objects: no allocation, no failure.
 // Neither class locks.
 #ifndef DSVM_CORE_BASE_INTERVAL_TREE_H
 #define DSVM_CORE_BASE_INTERVAL_TREE_H

@@ -17,7 +17,9 @@
 // Locks: the tree of windows changes under the svm's lock for writing, ranges under their
 // window's, which may be the same one. Nobody has to be kept out while a range is planned:
 //
-//	pin the window, look at the memory, choose a span, make a range
+//	pin the window; is there a range at the address? Then that is it, whatever has become of
+//	the memory: its pages are collected later, and only what is said then can be relied on
+//	look at the memory, choose a span, make a range
 //	under the window's lock: does anything overlap it by now?
 //		no: the range is in, and is the window's user from here on
 //		yes: begin again; whoever was faster has made progress
