@@ -76,6 +76,7 @@ void stub_bind_job_do(struct stub_bind_job *job);
 void stub_bind_job_release(struct stub_bind_job *job);
 void stub_bind_jobs_init(struct stub_vm *vm);
 void stub_bind_jobs_close(struct stub_vm *vm);
+void stub_bind_jobs_wait(struct stub_vm *vm);
 void stub_bind_jobs_fini(struct stub_vm *vm);
 
 #endif /* STUB_BIND_H */

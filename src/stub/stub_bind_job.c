@@ -454,12 +454,23 @@ void stub_bind_jobs_init(struct stub_vm *vm)
  * stub_bind_jobs_close() - Nothing more is to be mapped
  * @vm: the VM
  *
- * What jobs there are end soon; to wait for that, flush_work(&vm->bind.work).
+ * What jobs there are end soon: stub_bind_jobs_wait().
  */
 void stub_bind_jobs_close(struct stub_vm *vm)
 {
 	WRITE_ONCE(vm->bind.closed, true);
 	queue_work(stub_queues.bind, &vm->bind.work);
+}
+
+/**
+ * stub_bind_jobs_wait() - Waits for the jobs of a VM that is closed
+ * @vm: the VM
+ *
+ * Context: may sleep; no locks.
+ */
+void stub_bind_jobs_wait(struct stub_vm *vm)
+{
+	flush_work(&vm->bind.work);
 }
 
 /**

@@ -18,6 +18,7 @@
 
 #include "stub_drv.h"
 #include "stub_pagemap.h"
+#include "stub_userptr.h"
 #include "stub_vm.h"
 
 static struct stub_device *stub_debugfs_device(struct seq_file *m)
@@ -57,14 +58,36 @@ static int stub_debugfs_pagemap(struct seq_file *m, void *unused)
 
 static int stub_debugfs_gpuvas(struct seq_file *m, void *unused)
 {
-	stub_vm_show_all(stub_debugfs_device(m), m);
+	struct stub_device *stub = stub_debugfs_device(m);
+	struct stub_vm *vm = NULL;
+
+	while ((vm = stub_vm_next(stub, vm))) {
+		if (mutex_lock_killable(&vm->lock)) {
+			stub_vm_put(vm);
+			return -EINTR;
+		}
+		drm_debugfs_gpuva_info(m, &vm->gpuvm);
+		mutex_unlock(&vm->lock);
+		drm_svm_debugfs_gpusvm_info(m, &vm->gpusvm);
+	}
 
 	return 0;
 }
 
 static int stub_debugfs_residency(struct seq_file *m, void *unused)
 {
-	return stub_vm_show_residency(stub_debugfs_device(m), m);
+	struct stub_device *stub = stub_debugfs_device(m);
+	struct stub_vm *vm = NULL;
+
+	while ((vm = stub_vm_next(stub, vm))) {
+		/* Of a process that has gone there is nothing to see. */
+		if (drm_svm_debugfs_residency(m, vm->gpusvm.mm) == -EINTR) {
+			stub_vm_put(vm);
+			return -EINTR;
+		}
+	}
+
+	return 0;
 }
 
 static const struct drm_info_list stub_debugfs_files[] = {
@@ -95,12 +118,21 @@ static int stub_debugfs_read_inject(void *data, u64 *value)
 	return 0;
 }
 
+/* In all VMs, made since or not. */
 static int stub_debugfs_inject(void *data, u64 value)
 {
+	struct stub_device *stub = data;
+	struct stub_vm *vm = NULL;
+
 	if (value > U32_MAX)
 		return -EINVAL;
 
-	stub_vm_inject_all(data, value);
+	spin_lock(&stub->vms.lock);
+	stub->vms.inject = value;
+	spin_unlock(&stub->vms.lock);
+
+	while ((vm = stub_vm_next(stub, vm)))
+		stub_userptr_inject(vm, value);
 
 	return 0;
 }

@@ -16,6 +16,9 @@
 #include "stub_drv.h"
 #include "stub_pagemap.h"
 
+/* So long a device that is taken away may take to bring memory back. */
+#define STUB_UNPLUG_MS 60000
+
 static struct stub_devmem *to_stub_devmem(struct drm_pagemap_devmem *base)
 {
 	return container_of(base, struct stub_devmem, base);
@@ -264,9 +267,9 @@ int stub_devmem_move(struct stub_move *move)
  * Context: may sleep; no mmap_lock.
  * Return: 0, also where only some of it moved, or a negative errno.
  */
-int stub_devmem_populate_span(struct drm_pagemap *dpagemap, unsigned long start,
-			      unsigned long end, struct mm_struct *mm,
-			      unsigned long timeslice_ms)
+static int stub_devmem_populate_span(struct drm_pagemap *dpagemap, unsigned long start,
+				     unsigned long end, struct mm_struct *mm,
+				     unsigned long timeslice_ms)
 {
 	struct stub_move move = {
 		.base = {
@@ -295,9 +298,9 @@ int stub_devmem_populate_span(struct drm_pagemap *dpagemap, unsigned long start,
  * Context: the mmap_lock; may sleep.
  * Return: 0 or a negative errno.
  */
-int stub_devmem_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
-			    unsigned long end, struct mm_struct *mm,
-			    unsigned long timeslice_ms)
+static int stub_devmem_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
+				   unsigned long end, struct mm_struct *mm,
+				   unsigned long timeslice_ms)
 {
 	const struct drm_pagemap_migrate_details details = {
 		.timeslice_ms = timeslice_ms,
@@ -317,4 +320,56 @@ int stub_devmem_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
 
 	/* From here on the library owns it, whatever comes of this. */
 	return drm_pagemap_migrate_to_devmem(&devmem->base, mm, start, end, &details);
+}
+
+const struct drm_pagemap_ops stub_pagemap_ops = {
+	.device_map = stub_pagemap_device_map,
+	.populate_mm = stub_devmem_populate_mm,
+	.destroy = stub_pagemap_destroy,
+	.populate_span = stub_devmem_populate_span,
+};
+
+/* --- all of it ------------------------------------------------------------- */
+
+/**
+ * stub_devmem_is_possible() - Whether memory of processes can migrate here
+ *
+ * Return: true if this kernel can do that.
+ */
+bool stub_devmem_is_possible(void)
+{
+	return drm_svm_can_migrate();
+}
+
+/**
+ * stub_devmem_flush() - Waits for allocations that are on their way back
+ *
+ * Context: may sleep; no locks.
+ */
+void stub_devmem_flush(void)
+{
+	drm_svm_flush();
+}
+
+/**
+ * stub_devmem_unplug() - Brings all memory back, for good
+ * @stub: the device, of which nobody makes new use; its copy engine works
+ *
+ * Context: may sleep.
+ */
+void stub_devmem_unplug(struct stub_device *stub)
+{
+	struct stub_vram *vram = &stub->vram;
+	struct drm_pagemap *dpagemap = stub_pagemap_get_if_active(vram);
+	int err;
+
+	if (!dpagemap)
+		return;
+
+	/* Of what has gone nothing comes back, however long it is tried. */
+	err = drm_svm_pagemap_unplug(dpagemap, READ_ONCE(vram->dead) ? 0 : STUB_UNPLUG_MS);
+	if (err)
+		dev_warn(stub->drm.dev, "memory of processes is lost with the device (%pe)\n",
+			 ERR_PTR(err));
+	drm_pagemap_put(dpagemap);
 }

@@ -15,7 +15,6 @@
 
 #include <drm/drm_gem.h>
 #include <drm/drm_ioctl.h>
-#include <drm/drm_svm.h>
 #include <uapi/drm/drm_svm_stub.h>
 
 #include "compat/drm_drv_compat.h"
@@ -78,7 +77,7 @@ static void stub_postclose(struct drm_device *drm, struct drm_file *file)
 	kfree(sf);
 
 	/* So that the module can be unloaded as soon as its last user has gone. */
-	drm_svm_flush();
+	stub_devmem_flush();
 }
 
 static const struct drm_ioctl_desc stub_ioctls[] = {
@@ -108,7 +107,7 @@ static const struct drm_driver stub_driver = {
 	.ioctls = stub_ioctls,
 	.num_ioctls = ARRAY_SIZE(stub_ioctls),
 	.fops = &stub_fops,
-	.name = "drm_svm_stub",
+	.name = KBUILD_MODNAME,
 	.desc = "software GPU with shared virtual memory",
 	DRM_DRIVER_DATE_COMPAT("20260101")
 	.major = 1,
@@ -124,7 +123,7 @@ static void stub_remove(void *data)
 
 	drm_dev_unplug(&stub->drm);
 	stub_vm_stop_all(stub);
-	stub_pagemap_unplug(stub);
+	stub_devmem_unplug(stub);
 	stub_vram_stop(&stub->vram);
 }
 
@@ -184,7 +183,7 @@ static int stub_probe(struct platform_device *pdev)
 static struct platform_driver stub_platform_driver = {
 	.probe = stub_probe,
 	.driver = {
-		.name = "drm_svm_stub",
+		.name = KBUILD_MODNAME,
 	},
 };
 
@@ -262,7 +261,7 @@ static int stub_register_devices(void)
 	unsigned int i;
 
 	for (i = 0; i < devices; i++) {
-		pdev = platform_device_register_simple("drm_svm_stub", i, NULL, 0);
+		pdev = platform_device_register_simple(KBUILD_MODNAME, i, NULL, 0);
 		if (IS_ERR(pdev)) {
 			stub_unregister_devices();
 			return PTR_ERR(pdev);

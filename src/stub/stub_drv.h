@@ -16,6 +16,7 @@
  *	stub_userptr.c	puts memory of the process there
  *	stub_userptr_fault.c	serves a fault in that, or does without
  *	stub_fault.c	serves a GPU page fault
+ *	stub_verdict.c	what is said of one that could not be served
  *	stub_hold.c	stops one on its way, for tests
  *	stub_engine.c	runs programs and raises GPU page faults
  *	stub_pt.c	the GPU's page table
@@ -24,6 +25,7 @@
  *	stub_pagemap.c	the device's memory as a provider of pages
  *	stub_copy.c	moves data between RAM and VRAM, in order, with fences
  *	stub_stats.c	what it has moved, by process
+ *	stub_counters.c	what has happened, in numbers
  *	stub_migrate.c	moves a span on request, and looks where pages are
  *
  * Replace stub_pt.c, stub_engine.c and stub_copy.c by hardware, and the

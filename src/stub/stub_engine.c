@@ -285,7 +285,7 @@ static int stub_program_begin(struct stub_program *program)
 
 	if (!vm->bind.no_faults)
 		return 0;
-	err = stub_fault_verdict(vm, 0, stub_userptr_make_good(vm));
+	err = stub_verdict(vm, 0, stub_userptr_make_good(vm));
 
 	return err == -EAGAIN ? 0 : err;
 }

@@ -10,7 +10,6 @@
  */
 #include <linux/align.h>
 #include <linux/dma-mapping.h>
-#include <linux/sched/mm.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_gpusvm.h>
@@ -198,70 +197,6 @@ static int stub_fault_try(struct stub_vm *vm, const struct stub_fault *fault)
 }
 
 /**
- * stub_fault_readable() - Whether the CPU may read what it has mapped in a span
- * @vm: the VM
- * @start: first byte, an address of the process
- * @end: first byte after it
- *
- * The library calls PROT_NONE read-only, too.
- *
- * Context: may sleep; no mmap_lock.
- * Return: true if it may, and there is something.
- */
-bool stub_fault_readable(struct stub_vm *vm, unsigned long start, unsigned long end)
-{
-	struct mm_struct *mm = vm->gpusvm.mm;
-	struct vm_area_struct *vma;
-	bool readable = false;
-
-	if (!mmget_not_zero(mm))
-		return false;
-	mmap_read_lock(mm);
-	while ((vma = find_vma_intersection(mm, start, end))) {
-		readable = vma->vm_flags & VM_READ;
-		if (!readable || vma->vm_end >= end)
-			break;
-		start = vma->vm_end;
-	}
-	mmap_read_unlock(mm);
-	mmput_async(mm);	/* the VM's lock may be held */
-
-	return readable;
-}
-
-/**
- * stub_fault_verdict() - What becomes of a program whose fault was served
- * @vm: the VM
- * @addr: address of the page in the process
- * @err: how it went: 0 or a negative errno of whatever had to do with it
- *
- * Context: may sleep; no locks.
- * Return: as stub_fault_serve().
- */
-int stub_fault_verdict(struct stub_vm *vm, unsigned long addr, int err)
-{
-	/* Whatever it looks like, when the hardware has gone in the middle of it. */
-	if (err && READ_ONCE(vm->stub->vram.dead))
-		return -ENODEV;
-
-	switch (err) {
-	case 0:
-	case -EAGAIN:
-	case -EINTR:
-	case -ENODEV:
-	case -ENOMEM:
-		return err;
-	case -EPERM:
-		return stub_fault_readable(vm, addr, addr + PAGE_SIZE) ? -EPERM : -EFAULT;
-	case -EBUSY:
-		return -EAGAIN;
-	default:
-		/* -ENOENT: no VMA; -EIO: nothing behind it. */
-		return -EFAULT;
-	}
-}
-
-/**
  * stub_fault_serve() - Serves a GPU page fault
  * @vm: the VM
  * @fault: the fault
@@ -274,7 +209,7 @@ int stub_fault_verdict(struct stub_vm *vm, unsigned long addr, int err)
  */
 int stub_fault_serve(struct stub_vm *vm, const struct stub_fault *fault)
 {
-	int err = stub_fault_verdict(vm, fault->addr, stub_fault_try(vm, fault));
+	int err = stub_verdict(vm, fault->addr, stub_fault_try(vm, fault));
 
 	if (!err)
 		atomic64_inc(&vm->gpu_faults);

@@ -429,7 +429,7 @@ int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *fil
 	vm = stub_vm_lookup(file, args->vm_id);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	err = stub_vm_read_stats(vm, args);
+	err = stub_counters_read_vm(vm, args);
 	stub_vm_put(vm);
 
 	return err;
@@ -456,7 +456,7 @@ int stub_ioctl_device_stats(struct drm_device *drm, void *data, struct drm_file 
 
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;
-	stub_pagemap_read_stats(vram, args);
+	stub_counters_read_device(vram, args);
 	drm_dev_exit(idx);
 
 	return 0;

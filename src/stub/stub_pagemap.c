@@ -17,14 +17,9 @@
 #include <linux/topology.h>
 
 #include <drm/drm_drv.h>
-#include <drm/drm_svm.h>
-#include <uapi/drm/drm_svm_stub.h>
 
 #include "stub_drv.h"
 #include "stub_pagemap.h"
-
-/* So long a device that is taken away may take to bring memory back. */
-#define STUB_UNPLUG_MS 60000
 
 static DRM_PAGEMAP_OWNER_LIST_DEFINE(stub_owners);
 
@@ -41,7 +36,18 @@ static bool stub_pagemap_has_interconnect(struct drm_pagemap_peer *peer1,
 
 /* --- what the library asks ------------------------------------------------- */
 
-static struct drm_pagemap_addr
+/**
+ * stub_pagemap_device_map() - &drm_pagemap_ops.device_map
+ * @dpagemap: the provider
+ * @dev: who is to reach the page
+ * @page: the page
+ * @order: of the piece that it begins
+ * @dir: the direction
+ *
+ * Context: any.
+ * Return: where it finds it; with DMA_MAPPING_ERROR: nowhere.
+ */
+struct drm_pagemap_addr
 stub_pagemap_device_map(struct drm_pagemap *dpagemap, struct device *dev,
 			struct page *page, unsigned int order,
 			enum dma_data_direction dir)
@@ -73,17 +79,17 @@ static void stub_pagemap_destroy_work(struct work_struct *work)
 	kfree(pagemap);
 }
 
-static void stub_pagemap_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim)
+/**
+ * stub_pagemap_destroy() - &drm_pagemap_ops.destroy
+ * @dpagemap: the provider
+ * @is_atomic_or_reclaim: that it may not sleep, which it does not
+ *
+ * Context: any.
+ */
+void stub_pagemap_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim)
 {
 	queue_work(stub_queues.destroy, &to_stub_pagemap(dpagemap)->destroy);
 }
-
-static const struct drm_pagemap_ops stub_pagemap_ops = {
-	.device_map = stub_pagemap_device_map,
-	.populate_mm = stub_devmem_populate_mm,
-	.destroy = stub_pagemap_destroy,
-	.populate_span = stub_devmem_populate_span,
-};
 
 /* --- making it ------------------------------------------------------------- */
 
@@ -218,76 +224,4 @@ int stub_pagemap_init(struct stub_device *stub)
 	drm_pagemap_put(dpagemap);
 
 	return 0;
-}
-
-/**
- * stub_pagemap_unplug() - Brings all memory back, for good
- * @stub: the device, of which nobody makes new use; its copy engine works
- *
- * Context: may sleep.
- */
-void stub_pagemap_unplug(struct stub_device *stub)
-{
-	struct stub_vram *vram = &stub->vram;
-	struct drm_pagemap *dpagemap = stub_pagemap_get_if_active(vram);
-	int err;
-
-	if (!dpagemap)
-		return;
-
-	/* Of what has gone nothing comes back, however long it is tried. */
-	err = drm_svm_pagemap_unplug(dpagemap, READ_ONCE(vram->dead) ? 0 : STUB_UNPLUG_MS);
-	if (err)
-		dev_warn(stub->drm.dev, "memory of processes is lost with the device (%pe)\n",
-			 ERR_PTR(err));
-	drm_pagemap_put(dpagemap);
-}
-
-/* --- statistics ------------------------------------------------------------ */
-
-static void stub_pagemap_copy_phases(struct drm_svm_stub_phases *out,
-				     const struct dsvm_phase_counters *in)
-{
-	*out = (struct drm_svm_stub_phases){
-		.batches = in->batches,
-		.bytes = in->bytes,
-		.setup_ns = in->setup_ns,
-		.map_ns = in->map_ns,
-		.copy_ns = in->copy_ns,
-		.finalize_ns = in->finalize_ns,
-	};
-}
-
-/**
- * stub_pagemap_read_stats() - What has happened to the device's memory
- * @vram: the device's memory
- * @out: receives it: zero if there is no provider in use
- *
- * Context: between drm_dev_enter() and drm_dev_exit().
- */
-void stub_pagemap_read_stats(struct stub_vram *vram, struct drm_svm_stub_device_stats *out)
-{
-	struct drm_pagemap *dpagemap = stub_pagemap_get_if_active(vram);
-	struct dsvm_migrate_counters counters = {};
-	unsigned int way, size;
-
-	static_assert(DRM_SVM_STUB_WAYS == DSVM_WAYS);
-	static_assert(DRM_SVM_STUB_SIZES == DSVM_SIZES);
-
-	if (dpagemap) {
-		drm_svm_pagemap_counters(dpagemap, &counters);
-		drm_pagemap_put(dpagemap);
-	}
-	for (way = 0; way < DRM_SVM_STUB_WAYS; way++)
-		for (size = 0; size < DRM_SVM_STUB_SIZES; size++)
-			stub_pagemap_copy_phases(&out->phase[way][size],
-						 &counters.phase[way][size]);
-	out->huge_moved = counters.huge_moved;
-	out->huge_split = counters.huge_split;
-	out->from_device = counters.from_device;
-	out->stayed = counters.stayed;
-	out->timeslice_waits = counters.timeslice_waits;
-	out->fault_races = counters.fault_races;
-	out->fault_oom = counters.fault_oom;
-	out->fault_lost = counters.fault_lost;
 }

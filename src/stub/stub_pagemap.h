@@ -84,16 +84,20 @@ static inline u64 stub_pagemap_offset(const struct stub_pagemap *pagemap, struct
 int stub_pagemap_init(struct stub_device *stub);
 struct drm_pagemap *stub_pagemap_get(struct stub_vram *vram);
 struct drm_pagemap *stub_pagemap_get_if_active(struct stub_vram *vram);
-void stub_pagemap_unplug(struct stub_device *stub);
-void stub_pagemap_read_stats(struct stub_vram *vram, struct drm_svm_stub_device_stats *out);
+struct drm_pagemap_addr stub_pagemap_device_map(struct drm_pagemap *dpagemap, struct device *dev,
+						struct page *page, unsigned int order,
+						enum dma_data_direction dir);
+void stub_pagemap_destroy(struct drm_pagemap *dpagemap, bool is_atomic_or_reclaim);
 
 /* stub_devmem.c */
-int stub_devmem_populate_mm(struct drm_pagemap *dpagemap, unsigned long start,
-			    unsigned long end, struct mm_struct *mm,
-			    unsigned long timeslice_ms);
-int stub_devmem_populate_span(struct drm_pagemap *dpagemap, unsigned long start,
-			      unsigned long end, struct mm_struct *mm,
-			      unsigned long timeslice_ms);
+extern const struct drm_pagemap_ops stub_pagemap_ops;
+
 int stub_devmem_move(struct stub_move *move);
+bool stub_devmem_is_possible(void);
+void stub_devmem_flush(void);
+void stub_devmem_unplug(struct stub_device *stub);
+
+/* stub_counters.c */
+void stub_counters_read_device(struct stub_vram *vram, struct drm_svm_stub_device_stats *out);
 
 #endif /* STUB_PAGEMAP_H */

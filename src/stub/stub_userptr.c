@@ -232,7 +232,7 @@ struct stub_userptr *stub_userptr_create(struct stub_vm *vm,
 
 	stub_userptr_put(userptr);
 	if (err == -EOPNOTSUPP ||
-	    (err == -EPERM && !stub_fault_readable(vm, args.start, args.end)))
+	    (err == -EPERM && !stub_verdict_is_readable(vm, args.start, args.end)))
 		err = -EFAULT;
 
 	return ERR_PTR(err);
@@ -350,6 +350,18 @@ static struct stub_userptr *stub_userptr_next(struct stub_vm *vm, struct stub_us
 		stub_userptr_put(userptr);
 
 	return next;
+}
+
+/**
+ * stub_userptr_inject() - Has invalidations injected, for tests
+ * @vm: the VM
+ * @every: into each of so many mappings for the device one; 0: none
+ *
+ * Context: any.
+ */
+void stub_userptr_inject(struct stub_vm *vm, u32 every)
+{
+	drm_svm_hmmptr_set_inject(&vm->userptr.set, every);
 }
 
 /**

@@ -57,6 +57,7 @@ static inline struct stub_va *to_stub_va(struct drm_gpuva *va)
 void stub_userptr_init(struct stub_vm *vm);
 void stub_userptr_fini(struct stub_vm *vm);
 void stub_userptr_release_all(struct stub_vm *vm);
+void stub_userptr_inject(struct stub_vm *vm, u32 every);
 struct stub_userptr *stub_userptr_create(struct stub_vm *vm,
 					 const struct drm_gpuva_op_map *map);
 struct stub_userptr *stub_userptr_get(struct stub_userptr *userptr);

@@ -141,7 +141,7 @@ static int stub_userptr_serve(struct stub_vm *vm, const struct stub_fault *fault
 		err = stub_userptr_bind(spot.userptr, start, end);
 	stub_userptr_put(spot.userptr);
 
-	return stub_fault_verdict(vm, spot.addr, err);
+	return stub_verdict(vm, spot.addr, err);
 }
 
 /**
@@ -166,7 +166,7 @@ int stub_userptr_fault(struct stub_vm *vm, const struct stub_fault *fault)
 
 	err = stub_userptr_make_good(vm);
 	if (err && err != -EBUSY)
-		return stub_fault_verdict(vm, 0, err);
+		return stub_verdict(vm, 0, err);
 	if (stub_pt_allows(stub_pt_entry(&vm->pt, fault->addr), fault->write))
 		return -EAGAIN;
 	/* What was given up may be there again; and where all is too much, this one page is not. */

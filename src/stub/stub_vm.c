@@ -8,11 +8,9 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
-#include <drm/drm_svm.h>
 #include <uapi/drm/drm_svm_stub.h>
 
 #include "stub_bind.h"
@@ -100,7 +98,7 @@ struct stub_vm *stub_vm_create(struct stub_device *stub,
 
 	spin_lock(&stub->vms.lock);
 	list_add_tail(&vm->link, &stub->vms.list);
-	drm_svm_hmmptr_set_inject(&vm->userptr.set, stub->vms.inject);
+	stub_userptr_inject(vm, stub->vms.inject);
 	spin_unlock(&stub->vms.lock);
 
 	return vm;
@@ -212,55 +210,20 @@ int stub_vm_closed_error(struct stub_vm *vm)
  */
 void stub_vm_wait_idle(struct stub_vm *vm)
 {
-	flush_work(&vm->bind.work);
+	stub_bind_jobs_wait(vm);
 	wait_event_killable(vm->wait, !refcount_read(&vm->programs));
 }
 
 /**
- * stub_vm_read_stats() - What has happened in a VM
- * @vm: the VM
- * @out: receives it
+ * stub_vm_next() - Walks the VMs of a device
+ * @stub: the device
+ * @vm: the last one, whose reference goes, or NULL
  *
- * Context: may sleep.
- * Return: 0, or -EINTR if the caller is killed.
+ * Context: may sleep; no locks.
+ * Return: the VM after it in the device's list, or the first, with a reference; NULL: there is
+ * none.
  */
-int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out)
-{
-	struct drm_svm_counters counters;
-	unsigned int i;
-
-	/* Ranges that wait to be removed are gone as far as anyone can see. */
-	if (stub_range_wait_garbage(vm))
-		return -EINTR;
-	out->ranges = atomic64_read(&vm->ranges);
-	drm_svm_read_counters(&vm->gpusvm, &counters);
-	out->ranges_made = counters.ranges_made;
-	out->ranges_removed = counters.ranges_removed;
-	out->ranges_split = counters.ranges_split;
-	out->ranges_trimmed = counters.ranges_trimmed;
-	out->collections = counters.collections;
-	out->collection_retries = counters.collection_retries;
-
-	if (mutex_lock_killable(&vm->lock))
-		return -EINTR;
-	out->mappings = vm->bind.mappings;
-	out->binds = vm->bind.binds;
-	out->prefetched = vm->bind.prefetched;
-	mutex_unlock(&vm->lock);
-
-	stub_userptr_read_stats(vm, out);
-	out->gpu_faults = atomic64_read(&vm->gpu_faults);
-	out->invalidations = atomic64_read(&vm->invalidations);
-	for (i = 0; i < ARRAY_SIZE(out->events); i++)
-		out->events[i] = atomic64_read(&vm->events[i]);
-	out->pages_to_vram = atomic64_read(&vm->stats->pages_to_vram) - vm->pages_to_vram;
-	out->pages_to_ram = atomic64_read(&vm->stats->pages_to_ram) - vm->pages_to_ram;
-
-	return 0;
-}
-
-/* The VM after @vm in the device's list, or the first, with a reference; puts @vm. */
-static struct stub_vm *stub_vm_next(struct stub_device *stub, struct stub_vm *vm)
+struct stub_vm *stub_vm_next(struct stub_device *stub, struct stub_vm *vm)
 {
 	struct stub_vm *next;
 
@@ -298,75 +261,8 @@ void stub_vm_stop_all(struct stub_device *stub)
 		/* A VM_BIND that has not seen that the VM is closed has left its job by then. */
 		mutex_lock(&vm->lock);
 		mutex_unlock(&vm->lock);
-		flush_work(&vm->bind.work);
+		stub_bind_jobs_wait(vm);
 		stub_userptr_release_all(vm);
 		stub_range_remove_all(vm);
 	}
 }
-
-#ifdef CONFIG_DEBUG_FS
-/**
- * stub_vm_inject_all() - Has invalidations injected, for tests
- * @stub: the device
- * @every: into each of so many mappings of userptrs one, in all VMs, made since or not;
- *	0: none
- *
- * Context: may sleep; no locks.
- */
-void stub_vm_inject_all(struct stub_device *stub, u32 every)
-{
-	struct stub_vm *vm = NULL;
-
-	spin_lock(&stub->vms.lock);
-	stub->vms.inject = every;
-	spin_unlock(&stub->vms.lock);
-
-	while ((vm = stub_vm_next(stub, vm)))
-		drm_svm_hmmptr_set_inject(&vm->userptr.set, every);
-}
-
-/**
- * stub_vm_show_all() - Prints what is in all VMs, for a person to read
- * @stub: the device
- * @m: where to
- *
- * Context: may sleep; no locks.
- */
-void stub_vm_show_all(struct stub_device *stub, struct seq_file *m)
-{
-	struct stub_vm *vm = NULL;
-
-	while ((vm = stub_vm_next(stub, vm))) {
-		if (mutex_lock_killable(&vm->lock)) {
-			stub_vm_put(vm);
-			return;
-		}
-		drm_debugfs_gpuva_info(m, &vm->gpuvm);
-		mutex_unlock(&vm->lock);
-		drm_svm_debugfs_gpusvm_info(m, &vm->gpusvm);
-	}
-}
-
-/**
- * stub_vm_show_residency() - Prints where memory is, for a person to read
- * @stub: the device
- * @m: where to
- *
- * Context: may sleep; no locks.
- * Return: 0 or -EINTR.
- */
-int stub_vm_show_residency(struct stub_device *stub, struct seq_file *m)
-{
-	struct stub_vm *vm = NULL;
-
-	while ((vm = stub_vm_next(stub, vm))) {
-		/* Of a process that has gone there is nothing to see. */
-		if (drm_svm_debugfs_residency(m, vm->gpusvm.mm) == -EINTR) {
-			stub_vm_put(vm);
-			return -EINTR;
-		}
-	}
-
-	return 0;
-}
-#endif

@@ -22,7 +22,6 @@
 #include "stub_pt.h"
 
 struct dma_fence;
-struct seq_file;
 struct stub_device;
 struct stub_stats;
 
@@ -209,10 +208,10 @@ void stub_vm_wait_idle(struct stub_vm *vm);
 void stub_vm_stop_all(struct stub_device *stub);
 bool stub_vm_begin_program(struct stub_vm *vm);
 void stub_vm_end_program(struct stub_vm *vm);
-int stub_vm_read_stats(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
-void stub_vm_inject_all(struct stub_device *stub, u32 every);
-void stub_vm_show_all(struct stub_device *stub, struct seq_file *m);
-int stub_vm_show_residency(struct stub_device *stub, struct seq_file *m);
+struct stub_vm *stub_vm_next(struct stub_device *stub, struct stub_vm *vm);
+
+/* stub_counters.c */
+int stub_counters_read_vm(struct stub_vm *vm, struct drm_svm_stub_vm_stats *out);
 
 /* stub_range.c */
 int stub_range_init(struct stub_vm *vm, struct mm_struct *mm);
@@ -231,8 +230,10 @@ void stub_hold_wait(struct stub_vm *vm, const struct stub_fault *fault);
 
 /* stub_fault.c */
 int stub_fault_serve(struct stub_vm *vm, const struct stub_fault *fault);
-bool stub_fault_readable(struct stub_vm *vm, unsigned long start, unsigned long end);
-int stub_fault_verdict(struct stub_vm *vm, unsigned long addr, int err);
+
+/* stub_verdict.c */
+bool stub_verdict_is_readable(struct stub_vm *vm, unsigned long start, unsigned long end);
+int stub_verdict(struct stub_vm *vm, unsigned long addr, int err);
 
 /* stub_engine.c */
 int stub_engine_exec(struct stub_vm *vm, struct drm_svm_stub_exec *args);

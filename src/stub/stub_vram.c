@@ -16,7 +16,6 @@
 #include <linux/xarray.h>
 
 #include <drm/drm_managed.h>
-#include <drm/drm_svm.h>
 
 #include "stub_drv.h"
 #include "stub_pagemap.h"
@@ -160,7 +159,7 @@ void stub_vram_release(struct stub_vram *vram, struct stub_vram_block *block)
 unsigned long stub_vram_num_free(struct stub_vram *vram)
 {
 	flush_workqueue(stub_queues.release);
-	drm_svm_flush();
+	stub_devmem_flush();
 
 	return vram->num_pages - READ_ONCE(vram->num_used);
 }
@@ -334,7 +333,7 @@ int stub_vram_init(struct stub_device *stub, u64 size)
 		dev_info(dev, "no VRAM was asked for: working on system memory\n");
 		return 0;
 	}
-	if (!drm_svm_can_migrate()) {
+	if (!stub_devmem_is_possible()) {
 		dev_info(dev, "this kernel cannot migrate to VRAM: working on system memory\n");
 		return 0;
 	}

@@ -224,7 +224,7 @@ int serve(const Fault &fault)
 	}
 }
 
-// As stub_fault_readable(): the library calls PROT_NONE read-only, too.
+// As stub_verdict_is_readable(): the library calls PROT_NONE read-only, too.
 bool is_readable(Vm &vm, usize addr)
 {
 	if (!machine().mm_get(*vm.mm))
