@@ -235,6 +235,9 @@ run_more() {
 	if modules 7.3; then
 		demo 7.3
 		tap dropin-itself "$limit_guest" "$top/scripts/test_dropin.sh" "$build/7.3"
+		if fits 7 "the guest's tests over the kernel's own library"; then
+			tap plain "$limit_guest" "$top/scripts/plain.sh"
+		fi
 	fi
 	for flavour in 6.12 6.1; do
 		fits $(($(kernel_minutes "$flavour" 9) + 4)) "the kernel $flavour" || continue

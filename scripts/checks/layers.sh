@@ -23,6 +23,7 @@ kunit/gpu*vm_*.h            <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
 kunit/hmmptr_*.h            <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
 kunit/pagemap_*.h           <(drm|kunit|linux)/.*>|"[a-z_]+[.]h"
 kunit/*.h                   "(cases|core|drm_svm|kunit)/.*"|"[a-z_]+[.]h"
+tests/plain/*               <(asm|linux|trace)/.*>|<drm/drm_(drv|gem|gpu|pagemap)[a-z_]*[.]h>|<uapi/drm/drm_svm_stub[.]h>|"stub_[a-z_]*[.]h"
 kunit/*.cc                  "abi/core[.]cc"|"(cases|core|drm_svm|fake|kunit)/.*"|"[a-z_]+[.](h|cc)"
 '
 
@@ -43,7 +44,7 @@ check_layers() {
 }
 
 kernel_sources() {
-	find include src kunit -type f \( -name '*.[ch]' -o -name '*.cc' \) | sort
+	find include src kunit tests/plain -type f \( -name '*.[ch]' -o -name '*.cc' \) | sort
 }
 
 check_versions_in_compat() {

@@ -12,8 +12,8 @@ project_files() {
 # checkpatch reads C in kernel style: the shims, the stub, the public headers.
 # The core's C ABI in include/drm_svm/ is also C++ and has its own types.
 checkpatch_files() {
-	find src kunit -name '*.c' -type f
-	find include/drm include/uapi src/linux src/stub -name '*.h' -type f
+	find src kunit tests/plain -name '*.c' -type f
+	find include/drm include/uapi src/linux src/stub tests/plain -name '*.h' -type f
 	find kunit -maxdepth 1 -name 'gpuvm_*.h'
 }
 
@@ -41,7 +41,7 @@ check_kernel_doc() {
 	source=$(kernel_source) || { echo "$source"; return 1; }
 	{
 		find include/drm -name '*.h'
-		find src/linux src/stub -name '*.[ch]'
+		find src/linux src/stub tests/plain -name '*.[ch]'
 	} | sort | xargs "$source/scripts/kernel-doc" -none -Wall
 }
 

@@ -2,6 +2,7 @@
 /*
  * What has happened, in numbers: in a VM, and to a device's memory.
  */
+#include <drm/drm_drv.h>
 #include <drm/drm_svm.h>
 #include <uapi/drm/drm_svm_stub.h>
 
@@ -68,24 +69,31 @@ static void stub_counters_copy_phases(struct drm_svm_stub_phases *out,
 
 /**
  * stub_counters_read_device() - What has happened to the device's memory
- * @vram: the device's memory
+ * @stub: the device, with memory
  * @out: receives it: zero if there is no provider in use
  *
- * Context: between drm_dev_enter() and drm_dev_exit().
+ * Context: may sleep.
+ * Return: 0; -ENODEV: the device has gone.
  */
-void stub_counters_read_device(struct stub_vram *vram, struct drm_svm_stub_device_stats *out)
+int stub_counters_read_device(struct stub_device *stub, struct drm_svm_stub_device_stats *out)
 {
-	struct drm_pagemap *dpagemap = stub_pagemap_get_if_active(vram);
 	struct dsvm_migrate_counters counters = {};
+	struct drm_pagemap *dpagemap;
 	unsigned int way, size;
+	int idx;
 
 	static_assert(DRM_SVM_STUB_WAYS == DSVM_WAYS);
 	static_assert(DRM_SVM_STUB_SIZES == DSVM_SIZES);
 
+	if (!drm_dev_enter(&stub->drm, &idx))
+		return -ENODEV;
+	dpagemap = stub_pagemap_get_if_active(&stub->vram);
 	if (dpagemap) {
 		drm_svm_pagemap_counters(dpagemap, &counters);
 		drm_pagemap_put(dpagemap);
 	}
+	drm_dev_exit(idx);
+
 	for (way = 0; way < DRM_SVM_STUB_WAYS; way++)
 		for (size = 0; size < DRM_SVM_STUB_SIZES; size++)
 			stub_counters_copy_phases(&out->phase[way][size],
@@ -98,4 +106,6 @@ void stub_counters_read_device(struct stub_vram *vram, struct drm_svm_stub_devic
 	out->fault_races = counters.fault_races;
 	out->fault_oom = counters.fault_oom;
 	out->fault_lost = counters.fault_lost;
+
+	return 0;
 }

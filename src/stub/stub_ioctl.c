@@ -445,21 +445,15 @@ int stub_ioctl_vm_stats(struct drm_device *drm, void *data, struct drm_file *fil
  */
 int stub_ioctl_device_stats(struct drm_device *drm, void *data, struct drm_file *file)
 {
-	struct stub_vram *vram = &to_stub_device(drm)->vram;
+	struct stub_device *stub = to_stub_device(drm);
 	struct drm_svm_stub_device_stats *args = data;
-	int idx;
 
 	if (args->flags || args->pad)
 		return -EINVAL;
-	if (!vram->num_pages)
+	if (!stub->vram.num_pages)
 		return -EOPNOTSUPP;
 
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
-	stub_counters_read_device(vram, args);
-	drm_dev_exit(idx);
-
-	return 0;
+	return stub_counters_read_device(stub, args);
 }
 
 /**

@@ -98,6 +98,6 @@ void stub_devmem_flush(void);
 void stub_devmem_unplug(struct stub_device *stub);
 
 /* stub_counters.c */
-void stub_counters_read_device(struct stub_vram *vram, struct drm_svm_stub_device_stats *out);
+int stub_counters_read_device(struct stub_device *stub, struct drm_svm_stub_device_stats *out);
 
 #endif /* STUB_PAGEMAP_H */

@@ -360,7 +360,7 @@ static void prepare(struct demo *demo)
 
 	err = gpu_open(&demo->gpu, 0);
 	if (err == -ENODEV)
-		die(demo, "There is no %s device; load the module first.", STUB_DRIVER);
+		die(demo, "There is no %s device; load the module first.", stub_driver());
 	must(demo, "Opening the device", err);
 	story->migrates = gpu_can_migrate(&demo->gpu) && !demo->system_only;
 	flags = story->migrates ? DRM_SVM_STUB_VM_MIGRATE_ON_FAULT : 0;

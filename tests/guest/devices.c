@@ -12,7 +12,6 @@
 #include "ktap.h"
 #include "stub.h"
 
-#define DRIVER "/sys/bus/platform/drivers/" STUB_DRIVER "/"
 #define SECONDS 60
 
 static int write_file(const char *path, const char *text)
@@ -29,39 +28,52 @@ static int write_file(const char *path, const char *text)
 
 static void name_device(char *name, size_t size, unsigned int index)
 {
-	snprintf(name, size, STUB_DRIVER ".%u", index);
+	snprintf(name, size, "%s.%u", stub_driver(), index);
+}
+
+/* A file of the driver's in sysfs. */
+static void name_file(char *path, size_t size, const char *file)
+{
+	snprintf(path, size, "/sys/bus/platform/drivers/%s/%s", stub_driver(), file);
 }
 
 static bool is_bound(unsigned int index)
 {
-	char name[32], path[128];
+	char name[64], path[128];
 
 	name_device(name, sizeof(name), index);
-	snprintf(path, sizeof(path), DRIVER "%s", name);
+	name_file(path, sizeof(path), name);
 	return !access(path, F_OK);
 }
 
 void need_unbind(unsigned int index)
 {
-	if (access(DRIVER "unbind", W_OK) || !is_bound(index))
+	char path[128];
+
+	name_file(path, sizeof(path), "unbind");
+	if (access(path, W_OK) || !is_bound(index))
 		ktap_skip("the device cannot be unbound");
+}
+
+/* Tells the driver about a device. */
+static int write_name(unsigned int index, const char *file)
+{
+	char name[64], path[128];
+
+	name_device(name, sizeof(name), index);
+	name_file(path, sizeof(path), file);
+	return write_file(path, name);
 }
 
 int unbind_device(unsigned int index)
 {
-	char name[32];
-
-	name_device(name, sizeof(name), index);
-	return write_file(DRIVER "unbind", name);
+	return write_name(index, "unbind");
 }
 
 /* Its node is made by the kernel alone, so it is there at once. */
 int bind_device(unsigned int index)
 {
-	char name[32];
-
-	name_device(name, sizeof(name), index);
-	return write_file(DRIVER "bind", name);
+	return write_name(index, "bind");
 }
 
 void tear_out_device(unsigned int index)

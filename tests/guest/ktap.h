@@ -19,8 +19,9 @@ struct ktap_case {
 };
 
 /*
- * Runs the cases, all of them or those that have an argument in their name, and
- * returns the status for main() to return.
+ * Runs the cases, all of them or those that have an argument in their name, but for those
+ * that KTAP_EXCEPT in the environment names, each in a line of its own; and returns the status
+ * for main() to return.
  */
 int ktap_main(int argc, char **argv, const struct ktap_case *cases, size_t count);
 

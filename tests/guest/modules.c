@@ -83,7 +83,7 @@ int reload_stub(const char *parameters)
 	for (int i = 0; i < num_modules; i++) {
 		int err = 0;
 
-		if (strcmp(modules[i].name, STUB_DRIVER))
+		if (strcmp(modules[i].name, stub_driver()))
 			continue;
 		if (is_loaded(&modules[i]))
 			err = unload(&modules[i]);

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/sync_file.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -18,12 +19,17 @@ int stub_ioctl(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) ? -errno : 0;
 }
 
+const char *stub_driver(void)
+{
+	return getenv("STUB_DRIVER") ?: "drm_svm_stub";
+}
+
 static bool is_stub(int fd)
 {
-	char name[sizeof(STUB_DRIVER)] = "";
-	struct drm_version version = { .name = name, .name_len = sizeof(name) };
+	char name[64] = "";
+	struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
 
-	return !stub_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, STUB_DRIVER);
+	return !stub_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, stub_driver());
 }
 
 /* The number of the device behind @fd, or a negative errno: it may be going away. */

@@ -14,7 +14,8 @@
 
 #include <drm/drm_svm_stub.h>
 
-#define STUB_DRIVER "drm_svm_stub"
+/* The driver whose devices are meant: the stub's, or what STUB_DRIVER in the environment says. */
+const char *stub_driver(void);
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define KIB(n) ((size_t)(n) << 10)

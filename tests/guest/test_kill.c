@@ -86,7 +86,7 @@ static void test_kill(const void *arg)
 
 	(void)arg;
 	duration = measure();
-	stub_references = references("drm_svm_stub");
+	stub_references = references(stub_driver());
 	library_references = references("drm_svm");
 	for (int i = 0; i < KILLS; i++)
 		killed += kill_after(ktap_random() % 1000 * duration / 1000);
@@ -97,9 +97,9 @@ static void test_kill(const void *arg)
 	EXPECT_OK(gpu_wait_free(&gpu, 20));
 	EXPECT_OK(gpu_close(&gpu));
 	/* Files of dead processes are closed a little later. */
-	for (int i = 0; i < 200 && references("drm_svm_stub") != stub_references; i++)
+	for (int i = 0; i < 200 && references(stub_driver()) != stub_references; i++)
 		usleep(50000);
-	EXPECT_EQ(references("drm_svm_stub"), stub_references);
+	EXPECT_EQ(references(stub_driver()), stub_references);
 	EXPECT_EQ(references("drm_svm"), library_references);
 	/* And the device works. */
 	ktap_join(start_demo());
@@ -108,13 +108,13 @@ static void test_kill(const void *arg)
 /* The check above is able to fail. */
 static void test_check(const void *arg)
 {
-	long before = references("drm_svm_stub");
+	long before = references(stub_driver());
 	__u32 *memory = aligned_alloc(MIB(2), MIB(2));
 	struct gpu gpu;
 
 	(void)arg;
 	EXPECT_OK(gpu_open(&gpu, 0));
-	EXPECT(references("drm_svm_stub") > before, "an open file is no reference to the module");
+	EXPECT(references(stub_driver()) > before, "an open file is no reference to the module");
 	if (!gpu_can_migrate(&gpu))
 		return;
 	memset(memory, 1, MIB(2));
