@@ -146,9 +146,9 @@ static int copy(struct page **pages, struct drm_pagemap_addr *addrs, unsigned lo
 		n = 1ul << addrs[i].order;
 		if (!pages[i])
 			continue;
-		/* Memory that was never touched: the address says nothing, not even how much. */
+		/* Of memory that was never touched one library does not say how much it is. */
 		if (!addrs[i].addr)
-			n = 1ul << folio_order(page_folio(pages[i]));
+			n = max(n, folio_nr_pages(page_folio(pages[i])));
 		copy_piece(vram, pages[i], &addrs[i], n, to_ram);
 		sum += n;
 	}

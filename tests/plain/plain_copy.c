@@ -4,6 +4,7 @@
  */
 #include <linux/dma-fence.h>
 #include <linux/highmem.h>
+#include <linux/minmax.h>
 #include <linux/string.h>
 
 #include "stub_drv.h"
@@ -85,9 +86,9 @@ static int plain_copy(struct page **pages, const struct drm_pagemap_addr *addr,
 		n = NR_PAGES(addr[i].order);
 		if (!pages[i])
 			continue;
-		/* Memory that was never touched: the entry says nothing, not even how much. */
+		/* Of memory that was never touched one library does not say how much it is. */
 		if (!addr[i].addr && addr[i].proto == DRM_INTERCONNECT_SYSTEM)
-			n = folio_nr_pages(page_folio(pages[i]));
+			n = max(n, folio_nr_pages(page_folio(pages[i])));
 		err = plain_copy_piece(pages[i], &addr[i], n, to_ram);
 	}
 
