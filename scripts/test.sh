@@ -235,9 +235,6 @@ run_more() {
 	if modules 7.3; then
 		demo 7.3
 		tap dropin-itself "$limit_guest" "$top/scripts/test_dropin.sh" "$build/7.3"
-		if fits 7 "the guest's tests over the kernel's own library"; then
-			tap plain "$limit_guest" "$top/scripts/plain.sh"
-		fi
 	fi
 	for flavour in 6.12 6.1; do
 		fits $(($(kernel_minutes "$flavour" 9) + 4)) "the kernel $flavour" || continue
@@ -246,6 +243,10 @@ run_more() {
 			demo "$flavour"
 		fi
 	done
+	if fits 7 "the guest's tests over the kernel's own library"; then
+		step "Testing one driver over the kernel's own library and over ours."
+		tap plain "$limit_guest" "$top/scripts/plain.sh"
+	fi
 	# A swap device, groups with limits, allocations that fail.
 	if fits $(($(kernel_minutes 7.3-memory 9) + 6)) "the kernel 7.3-memory" && modules 7.3-memory; then
 		guest 7.3-memory "$limit_guest"
