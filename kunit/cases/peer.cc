@@ -280,10 +280,19 @@ DSVM_CASE(peer, each_step_fails)
 // What has moved away must not be moved once more by who still finds it.
 DSVM_CASE(peer, sources_are_retired)
 {
-	Pair s;
+	for (const bool by_mainlines_call : kBoth) {
+		Pair s;
+		dsvm_to_device request;
 
-	DSVM_EXPECT_EQ(s.out(), 0);
-	DSVM_EXPECT_EQ(s.world.calls(Call::kPageRetire), kSpan);
+		if (by_mainlines_call) {
+			s.make_first(true, request);
+			DSVM_EXPECT_EQ(s.run(request), 0);
+		} else {
+			DSVM_EXPECT_EQ(s.out(), 0);
+		}
+		DSVM_EXPECT_EQ(s.world.calls(Call::kPageRetire), kSpan);
+		DSVM_EXPECT_EQ(s.world.counters().from_device, kSpan);
+	}
 }
 
 // A page that the other device's eviction is about to move: one of the two has it.
