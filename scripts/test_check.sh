@@ -81,6 +81,7 @@ good_tree() {
 	END
 	c src/stub/a.c <<<'#include <drm/drm_a.h>'
 	c kunit/cases/a.cc <<<'#include "core/va/a.h"'
+	c tests/plain/a.c <<<'#include <drm/drm_gpuvm.h>'
 }
 
 report() {
@@ -185,6 +186,8 @@ include src/linux/compat/a_compat.h '"drm_svm/va.h"'
 include src/stub/a.c '"drm_svm/va.h"'
 include src/stub/a.c '<drm_svm/va.h>'
 include src/stub/a.c '"../linux/a.h"'
+include tests/plain/a.c '<drm/drm_svm.h>'
+include tests/plain/a.c '<drm/drm_svm_pagemap.h>'
 include include/drm/drm_a.h '"compat/a_compat.h"'
 include include/drm_svm/types.h '<linux/types.h>'
 include kunit/cases/a.cc '<linux/mm.h>'
