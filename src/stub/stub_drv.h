@@ -31,6 +31,9 @@
  * Replace stub_pt.c, stub_engine.c and stub_copy.c by hardware, and the
  * allocator in stub_vram.c by your own; the rest stays.
  *
+ * What needs more than mainline's API is in files that tests/plain has others
+ * for; the rest is shared with the driver there, which knows nothing else.
+ *
  * Locks, outermost first:
  *
  *	drm_pagemap_cache_lock_lookup()	making the provider of VRAM
