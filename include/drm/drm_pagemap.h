@@ -197,10 +197,10 @@ struct drm_pagemap_devmem_ops {
 	 * @pagemap_addr of the same index. An entry of an order above 0 stands
 	 * for that many pages that follow each other on both sides; what is
 	 * behind it in both arrays is NULL and zero. NULL in @pages otherwise:
-	 * nothing to do. @pagemap_addr all zero but for its order: clear the
-	 * pages. Waits for
-	 * @pre_migrate_fence, if there is one, before it writes. Required for
-	 * migration. Returns when the data is there; may sleep.
+	 * nothing to do. @pagemap_addr all zero but for its order, which is that
+	 * of the page's folio then: clear it. Waits for @pre_migrate_fence, if
+	 * there is one, before it writes. Required for migration. Returns when
+	 * the data is there; may sleep.
 	 *
 	 * Return: 0 or a negative errno.
 	 */

@@ -119,13 +119,13 @@ usize Copies::stretch(const Part &part) const
 	const usize *const src = span_->src;
 	const usize *const dst = span_->dst;
 	const usize npages = span_->npages;
-	const bool has_page = entry_has_page(src[part.first]);
 	const bool mixed = way_ == Way::kFromAll;
 	usize at = part.first + 1;
 
+	// A hole's frame is 0, which follows none.
 	while (at < npages && dst[at] == dst[at - 1] + kNextPage &&
-	       entry_pfn(src[at]) == entry_pfn(src[at - 1]) + has_page &&
-	       entry_has_page(src[at]) == has_page && !(mixed && !is_of_part(part, at)))
+	       entry_pfn(src[at]) == entry_pfn(src[at - 1]) + 1 &&
+	       !(mixed && !is_of_part(part, at)))
 		++at;
 	return at - part.first;
 }
@@ -135,7 +135,14 @@ usize Copies::map_at(usize index, usize &count)
 {
 	const bool is_huge = entry_is_huge(span_->dst[index]);
 
-	if (in_rows_ && !is_huge && (way_ == Way::kToRam || entry_has_page(span_->src[index]))) {
+	// A folio that is cleared is one piece, which is what drivers of mainline's take it for.
+	if (!entry_has_page(span_->src[index])) {
+		scratch_.addrs()[index].order = is_huge ? dsvm_os_huge_order() : 0;
+		++pieces_;
+		count = is_huge ? entry_pages(span_->dst[index]) : 1;
+		return count;
+	}
+	if (in_rows_ && !is_huge) {
 		count = map_row(index);
 		if (count != 0)
 			return count;
@@ -230,10 +237,6 @@ Status Copies::map_piece(const Part &part, usize offset, u32 order)
 	const usize index = part.first + offset;
 	dsvm_dma_addr *addr = &scratch_.addrs()[index];
 
-	if (!entry_has_page(span_->src[part.first])) {
-		addr->order = order;
-		return Status::ok();
-	}
 	if (is_ram(part))
 		return map_ram(part, offset, order);
 
