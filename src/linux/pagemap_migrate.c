@@ -216,9 +216,9 @@ EXPORT_SYMBOL_GPL(drm_pagemap_migrate_to_devmem);
  * pages' reverse mappings: after a mremap(), and after the owner has exited as well,
  * as long as children of a fork have the pages. The owner's mmap_lock is tried for
  * reading, so that it does not unmap what is on its way, and never waited for: the
- * caller may hold locks that are taken under it. What the kernel does not guard here, in mainline either: a
- * child that unmaps, or an munmap() by the owner that is all but done, in the
- * very moment in which a page moves.
+ * caller may hold locks that are taken under it. What the kernel does not guard
+ * here, in mainline either: a child that unmaps, or an munmap() by the owner that
+ * is all but done, in the very moment in which a page moves.
  *
  * If nobody else is at work on the allocation, &drm_pagemap_devmem_ops.devmem_release
  * was called on return, with the locks that the caller has; otherwise it comes later.
