@@ -61,23 +61,6 @@ static struct drm_gpusvm_pages *stub_range_pages(struct drm_gpusvm_range *base,
 
 /* --- invalidations --------------------------------------------------------- */
 
-static void stub_range_count_event(struct stub_vm *vm, enum mmu_notifier_event event)
-{
-	static const u8 kinds[] = {
-		[MMU_NOTIFY_UNMAP] = DRM_SVM_STUB_EVENT_UNMAP,
-		[MMU_NOTIFY_CLEAR] = DRM_SVM_STUB_EVENT_CLEAR,
-		[MMU_NOTIFY_PROTECTION_VMA] = DRM_SVM_STUB_EVENT_PROTECTION_VMA,
-		[MMU_NOTIFY_PROTECTION_PAGE] = DRM_SVM_STUB_EVENT_PROTECTION_PAGE,
-		[MMU_NOTIFY_SOFT_DIRTY] = DRM_SVM_STUB_EVENT_SOFT_DIRTY,
-		[MMU_NOTIFY_RELEASE] = DRM_SVM_STUB_EVENT_RELEASE,
-		[MMU_NOTIFY_MIGRATE] = DRM_SVM_STUB_EVENT_MIGRATE,
-		[MMU_NOTIFY_EXCLUSIVE] = DRM_SVM_STUB_EVENT_EXCLUSIVE,
-	};
-	u8 kind = event < ARRAY_SIZE(kinds) ? kinds[event] : DRM_SVM_STUB_EVENT_OTHER;
-
-	atomic64_inc(&vm->events[kind]);
-}
-
 static void stub_range_add_garbage(struct stub_vm *vm, struct stub_range *range)
 {
 	spin_lock(&vm->garbage.lock);
@@ -142,7 +125,7 @@ static bool stub_range_invalidate_start(struct drm_gpusvm *gpusvm,
 	if (zapped)
 		atomic64_inc(&vm->invalidations);
 	if (met)
-		stub_range_count_event(vm, mmu_range->event);
+		stub_vm_count_event(vm, mmu_range->event);
 
 	/* Hardware would be told to flush here. */
 	return zapped;

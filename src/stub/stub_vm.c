@@ -266,3 +266,27 @@ void stub_vm_stop_all(struct stub_device *stub)
 		stub_range_remove_all(vm);
 	}
 }
+
+/**
+ * stub_vm_count_event() - Counts what the kernel has told a VM's mirror
+ * @vm: the VM
+ * @event: the kind of event
+ *
+ * Context: any.
+ */
+void stub_vm_count_event(struct stub_vm *vm, enum mmu_notifier_event event)
+{
+	static const u8 kinds[] = {
+		[MMU_NOTIFY_UNMAP] = DRM_SVM_STUB_EVENT_UNMAP,
+		[MMU_NOTIFY_CLEAR] = DRM_SVM_STUB_EVENT_CLEAR,
+		[MMU_NOTIFY_PROTECTION_VMA] = DRM_SVM_STUB_EVENT_PROTECTION_VMA,
+		[MMU_NOTIFY_PROTECTION_PAGE] = DRM_SVM_STUB_EVENT_PROTECTION_PAGE,
+		[MMU_NOTIFY_SOFT_DIRTY] = DRM_SVM_STUB_EVENT_SOFT_DIRTY,
+		[MMU_NOTIFY_RELEASE] = DRM_SVM_STUB_EVENT_RELEASE,
+		[MMU_NOTIFY_MIGRATE] = DRM_SVM_STUB_EVENT_MIGRATE,
+		[MMU_NOTIFY_EXCLUSIVE] = DRM_SVM_STUB_EVENT_EXCLUSIVE,
+	};
+	u8 kind = event < ARRAY_SIZE(kinds) ? kinds[event] : DRM_SVM_STUB_EVENT_OTHER;
+
+	atomic64_inc(&vm->events[kind]);
+}

@@ -8,6 +8,7 @@
 #define STUB_VM_H
 
 #include <linux/kref.h>
+#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/wait.h>
@@ -201,6 +202,7 @@ static inline struct drm_gpusvm_range_flags stub_range_flags(const struct stub_r
 struct stub_vm *stub_vm_create(struct stub_device *stub,
 			       const struct drm_svm_stub_vm_create *args);
 void stub_vm_put(struct stub_vm *vm);
+void stub_vm_count_event(struct stub_vm *vm, enum mmu_notifier_event event);
 void stub_vm_free(struct stub_vm *vm);
 void stub_vm_close(struct stub_vm *vm);
 int stub_vm_closed_error(struct stub_vm *vm);

@@ -85,23 +85,6 @@ static void plain_range_free(struct drm_gpusvm_range *base)
 
 /* --- invalidations --------------------------------------------------------- */
 
-static void plain_range_count_event(struct stub_vm *vm, enum mmu_notifier_event event)
-{
-	static const u8 kinds[] = {
-		[MMU_NOTIFY_UNMAP] = DRM_SVM_STUB_EVENT_UNMAP,
-		[MMU_NOTIFY_CLEAR] = DRM_SVM_STUB_EVENT_CLEAR,
-		[MMU_NOTIFY_PROTECTION_VMA] = DRM_SVM_STUB_EVENT_PROTECTION_VMA,
-		[MMU_NOTIFY_PROTECTION_PAGE] = DRM_SVM_STUB_EVENT_PROTECTION_PAGE,
-		[MMU_NOTIFY_SOFT_DIRTY] = DRM_SVM_STUB_EVENT_SOFT_DIRTY,
-		[MMU_NOTIFY_RELEASE] = DRM_SVM_STUB_EVENT_RELEASE,
-		[MMU_NOTIFY_MIGRATE] = DRM_SVM_STUB_EVENT_MIGRATE,
-		[MMU_NOTIFY_EXCLUSIVE] = DRM_SVM_STUB_EVENT_EXCLUSIVE,
-	};
-	u8 kind = event < ARRAY_SIZE(kinds) ? kinds[event] : DRM_SVM_STUB_EVENT_OTHER;
-
-	atomic64_inc(&vm->events[kind]);
-}
-
 static void plain_range_add_garbage(struct stub_vm *vm, struct plain_range *range)
 {
 	spin_lock(&vm->garbage.lock);
@@ -127,7 +110,7 @@ static unsigned long plain_range_zap_all(struct stub_vm *vm, struct drm_gpusvm_n
 				      drm_gpusvm_range_end(base));
 	}
 	if (met)
-		plain_range_count_event(vm, mmu_range->event);
+		stub_vm_count_event(vm, mmu_range->event);
 
 	return zapped;
 }

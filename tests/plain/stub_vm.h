@@ -21,6 +21,7 @@
 #define STUB_VM_H
 
 #include <linux/kref.h>
+#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/wait.h>
@@ -154,6 +155,7 @@ static inline void *stub_vm_owner(const struct stub_vm *vm)
 struct stub_vm *stub_vm_create(struct stub_device *stub,
 			       const struct drm_svm_stub_vm_create *args);
 void stub_vm_put(struct stub_vm *vm);
+void stub_vm_count_event(struct stub_vm *vm, enum mmu_notifier_event event);
 void stub_vm_free(struct stub_vm *vm);
 void stub_vm_close(struct stub_vm *vm);
 int stub_vm_closed_error(struct stub_vm *vm);
