@@ -26,7 +26,7 @@ struct Workload {
 	const char *name;
 	va_shape shape;
 	Work va_side::*work;
-	// What undoes it, outside of the measurement; or null.
+	// What comes before it, outside of the measurement; or null.
 	Work va_side::*before;
 	// The maple tree can do it as well.
 	bool maple = false;
@@ -40,8 +40,8 @@ constexpr Workload kWorkloads[] = {
 	{"find_hole", VA_RANDOM, &va_side::find_hole, nullptr, true},
 	{"find_ascending", VA_RANDOM, &va_side::find_ascending, nullptr, true},
 	{"walk", VA_RANDOM, &va_side::walk, nullptr, true},
-	{"insert", VA_RANDOM, &va_side::insert, &va_side::remove, true},
-	{"remove", VA_RANDOM, &va_side::remove, &va_side::insert, true},
+	{"insert", VA_RANDOM, &va_side::insert, &va_side::take_out, true},
+	{"remove", VA_RANDOM, &va_side::remove, &va_side::choose, true},
 	{"replace", VA_RANDOM, &va_side::replace, nullptr},
 	{"replace_sparse", VA_SPARSE, &va_side::replace_ascending, nullptr},
 	{"replace_whole", VA_RANDOM, &va_side::replace_whole, nullptr},
@@ -75,8 +75,10 @@ World &world_for(const va_side &side, const Workload &workload, size_t mappings)
 void run(benchmark::State &state, const va_side &side, const Workload &workload, size_t mappings)
 {
 	va_world *const world = world_for(side, workload, mappings).world;
-	// An eighth of all, so that the rest is what it is done to.
-	const size_t batch = workload.before != nullptr ? mappings / 8 + 1 : 1000;
+	// All, lest a few stay near; or an eighth, so that the rest is what it is done to.
+	const size_t batch = workload.work == &va_side::walk ? std::max<size_t>(mappings, 1000)
+			     : workload.before != nullptr    ? mappings / 8 + 1
+							     : 1000;
 
 	measure(state, side, world, side.*workload.work,
 		workload.before != nullptr ? side.*workload.before : nullptr, batch);
@@ -93,7 +95,7 @@ uint64_t print_of(const va_side &side, Requests requests)
 		va_world *const world = side.create(1000, 3000, shape, kSeed);
 
 		side.insert(world, 1000);
-		side.remove(world, 100);
+		side.take_out(world, 100);
 		side.insert(world, 50);
 		print = print * 31 + side.fingerprint(world);
 		side.insert(world, 50);

@@ -32,7 +32,16 @@ struct va_object {
 struct va_place {
 	uint64_t addr;
 	uint64_t range;
-	struct va_object *object; /* NULL: it has been taken out */
+	struct va_object *object;
+	bool chosen;
+};
+
+/* One that goes out, or comes in: all of it, so that only the library looks elsewhere. */
+struct va_change {
+	uint64_t addr;
+	uint64_t range;
+	struct va_object *object;
+	struct va_place *place;
 };
 
 struct va_world {
@@ -47,9 +56,9 @@ struct va_world {
 	size_t place_count;
 	uint32_t *holes;	   /* places that have one behind them */
 	size_t hole_count;
-	uint32_t *out;		   /* places that are out, or were */
-	size_t out_count;
-	size_t in_again;	   /* as many of these */
+	struct va_change *changes; /* those chosen last */
+	size_t change_count;
+	size_t in_count;	   /* as many of these are in */
 	uint64_t top;		   /* behind the last place */
 	uint64_t random;
 	uint64_t at;		   /* of what goes on ascending */
@@ -119,21 +128,7 @@ static const struct drm_gem_object_funcs object_funcs = {
 
 /* Worlds ---------------------------------------------------------------------------------- */
 
-static void insert_place(struct va_world *world, struct va_place *place)
-{
-	struct drm_gpuva *va;
-
-	place->object = take(world);
-	va = &place->object->va;
-	va->va.addr = place->addr;
-	va->va.range = place->range;
-	va->gem.obj = NULL;
-	va->gem.offset = 0;
-	if (drm_gpuva_insert(&world->vm, va))
-		abort();
-}
-
-static void choose_places(struct va_world *world, enum va_shape shape)
+static void lay_places(struct va_world *world, enum va_shape shape)
 {
 	uint64_t at = SPACE_START;
 
@@ -153,6 +148,31 @@ static void choose_places(struct va_world *world, enum va_shape shape)
 	world->at = SPACE_START;
 }
 
+static void choose_place(struct va_world *world, struct va_place *place)
+{
+	world->changes[world->change_count++] =
+		(struct va_change){ place->addr, place->range, place->object, place };
+	place->chosen = true;
+}
+
+/* All of them, and objects for them in the order in which they go in. */
+static void choose_all(struct va_world *world, enum va_shape shape)
+{
+	uint32_t *const order = calloc(world->place_count, sizeof(*order));
+
+	for (size_t i = 0; i < world->place_count; i++)
+		order[i] = i;
+	if (shape == VA_RANDOM)
+		shuffle(order, world->place_count, &world->random);
+	for (size_t i = 0; i < world->place_count; i++) {
+		struct va_place *const place = &world->places[order[i]];
+
+		place->object = take(world);
+		choose_place(world, place);
+	}
+	free(order);
+}
+
 static struct va_world *create(size_t count, size_t spare, enum va_shape shape, uint64_t seed)
 {
 	struct va_world *const world = calloc(1, sizeof(*world));
@@ -165,7 +185,7 @@ static struct va_world *create(size_t count, size_t spare, enum va_shape shape, 
 	world->unused = calloc(world->object_count, sizeof(*world->unused));
 	world->places = map_arena(count * sizeof(*world->places));
 	world->holes = calloc(count, sizeof(*world->holes));
-	world->out = calloc(count, sizeof(*world->out));
+	world->changes = map_arena(count * sizeof(*world->changes));
 	for (size_t i = world->object_count; i-- > 0;)
 		world->unused[world->unused_count++] = &world->objects[i];
 
@@ -173,12 +193,8 @@ static struct va_world *create(size_t count, size_t spare, enum va_shape shape, 
 	world->resv.funcs = &object_funcs;
 	drm_gpuvm_init(&world->vm, BENCH_SIDE.name, 0, &world->drm, &world->resv, 0, SPACE_END, 0,
 		       0, &vm_ops);
-	choose_places(world, shape);
-	for (size_t i = 0; i < count; i++)
-		world->out[i] = i;
-	if (shape == VA_RANDOM)
-		shuffle(world->out, count, &world->random);
-	world->out_count = count;
+	lay_places(world, shape);
+	choose_all(world, shape);
 	return world;
 }
 
@@ -193,7 +209,7 @@ static void destroy(struct va_world *world)
 	free(world->unused);
 	free(world->places);
 	free(world->holes);
-	free(world->out);
+	free(world->changes);
 	free(world);
 }
 
@@ -298,33 +314,55 @@ static uint64_t walk(struct va_world *world, size_t count)
 
 /* Changing ---------------------------------------------------------------------------------- */
 
-static uint64_t remove_some(struct va_world *world, size_t count)
-{
-	world->out_count = 0;
-	world->in_again = 0;
-	while (count--) {
-		const size_t i = below(&world->random, world->place_count);
-		struct va_place *const place = &world->places[i];
-
-		if (!place->object)
-			continue;
-		drm_gpuva_remove(&place->object->va);
-		give(world, &place->object->va);
-		place->object = NULL;
-		world->out[world->out_count++] = i;
-	}
-	return world->out_count;
-}
-
 static uint64_t insert(struct va_world *world, size_t count)
 {
-	const size_t from = world->in_again;
-	const size_t to = count < world->out_count - from ? from + count : world->out_count;
+	const size_t from = world->in_count;
+	const size_t left = world->change_count - from;
+	const size_t to = from + (count < left ? count : left);
 
-	for (size_t i = from; i < to; i++)
-		insert_place(world, &world->places[world->out[i]]);
-	world->in_again = to;
+	for (size_t i = from; i < to; i++) {
+		const struct va_change *const change = &world->changes[i];
+		struct drm_gpuva *const va = &change->object->va;
+
+		va->va.addr = change->addr;
+		va->va.range = change->range;
+		va->gem.obj = NULL;
+		va->gem.offset = 0;
+		if (drm_gpuva_insert(&world->vm, va))
+			abort();
+	}
+	world->in_count = to;
 	return to - from;
+}
+
+static uint64_t choose(struct va_world *world, size_t count)
+{
+	insert(world, world->change_count);
+	for (size_t i = 0; i < world->change_count; i++)
+		world->changes[i].place->chosen = false;
+	world->change_count = 0;
+	while (count--) {
+		const size_t i = below(&world->random, world->place_count);
+
+		if (!world->places[i].chosen)
+			choose_place(world, &world->places[i]);
+	}
+	world->in_count = world->change_count;
+	return world->change_count;
+}
+
+static uint64_t remove_chosen(struct va_world *world, size_t count)
+{
+	const size_t gone = count < world->in_count ? count : world->in_count;
+
+	for (size_t i = 0; i < gone; i++)
+		drm_gpuva_remove(&world->changes[--world->in_count].object->va);
+	return gone;
+}
+
+static uint64_t take_out(struct va_world *world, size_t count)
+{
+	return remove_chosen(world, choose(world, count));
 }
 
 static void request(struct va_world *world, uint64_t addr, uint64_t range)
@@ -440,8 +478,10 @@ const struct va_side BENCH_SIDE = {
 	.find_hole = find_hole,
 	.find_ascending = find_ascending,
 	.walk = walk,
-	.remove = remove_some,
 	.insert = insert,
+	.choose = choose,
+	.remove = remove_chosen,
+	.take_out = take_out,
 	.replace = replace,
 	.replace_ascending = replace_ascending,
 	.replace_whole = replace_whole,

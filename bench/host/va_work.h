@@ -47,11 +47,14 @@ struct va_side {
 	uint64_t (*walk)(struct va_world *world, size_t count); /* steps from one to the next */
 
 	/*
-	 * Takes so many out, at random places, when all are in; and puts up to so many in again,
-	 * of those that are out. Both return how many it were.
+	 * Puts up to so many in, of those that are out; chooses so many, at random places, to go
+	 * next, when all are in; takes up to so many of these out; chooses and takes out. Each
+	 * returns how many it were.
 	 */
-	uint64_t (*remove)(struct va_world *world, size_t count);
 	uint64_t (*insert)(struct va_world *world, size_t count);
+	uint64_t (*choose)(struct va_world *world, size_t count);
+	uint64_t (*remove)(struct va_world *world, size_t count);
+	uint64_t (*take_out)(struct va_world *world, size_t count);
 
 	/* Maps over what is there: in random places and sizes, or 64 KiB in ascending order. */
 	uint64_t (*replace)(struct va_world *world, size_t count);
