@@ -132,28 +132,42 @@ struct mutex {
 
 /* --- References --------------------------------------------------------------------------- */
 
-struct kref {
+typedef struct {
 	unsigned int count;
+} refcount_t;
+
+struct kref {
+	refcount_t refcount;
 };
+
+static inline void refcount_add(int more, refcount_t *refs)
+{
+	__atomic_fetch_add(&refs->count, more, __ATOMIC_RELAXED);
+}
+
+static inline bool refcount_sub_and_test(int less, refcount_t *refs)
+{
+	return !__atomic_sub_fetch(&refs->count, less, __ATOMIC_RELEASE);
+}
 
 static inline void kref_init(struct kref *kref)
 {
-	kref->count = 1;
+	kref->refcount.count = 1;
 }
 
 static inline unsigned int kref_read(const struct kref *kref)
 {
-	return kref->count;
+	return kref->refcount.count;
 }
 
 static inline void kref_get(struct kref *kref)
 {
-	__atomic_fetch_add(&kref->count, 1, __ATOMIC_RELAXED);
+	refcount_add(1, &kref->refcount);
 }
 
 static inline int kref_get_unless_zero(struct kref *kref)
 {
-	if (!kref->count)
+	if (!kref_read(kref))
 		return 0;
 	kref_get(kref);
 	return 1;
@@ -161,7 +175,7 @@ static inline int kref_get_unless_zero(struct kref *kref)
 
 static inline int kref_put(struct kref *kref, void (*release)(struct kref *kref))
 {
-	if (__atomic_sub_fetch(&kref->count, 1, __ATOMIC_RELEASE))
+	if (!refcount_sub_and_test(1, &kref->refcount))
 		return 0;
 	release(kref);
 	return 1;

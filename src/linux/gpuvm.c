@@ -181,10 +181,25 @@ bool drm_gpuvm_interval_empty(struct drm_gpuvm *gpuvm, u64 addr, u64 range)
 }
 EXPORT_SYMBOL_GPL(drm_gpuvm_interval_empty);
 
+/* The reference is the caller's to take. */
+static void put_in(struct drm_gpuvm *gpuvm, struct drm_gpuva *va)
+{
+	va->vm = gpuvm;
+	trace_gpuva_insert(va);
+}
+
+/* So many mappings more than before, of which there are some, have a reference each. */
+static void count_references(struct drm_gpuvm *gpuvm, int more)
+{
+	if (more > 0)
+		refcount_add(more, &gpuvm->kref.refcount);
+	else if (more < 0)
+		WARN_ON(refcount_sub_and_test(-more, &gpuvm->kref.refcount));
+}
+
 void dsvm_gpuva_inserted(struct drm_gpuvm *gpuvm, struct drm_gpuva *va)
 {
-	va->vm = drm_gpuvm_get(gpuvm);
-	trace_gpuva_insert(va);
+	put_in(drm_gpuvm_get(gpuvm), va);
 }
 
 void dsvm_gpuva_removed(struct drm_gpuva *va)
@@ -273,6 +288,7 @@ int drm_svm_gpuva_replace(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
 			  void (*gone)(struct drm_gpuva *va, void *arg), void *arg)
 {
 	struct dsvm_va *old;
+	int more = 1;
 	int ret;
 
 	ret = dsvm_va_replace(&gpuvm->core, &va->core, prev ? &prev->core : NULL,
@@ -280,20 +296,27 @@ int drm_svm_gpuva_replace(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
 	if (ret)
 		return ret;
 
-	dsvm_gpuva_inserted(gpuvm, va);
-	if (prev && prev->va.range)
-		dsvm_gpuva_inserted(gpuvm, prev);
-	if (next && next->va.range)
-		dsvm_gpuva_inserted(gpuvm, next);
+	put_in(gpuvm, va);
+	if (prev && prev->va.range) {
+		put_in(gpuvm, prev);
+		more++;
+	}
+	if (next && next->va.range) {
+		put_in(gpuvm, next);
+		more++;
+	}
 
 	while (old) {
 		struct drm_gpuva *this = to_gpuva(old);
 
 		old = old->skip;
 		this->rb.__skip = NULL;
-		dsvm_gpuva_removed(this);
+		trace_gpuva_remove(this);
 		gone(this, arg);
+		more--;
 	}
+	/* All at once: each by itself would cost as much as all the rest. */
+	count_references(gpuvm, more);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(drm_svm_gpuva_replace);
@@ -473,14 +496,16 @@ void drm_gpuva_remap(struct drm_gpuva *prev,
 		     va->va.addr, ret))
 		return;
 
-	/* Its reference may be the last until what remains has one. */
-	drm_gpuvm_get(gpuvm);
-	dsvm_gpuva_removed(va);
+	trace_gpuva_remove(va);
 	if (op->prev)
-		dsvm_gpuva_inserted(gpuvm, prev);
+		put_in(gpuvm, prev);
 	if (op->next)
-		dsvm_gpuva_inserted(gpuvm, next);
-	drm_gpuvm_put(gpuvm);
+		put_in(gpuvm, next);
+	/* What remains inherits its reference. */
+	if (op->prev && op->next)
+		drm_gpuvm_get(gpuvm);
+	else if (!op->prev && !op->next)
+		drm_gpuvm_put(gpuvm);
 }
 EXPORT_SYMBOL_GPL(drm_gpuva_remap);
 
