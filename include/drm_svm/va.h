@@ -202,9 +202,21 @@ struct dsvm_va_walk dsvm_va_walk_on(struct dsvm_va_walk walk);
  */
 static inline dsvm_bool dsvm_va_walk_near(struct dsvm_va_walk *walk)
 {
-	if (__builtin_expect(walk->at == walk->end ||
-			     walk->generation != walk->index->generation, 0))
+	if (__builtin_expect(walk->generation != walk->index->generation, 0))
 		return 0;
+	if (__builtin_expect(walk->at == walk->end, 0)) {
+		struct dsvm_va_leaf *next;
+
+		if (!walk->leaf)
+			return 0;
+		/* All of the next leaf, or somebody else has to say what of it. */
+		next = walk->leaf->next;
+		if (!next || next->first[next->count - 1] > walk->last)
+			return 0;
+		walk->leaf = next;
+		walk->at = next->va;
+		walk->end = next->va + next->count;
+	}
 	walk->now = *walk->at++;
 	return 1;
 }

@@ -31,7 +31,7 @@ bool VaSpace::fini()
 	return was_empty && space_.bind == nullptr;
 }
 
-Expected<VaRange> VaSpace::check(u64 addr, u64 range) const
+DSVM_UNIT_INLINE Expected<VaRange> VaSpace::check(u64 addr, u64 range) const
 {
 	const auto span = VaRange::from_start_size(addr, range);
 
@@ -42,7 +42,7 @@ Expected<VaRange> VaSpace::check(u64 addr, u64 range) const
 	return span;
 }
 
-Status VaSpace::insert(dsvm_va &va)
+DSVM_UNIT_INLINE Status VaSpace::insert(dsvm_va &va)
 {
 	DSVM_TRY(check(va.map.addr, va.map.range));
 	DSVM_TRY(check_source(va.map));
@@ -52,7 +52,7 @@ Status VaSpace::insert(dsvm_va &va)
 	return mappings().insert(va);
 }
 
-bool VaSpace::remove(dsvm_va &va)
+DSVM_UNIT_INLINE bool VaSpace::remove(dsvm_va &va)
 {
 	if (!DSVM_VERIFY(&va != space_.kernel) || !DSVM_VERIFY(space_.bind == nullptr))
 		return false;
@@ -60,15 +60,15 @@ bool VaSpace::remove(dsvm_va &va)
 	return true;
 }
 
-Status VaSpace::remap(dsvm_va &va, dsvm_va *prev, dsvm_va *next)
+DSVM_UNIT_INLINE Status VaSpace::remap(dsvm_va &va, dsvm_va *prev, dsvm_va *next)
 {
 	dsvm_va *const in[] = {prev != nullptr ? prev : next, next};
-	const u32 count = (prev != nullptr) + (next != nullptr);
+	const usize count = (prev != nullptr) + (next != nullptr);
 	VaRange room = span_of(va.map);
 
 	if (&va == space_.kernel || space_.bind != nullptr)
 		return kBusy;
-	for (u32 i = 0; i < count; i++) {
+	for (usize i = 0; i < count; i++) {
 		const auto span = VaRange::from_start_size(in[i]->map.addr, in[i]->map.range);
 
 		DSVM_TRY(check_source(in[i]->map));
@@ -80,17 +80,17 @@ Status VaSpace::remap(dsvm_va &va, dsvm_va *prev, dsvm_va *next)
 			return kInvalid;
 		room.first = last + 1;
 	}
-	for (u32 i = 0; i < count; i++)
+	for (usize i = 0; i < count; i++)
 		in[i]->map.state = 0;
 	mappings().exchange(va, in, count);
 	return Status::ok();
 }
 
-Status VaSpace::replace(dsvm_va &va, dsvm_va *prev, dsvm_va *next, dsvm_va *&gone)
+DSVM_UNIT_INLINE Status VaSpace::replace(dsvm_va &va, dsvm_va *prev, dsvm_va *next, dsvm_va *&gone)
 {
 	const VaRange span = DSVM_TRY(check(va.map.addr, va.map.range));
 	dsvm_va *in[3];
-	u32 count = 0;
+	usize count = 0;
 
 	DSVM_TRY(check_source(va.map));
 	if (space_.bind != nullptr)
@@ -115,13 +115,13 @@ Status VaSpace::replace(dsvm_va &va, dsvm_va *prev, dsvm_va *next, dsvm_va *&gon
 			part_of(at.high->map, VaRange{span.last + 1, span_of(at.high->map).last});
 		in[count++] = next;
 	}
-	for (u32 i = 0; i < count; i++)
+	for (usize i = 0; i < count; i++)
 		in[i]->map.state = 0;
 	mappings().replace(at, span, in, count, gone);
 	return Status::ok();
 }
 
-dsvm_va *VaSpace::find_first(u64 addr, u64 range) const
+DSVM_UNIT_INLINE dsvm_va *VaSpace::find_first(u64 addr, u64 range) const
 {
 	if (range == 0)
 		return nullptr;

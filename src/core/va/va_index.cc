@@ -8,21 +8,21 @@ namespace dsvm {
 // How a leaf was reached: at level 0 is the root.
 struct VaIndex::Path {
 	VaInner *inner[kMaxHeight];
-	u32 child[kMaxHeight];
-	u32 levels;
+	usize child[kMaxHeight];
+	usize levels;
 
 	// Whether the node below `level` is the first, the last of its own level.
-	[[nodiscard]] bool is_first(u32 level) const
+	[[nodiscard]] bool is_first(usize level) const
 	{
-		for (u32 i = 0; i < level; i++) {
+		for (usize i = 0; i < level; i++) {
 			if (child[i] != 0)
 				return false;
 		}
 		return true;
 	}
-	[[nodiscard]] bool is_last(u32 level) const
+	[[nodiscard]] bool is_last(usize level) const
 	{
-		for (u32 i = 0; i < level; i++) {
+		for (usize i = 0; i < level; i++) {
 			if (child[i] + 1 != inner[i]->count)
 				return false;
 		}
@@ -42,7 +42,7 @@ public:
 			dsvm_os_free_nowait(node_[--count_]);
 	}
 
-	Status have(u32 count)
+	Status have(usize count)
 	{
 		while (count_ < count) {
 			void *const node = dsvm_os_alloc_nowait(sizeof(VaInner));
@@ -72,10 +72,25 @@ public:
 
 private:
 	void *node_[kMaxHeight + 1];
-	u32 count_ = 0;
+	usize count_ = 0;
 };
 
 // --- Looking -----------------------------------------------------------------------
+
+// Where the very last address belongs, of which a count of keys says too many: behind all.
+DSVM_COLD VaPos VaIndex::place_of_top(const dsvm_va_index &index)
+{
+	void *node = index.root;
+
+	for (u32 height = index.height; height > 1; height--) {
+		const VaInner &inner = *static_cast<VaInner *>(node);
+
+		node = inner.child[inner.count - 1];
+	}
+
+	dsvm_va_leaf *const leaf = static_cast<dsvm_va_leaf *>(node);
+	return VaPos{leaf, leaf != nullptr ? leaf->count : 0};
+}
 
 // The leaf where `addr` belongs and its place there, which may be behind the last. None if
 // there is no leaf.
@@ -83,17 +98,17 @@ DSVM_ALWAYS_INLINE VaPos VaIndex::place(u64 addr) const
 {
 	void *node = index_.root;
 
-	if (node == nullptr)
-		return VaPos{nullptr, 0};
+	if (DSVM_UNLIKELY(node == nullptr || addr == kU64Max))
+		return place_of_top(index_);
 	for (u32 height = index_.height; height > 1; height--) {
 		const VaInner &inner = *static_cast<VaInner *>(node);
 
-		node = inner.child[node::child_for(inner, addr)];
+		node = inner.child[node::count_up_to<kVaInnerMax + 1>(inner.key, addr) - 1];
 		node::prefetch(node);
 	}
 
 	dsvm_va_leaf &leaf = *static_cast<dsvm_va_leaf *>(node);
-	return VaPos{&leaf, node::slot_for(leaf, addr)};
+	return VaPos{&leaf, node::count_up_to<kVaLeafMax>(leaf.first, addr)};
 }
 
 // The way to the leaf where `addr` belongs; there is one.
@@ -102,9 +117,9 @@ void VaIndex::trace(u64 addr, Path &path) const
 	void *node = index_.root;
 
 	path.levels = index_.height - 1;
-	for (u32 level = 0; level < path.levels; level++) {
+	for (usize level = 0; level < path.levels; level++) {
 		VaInner &inner = *static_cast<VaInner *>(node);
-		const u32 child = node::child_for(inner, addr);
+		const usize child = node::child_for(inner, addr);
 
 		path.inner[level] = &inner;
 		path.child[level] = child;
@@ -113,18 +128,23 @@ void VaIndex::trace(u64 addr, Path &path) const
 }
 
 // The same for who is likely to ask near the last change, without walking down then.
-VaPos VaIndex::place_near(u64 addr) const
+DSVM_UNIT_INLINE VaPos VaIndex::place_near(u64 addr) const
 {
 	dsvm_va_leaf *const finger = read_once(index_.finger);
 
-	// The last leaf is where all belongs that is behind the beginning of it.
-	if (finger != nullptr && finger->first[0] <= addr &&
-	    (addr <= finger->first[finger->count - 1] || finger->next == nullptr))
+	if (finger == nullptr)
+		return place(addr);
+	// One branch for both ends: to which side of it something is nobody can predict. The last
+	// leaf is where all belongs that is behind the beginning of it.
+	const u64 first = finger->first[0];
+	const u64 width = finger->next != nullptr ? finger->first[finger->count - 1] - first
+						  : kU64Max - first;
+	if (addr - first <= width)
 		return VaPos{finger, node::slot_for(*finger, addr)};
 	return place(addr);
 }
 
-VaPos VaIndex::lower(u64 addr) const
+DSVM_UNIT_INLINE VaPos VaIndex::lower(u64 addr) const
 {
 	const VaPos pos = place(addr);
 
@@ -154,7 +174,7 @@ VaPos VaIndex::after(u64 addr) const
 	return VaPos{pos.leaf->next, 0};
 }
 
-VaPos VaIndex::find(const dsvm_va &va) const
+DSVM_UNIT_INLINE VaPos VaIndex::find(const dsvm_va &va) const
 {
 	const VaPos behind = place_near(va.map.addr);
 
@@ -173,13 +193,13 @@ void VaIndex::touch(dsvm_va_leaf *leaf)
 	index_.generation++;
 }
 
-Status VaIndex::insert(dsvm_va &va)
+DSVM_UNIT_INLINE Status VaIndex::insert(dsvm_va &va)
 {
 	const VaRange span = span_of(va.map);
 	const VaPos at = place_near(span.first);
 
 	if (at.leaf == nullptr)
-		return grow(va, at);
+		return VaIndex{index_}.grow(va, at);
 	if (at.at > 0) {
 		if (VaPos{at.leaf, at.at - 1}.last() >= span.first)
 			return kExists;
@@ -191,7 +211,7 @@ Status VaIndex::insert(dsvm_va &va)
 	if (!next.is_end() && next.first() <= span.last)
 		return kExists;
 	if (at.leaf->count == kVaLeafMax)
-		return grow(va, at);
+		return VaIndex{index_}.grow(va, at);
 	node::shift(*at.leaf, at.at, 0, 1);
 	node::set(*at.leaf, at.at, va);
 	touch(at.leaf);
@@ -199,7 +219,7 @@ Status VaIndex::insert(dsvm_va &va)
 }
 
 // An insertion that needs nodes: `at` is in no leaf or in a full one.
-Status VaIndex::grow(dsvm_va &va, VaPos at)
+DSVM_COLD Status VaIndex::grow(dsvm_va &va, VaPos at)
 {
 	Fresh fresh;
 
@@ -216,7 +236,7 @@ Status VaIndex::grow(dsvm_va &va, VaPos at)
 
 	Path path;
 	trace(va.map.addr, path);
-	u32 full = 0;
+	usize full = 0;
 	while (full < path.levels && path.inner[path.levels - 1 - full]->count == kVaInnerMax)
 		full++;
 	const bool grows = full == path.levels;
@@ -231,13 +251,13 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 {
 	dsvm_va_leaf &leaf = *at.leaf;
 	dsvm_va_leaf &right = fresh.leaf();
-	const u32 stays = node::left_share(
+	const usize stays = node::left_share(
 		kVaLeafMax + 1, at.at, leaf.prev == nullptr && at.at == 0, leaf.next == nullptr);
 	const bool is_left = at.at < stays;
 
 	node::move_some(right, 0, leaf, stays - is_left, kVaLeafMax - (stays - is_left));
 	dsvm_va_leaf &home = is_left ? leaf : right;
-	const u32 slot = is_left ? at.at : at.at - stays;
+	const usize slot = is_left ? at.at : at.at - stays;
 	node::shift(home, slot, 0, 1);
 	node::set(home, slot, va);
 	right.prev = &leaf;
@@ -250,17 +270,17 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 	// The new node goes into the one above, and so on up.
 	void *node = &right;
 	u64 key = right.first[0];
-	for (u32 level = path.levels; level-- > 0;) {
+	for (usize level = path.levels; level-- > 0;) {
 		VaInner &inner = *path.inner[level];
-		const u32 slot_above = path.child[level] + 1;
+		const usize slot_above = path.child[level] + 1;
 
 		if (inner.count < kVaInnerMax) {
 			node::add_child(inner, slot_above, key, node);
 			return;
 		}
 		VaInner &other = fresh.inner();
-		const u32 left = node::left_share(kVaInnerMax + 1, slot_above, path.is_first(level),
-						  path.is_last(level));
+		const usize left = node::left_share(kVaInnerMax + 1, slot_above,
+						    path.is_first(level), path.is_last(level));
 		const bool goes_left = slot_above < left;
 		node::move_some(other, 0, inner, left - goes_left,
 				kVaInnerMax - (left - goes_left));
@@ -279,31 +299,24 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 	index_.height++;
 }
 
-void VaIndex::remove(dsvm_va &va)
+DSVM_UNIT_INLINE void VaIndex::remove(dsvm_va &va)
 {
 	const VaPos at = find(va);
 
 	if (at.is_end())
 		return;
-	if (at.leaf->count > node::least(*at.leaf)) {
-		node::shift(*at.leaf, at.at, 1, 0);
-		touch(at.leaf);
-		return;
-	}
-
-	Path path;
-	trace(va.map.addr, path);
 	node::shift(*at.leaf, at.at, 1, 0);
-	settle(path, *at.leaf);
+	shrunk(*at.leaf, va.map.addr);
 }
 
-u32 VaIndex::splice(VaPos from, u64 last, dsvm_va *const *in, u32 count, dsvm_va **&link)
+DSVM_UNIT_INLINE usize VaIndex::splice(VaPos from, u64 last, dsvm_va *const *in, usize count,
+				       dsvm_va **&link)
 {
 	dsvm_va_leaf &leaf = *from.leaf;
 	const u64 key = leaf.first[0];
-	const u32 end = max(from.at, node::slot_for(leaf, last));
-	const u32 room = kVaLeafMax - (leaf.count - (end - from.at));
-	u32 put = min(count, room);
+	const usize end = max(from.at, node::slot_for(leaf, last));
+	const usize room = kVaLeafMax - (leaf.count - (end - from.at));
+	usize put = min(count, room);
 
 	// Only what begins between two members, or where one did, is sure to belong here.
 	if (put > 0 && in[0]->map.addr < key)
@@ -312,21 +325,15 @@ u32 VaIndex::splice(VaPos from, u64 last, dsvm_va *const *in, u32 count, dsvm_va
 		while (put > 0 && in[put - 1]->map.addr > leaf.first[end - 1])
 			put--;
 	}
-	for (u32 i = from.at; i < end; i++) {
+	for (usize i = from.at; i < end; i++) {
 		*link = leaf.va[i];
 		link = &leaf.va[i]->skip;
 	}
 	node::shift(leaf, from.at, end - from.at, put);
-	for (u32 i = 0; i < put; i++)
+	for (usize i = 0; i < put; i++)
 		node::set(leaf, from.at + i, *in[i]);
 
-	if (DSVM_LIKELY(leaf.count >= node::least(leaf))) {
-		touch(&leaf);
-		return put;
-	}
-	Path path;
-	trace(key, path);
-	settle(path, leaf);
+	shrunk(leaf, key);
 	return put;
 }
 
@@ -343,7 +350,7 @@ void VaIndex::take_leaf(dsvm_va_leaf &leaf)
 }
 
 // Takes a child, which is no more, from the node at `level`.
-void VaIndex::take_child(Path &path, u32 level, u32 child)
+void VaIndex::take_child(Path &path, usize level, usize child)
 {
 	VaInner &inner = *path.inner[level];
 
@@ -353,13 +360,25 @@ void VaIndex::take_child(Path &path, u32 level, u32 child)
 	settle_inner(path, level);
 }
 
-// After `leaf`, to which `path` leads, has lost a member.
-void VaIndex::settle(Path &path, dsvm_va_leaf &leaf)
+// After `leaf` has lost members, of whose addresses `key` is one.
+DSVM_ALWAYS_INLINE void VaIndex::shrunk(dsvm_va_leaf &leaf, u64 key)
+{
+	if (DSVM_LIKELY(leaf.count >= kVaLeafMin))
+		touch(&leaf);
+	else
+		VaIndex{index_}.settle(leaf, key);
+}
+
+// The same if less than half is left.
+DSVM_COLD void VaIndex::settle(dsvm_va_leaf &leaf, u64 key)
 {
 	if (leaf.count >= node::least(leaf)) {
 		touch(&leaf);
 		return;
 	}
+
+	Path path;
+	trace(key, path);
 	if (path.levels == 0) {
 		take_leaf(leaf);
 		index_.root = nullptr;
@@ -368,7 +387,7 @@ void VaIndex::settle(Path &path, dsvm_va_leaf &leaf)
 		return;
 	}
 
-	const u32 level = path.levels - 1;
+	const usize level = path.levels - 1;
 	VaInner &above = *path.inner[level];
 	if (node::is_edge(leaf)) {
 		dsvm_va_leaf *const beside = leaf.prev != nullptr ? leaf.prev : leaf.next;
@@ -380,10 +399,10 @@ void VaIndex::settle(Path &path, dsvm_va_leaf &leaf)
 	}
 
 	// Between others, so the node above has a second child.
-	const u32 right_child = path.child[level] != 0 ? path.child[level] : 1;
+	const usize right_child = path.child[level] != 0 ? path.child[level] : 1;
 	dsvm_va_leaf &left = *static_cast<dsvm_va_leaf *>(above.child[right_child - 1]);
 	dsvm_va_leaf &right = *static_cast<dsvm_va_leaf *>(above.child[right_child]);
-	const u32 total = left.count + right.count;
+	const usize total = left.count + right.count;
 	if (total <= kVaLeafMax) {
 		node::move_some(left, left.count, right, 0, right.count);
 		take_leaf(right);
@@ -415,7 +434,7 @@ void VaIndex::lower_root()
 }
 
 // After the node at `level` of `path` has lost a child.
-void VaIndex::settle_inner(Path &path, u32 level)
+void VaIndex::settle_inner(Path &path, usize level)
 {
 	VaInner &inner = *path.inner[level];
 
@@ -425,7 +444,7 @@ void VaIndex::settle_inner(Path &path, u32 level)
 	}
 
 	VaInner &above = *path.inner[level - 1];
-	const u32 child = path.child[level - 1];
+	const usize child = path.child[level - 1];
 	if (path.is_first(level) || path.is_last(level)) {
 		if (inner.count > 0)
 			return;
@@ -436,10 +455,10 @@ void VaIndex::settle_inner(Path &path, u32 level)
 	if (inner.count >= kVaInnerMin)
 		return;
 
-	const u32 right_child = child != 0 ? child : 1;
+	const usize right_child = child != 0 ? child : 1;
 	VaInner &left = *static_cast<VaInner *>(above.child[right_child - 1]);
 	VaInner &right = *static_cast<VaInner *>(above.child[right_child]);
-	const u32 total = left.count + right.count;
+	const usize total = left.count + right.count;
 	right.key[0] = above.key[right_child];
 	if (total <= kVaInnerMax) {
 		node::move_some(left, left.count, right, 0, right.count);
@@ -460,8 +479,8 @@ void VaIndex::clear()
 {
 	// A node's children go before it does: always down on the left, and back up.
 	VaInner *inner[kMaxHeight];
-	u32 next[kMaxHeight];
-	u32 level = 0;
+	usize next[kMaxHeight];
+	usize level = 0;
 	void *node = index_.root;
 
 	while (node != nullptr) {

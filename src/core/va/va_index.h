@@ -45,7 +45,7 @@ namespace dsvm {
 // A place in a leaf; no leaf: behind all.
 struct VaPos {
 	dsvm_va_leaf *leaf;
-	u32 at;
+	usize at;
 
 	[[nodiscard]] bool is_end() const { return leaf == nullptr; }
 	[[nodiscard]] dsvm_va *va() const { return leaf != nullptr ? leaf->va[at] : nullptr; }
@@ -66,7 +66,8 @@ public:
 	// Enough for more mappings than there are addresses of them.
 	static constexpr u32 kMaxHeight = 18;
 
-	// A view: the index is the owner's. All zero is an empty one.
+	// A view: the index is the owner's. All zero is an empty one. What is not inlined gets a
+	// view of its own, so that who calls it keeps this one in registers.
 	explicit VaIndex(dsvm_va_index &index) : index_(index) {}
 
 	[[nodiscard]] bool empty() const { return index_.root == nullptr; }
@@ -80,7 +81,7 @@ public:
 	// have room there and are sure to belong there. Returns how many. Precondition: they lie
 	// where those lie that go, or where nothing is. Those that went are chained by `skip` from
 	// `link` on, which is at the end of the chain afterwards.
-	u32 splice(VaPos from, u64 last, dsvm_va *const *in, u32 count, dsvm_va **&link);
+	usize splice(VaPos from, u64 last, dsvm_va *const *in, usize count, dsvm_va **&link);
 	// Forgets all members and gives the nodes back.
 	void clear();
 
@@ -100,15 +101,17 @@ private:
 	class Fresh;
 
 	[[nodiscard]] VaPos place(u64 addr) const;
+	static VaPos place_of_top(const dsvm_va_index &index);
 	void trace(u64 addr, Path &path) const;
 	[[nodiscard]] VaPos place_near(u64 addr) const;
 	Status grow(dsvm_va &va, VaPos at);
 	void split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh);
-	void settle(Path &path, dsvm_va_leaf &leaf);
-	void settle_inner(Path &path, u32 level);
+	void shrunk(dsvm_va_leaf &leaf, u64 key);
+	void settle(dsvm_va_leaf &leaf, u64 key);
+	void settle_inner(Path &path, usize level);
 	void lower_root();
 	void take_leaf(dsvm_va_leaf &leaf);
-	void take_child(Path &path, u32 level, u32 child);
+	void take_child(Path &path, usize level, usize child);
 	void touch(dsvm_va_leaf *leaf);
 
 	dsvm_va_index &index_;

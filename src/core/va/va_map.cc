@@ -23,7 +23,7 @@ void VaMap::drain()
 		put_in_spill(va);
 }
 
-Status VaMap::insert(dsvm_va &va)
+DSVM_UNIT_INLINE Status VaMap::insert(dsvm_va &va)
 {
 	if (DSVM_UNLIKELY(data_.spilled != 0) && spill().first_overlap(span_of(va.map)) != nullptr)
 		return kExists;
@@ -39,7 +39,7 @@ Status VaMap::insert(dsvm_va &va)
 	return Status::ok();
 }
 
-void VaMap::remove(dsvm_va &va)
+DSVM_UNIT_INLINE void VaMap::remove(dsvm_va &va)
 {
 	if (DSVM_LIKELY((va.map.state & DSVM_VA_SPILLED) == 0)) {
 		index_.remove(va);
@@ -51,7 +51,7 @@ void VaMap::remove(dsvm_va &va)
 	data_.generation++;
 }
 
-VaMap::Overlap VaMap::overlap(VaRange span) const
+DSVM_UNIT_INLINE VaMap::Overlap VaMap::overlap(VaRange span) const
 {
 	Overlap found{index_.lower(span.first), nullptr, nullptr, false};
 
@@ -80,29 +80,30 @@ VaMap::Overlap VaMap::overlap(VaRange span) const
 	return found;
 }
 
-void VaMap::replace(const Overlap &at, VaRange span, dsvm_va *const *in, u32 count, dsvm_va *&gone)
+DSVM_UNIT_INLINE void VaMap::replace(const Overlap &at, VaRange span, dsvm_va *const *in,
+				     usize count, dsvm_va *&gone)
 {
 	dsvm_va **link = &gone;
-	u32 put = 0;
+	usize put = 0;
 
-	for (u32 i = 0; i < count; i++)
+	for (usize i = 0; i < count; i++)
 		in[i]->skip = nullptr;
-	if (DSVM_LIKELY(data_.spilled == 0 && !at.crosses && !at.from.is_end())) {
-		put = index_.splice(at.from, span.last, in, count, link);
-	} else {
-		take_all(span, link);
-	}
+	VaPos from = at.from;
+	if (DSVM_UNLIKELY(data_.spilled != 0 || at.crosses))
+		from = VaMap{data_}.take_most(span, link);
+	if (DSVM_LIKELY(!from.is_end()))
+		put = index_.splice(from, span.last, in, count, link);
 	*link = nullptr;
 	insert_all(in + put, count - put);
 }
 
-void VaMap::exchange(dsvm_va &va, dsvm_va *const *in, u32 count)
+DSVM_UNIT_INLINE void VaMap::exchange(dsvm_va &va, dsvm_va *const *in, usize count)
 {
 	dsvm_va *gone = nullptr;
 	dsvm_va **link = &gone;
-	u32 put = 0;
+	usize put = 0;
 
-	for (u32 i = 0; i < count; i++)
+	for (usize i = 0; i < count; i++)
 		in[i]->skip = nullptr;
 	if (DSVM_UNLIKELY((va.map.state & DSVM_VA_SPILLED) != 0))
 		remove(va);
@@ -112,14 +113,15 @@ void VaMap::exchange(dsvm_va &va, dsvm_va *const *in, u32 count)
 }
 
 // There is room for them.
-void VaMap::insert_all(dsvm_va *const *in, u32 count)
+void VaMap::insert_all(dsvm_va *const *in, usize count)
 {
-	for (u32 i = 0; i < count; i++)
+	for (usize i = 0; i < count; i++)
 		static_cast<void>(DSVM_VERIFY(insert(*in[i]).is_ok()));
 }
 
-// Takes out all that overlaps the span, and chains it.
-void VaMap::take_all(VaRange span, dsvm_va **&link)
+// Takes out, and chains, what overlaps the span and is not in the first leaf that has such. Returns
+// where in that leaf it begins, or what is behind the span.
+DSVM_COLD VaPos VaMap::take_most(VaRange span, dsvm_va **&link)
 {
 	while (dsvm_va *const va = data_.spilled != 0 ? first(span) : nullptr) {
 		remove(*va);
@@ -128,10 +130,11 @@ void VaMap::take_all(VaRange span, dsvm_va **&link)
 	}
 	for (;;) {
 		const VaPos from = index_.lower(span.first);
+		dsvm_va_leaf *const next = from.is_end() ? nullptr : from.leaf->next;
 
-		if (from.is_end() || from.first() > span.last)
-			return;
-		static_cast<void>(index_.splice(from, span.last, nullptr, 0, link));
+		if (next == nullptr || next->first[0] > span.last)
+			return from;
+		static_cast<void>(index_.splice(VaPos{next, 0}, span.last, nullptr, 0, link));
 	}
 }
 
@@ -142,7 +145,7 @@ void VaMap::clear()
 	data_.spilled = 0;
 }
 
-dsvm_va *VaMap::first(VaRange span) const
+DSVM_UNIT_INLINE dsvm_va *VaMap::first(VaRange span) const
 {
 	const VaPos pos = index_.lower(span.first);
 	dsvm_va *const found = !pos.is_end() && pos.first() <= span.last ? pos.va() : nullptr;

@@ -45,11 +45,11 @@ public:
 	[[nodiscard]] Overlap overlap(VaRange span) const;
 	// Puts the `count` mappings at `in`, ascending, in the place of all that overlap `span`, where
 	// they have to lie as well. Those that went are chained by `skip` from `gone` on.
-	void replace(const Overlap &at, VaRange span, dsvm_va *const *in, u32 count,
+	void replace(const Overlap &at, VaRange span, dsvm_va *const *in, usize count,
 		     dsvm_va *&gone);
 	// Puts the `count` mappings at `in`, ascending, which lie in `va`, in its place.
 	// Precondition: it is in this map.
-	void exchange(dsvm_va &va, dsvm_va *const *in, u32 count);
+	void exchange(dsvm_va &va, dsvm_va *const *in, usize count);
 	// Forgets all members and gives the nodes back.
 	void clear();
 
@@ -77,8 +77,8 @@ private:
 	static void stand_alone(dsvm_va_walk &walk, dsvm_va *va);
 	static void stand_at(dsvm_va_walk &walk, VaPos pos);
 	void put_in_spill(dsvm_va &va);
-	void take_all(VaRange span, dsvm_va **&link);
-	void insert_all(dsvm_va *const *in, u32 count);
+	VaPos take_most(VaRange span, dsvm_va **&link);
+	void insert_all(dsvm_va *const *in, usize count);
 	void drain();
 
 	dsvm_va_index &data_;

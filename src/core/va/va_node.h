@@ -32,24 +32,35 @@ static_assert(sizeof(VaInner) == 512 && sizeof(dsvm_va_leaf) == 512);
 
 namespace node {
 
-constexpr u32 kGroup = 8;
+constexpr usize kGroup = 8;
 
 // How many of `size` ascending keys, padded with 2^64 - 1, are not greater than `addr`. Of a
 // padded key and the very last address it says too many; the caller knows how many there are.
-template <u32 size> [[nodiscard]] DSVM_ALWAYS_INLINE u32 count_up_to(const u64 *key, u64 addr)
+//
+// Several sums, of which none waits for another: a search that waits for the one before it, or for
+// memory, has to wait for each step of a long one.
+template <usize size> [[nodiscard]] DSVM_ALWAYS_INLINE usize count_up_to(const u64 *key, u64 addr)
 {
 	static_assert(size % kGroup == 0);
-	u32 base = 0;
-	u32 count = 0;
+	usize count = 0;
+	usize sum[kGroup / 2] = {};
 
 #pragma GCC unroll 4
-	for (u32 group = kGroup; group < size; group += kGroup)
-		base += key[group] <= addr;
-	key += base * kGroup;
-#pragma GCC unroll 8
-	for (u32 i = 0; i < kGroup; i++)
-		count += key[i] <= addr;
-	return base * kGroup + count;
+	for (usize group = kGroup; group < size; group += kGroup)
+		count += key[group] <= addr;
+	count *= kGroup;
+	key += count;
+#pragma GCC unroll 4
+	for (usize i = 0; i < kGroup / 2; i++) {
+		sum[i] += key[2 * i] <= addr;
+		sum[i] += key[2 * i + 1] <= addr;
+	}
+	// Else the compiler makes one long sum of them.
+	asm("" : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]));
+	count += sum[0];
+	sum[1] += sum[2];
+	asm("" : "+r"(count), "+r"(sum[1]));
+	return (count + sum[3]) + sum[1];
 }
 
 // All lines of a node, before the first is needed.
@@ -62,15 +73,15 @@ DSVM_ALWAYS_INLINE void prefetch(const void *node)
 		__builtin_prefetch(bytes + line);
 }
 
-[[nodiscard]] DSVM_ALWAYS_INLINE u32 child_for(const VaInner &inner, u64 addr)
+[[nodiscard]] DSVM_ALWAYS_INLINE usize child_for(const VaInner &inner, u64 addr)
 {
-	return min(count_up_to<kVaInnerMax + 1>(inner.key, addr), inner.count) - 1;
+	return min(count_up_to<kVaInnerMax + 1>(inner.key, addr), usize{inner.count}) - 1;
 }
 
 // Where `addr` belongs in a leaf: behind all that begin there or before.
-[[nodiscard]] DSVM_ALWAYS_INLINE u32 slot_for(const dsvm_va_leaf &leaf, u64 addr)
+[[nodiscard]] DSVM_ALWAYS_INLINE usize slot_for(const dsvm_va_leaf &leaf, u64 addr)
 {
-	return min(count_up_to<kVaLeafMax>(leaf.first, addr), leaf.count);
+	return min(count_up_to<kVaLeafMax>(leaf.first, addr), usize{leaf.count});
 }
 
 [[nodiscard]] inline u32 short_length(const dsvm_va &va)
@@ -80,7 +91,7 @@ DSVM_ALWAYS_INLINE void prefetch(const void *node)
 
 // --- Leaves as three columns ---
 
-inline void set(dsvm_va_leaf &leaf, u32 at, dsvm_va &va)
+inline void set(dsvm_va_leaf &leaf, usize at, dsvm_va &va)
 {
 	leaf.first[at] = va.map.addr;
 	leaf.va[at] = &va;
@@ -88,32 +99,32 @@ inline void set(dsvm_va_leaf &leaf, u32 at, dsvm_va &va)
 }
 
 // Makes `count` places at `at` into `room`; what is behind moves, keys and all.
-inline void shift(dsvm_va_leaf &leaf, u32 at, u32 count, u32 room)
+inline void shift(dsvm_va_leaf &leaf, usize at, usize count, usize room)
 {
-	const u32 behind = leaf.count - at - count;
-	const u32 end = leaf.count;
+	const usize behind = leaf.count - at - count;
+	const usize end = leaf.count;
 
 	if (room > count) {
-		for (u32 i = behind; i-- > 0;) {
+		for (usize i = behind; i-- > 0;) {
 			leaf.first[at + room + i] = leaf.first[at + count + i];
 			leaf.va[at + room + i] = leaf.va[at + count + i];
 			leaf.length[at + room + i] = leaf.length[at + count + i];
 		}
 	} else if (room < count) {
-		for (u32 i = 0; i < behind; i++) {
+		for (usize i = 0; i < behind; i++) {
 			leaf.first[at + room + i] = leaf.first[at + count + i];
 			leaf.va[at + room + i] = leaf.va[at + count + i];
 			leaf.length[at + room + i] = leaf.length[at + count + i];
 		}
-		for (u32 i = at + room + behind; i < end; i++)
+		for (usize i = at + room + behind; i < end; i++)
 			leaf.first[i] = kU64Max;
 	}
-	leaf.count = at + room + behind;
+	leaf.count = static_cast<u32>(at + room + behind);
 }
 
-inline void copy(dsvm_va_leaf &to, u32 at, const dsvm_va_leaf &from, u32 first, u32 count)
+inline void copy(dsvm_va_leaf &to, usize at, const dsvm_va_leaf &from, usize first, usize count)
 {
-	for (u32 i = 0; i < count; i++) {
+	for (usize i = 0; i < count; i++) {
 		to.first[at + i] = from.first[first + i];
 		to.va[at + i] = from.va[first + i];
 		to.length[at + i] = from.length[first + i];
@@ -121,7 +132,7 @@ inline void copy(dsvm_va_leaf &to, u32 at, const dsvm_va_leaf &from, u32 first, 
 }
 
 // Moves the `count` mappings from `first` on to `at` of another leaf, which makes room.
-inline void move_some(dsvm_va_leaf &to, u32 at, dsvm_va_leaf &from, u32 first, u32 count)
+inline void move_some(dsvm_va_leaf &to, usize at, dsvm_va_leaf &from, usize first, usize count)
 {
 	shift(to, at, 0, count);
 	copy(to, at, from, first, count);
@@ -142,38 +153,38 @@ inline void move_some(dsvm_va_leaf &to, u32 at, dsvm_va_leaf &from, u32 first, u
 
 // --- Inner nodes as two columns ---
 
-inline void shift(VaInner &inner, u32 at, u32 count, u32 room)
+inline void shift(VaInner &inner, usize at, usize count, usize room)
 {
-	const u32 behind = inner.count - at - count;
-	const u32 end = inner.count;
+	const usize behind = inner.count - at - count;
+	const usize end = inner.count;
 
 	if (room > count) {
-		for (u32 i = behind; i-- > 0;) {
+		for (usize i = behind; i-- > 0;) {
 			inner.key[at + room + i] = inner.key[at + count + i];
 			inner.child[at + room + i] = inner.child[at + count + i];
 		}
 	} else {
-		for (u32 i = 0; i < behind; i++) {
+		for (usize i = 0; i < behind; i++) {
 			inner.key[at + room + i] = inner.key[at + count + i];
 			inner.child[at + room + i] = inner.child[at + count + i];
 		}
-		for (u32 i = at + room + behind; i < end; i++)
+		for (usize i = at + room + behind; i < end; i++)
 			inner.key[i] = kU64Max;
 	}
-	inner.count = at + room + behind;
+	inner.count = static_cast<u32>(at + room + behind);
 }
 
-inline void move_some(VaInner &to, u32 at, VaInner &from, u32 first, u32 count)
+inline void move_some(VaInner &to, usize at, VaInner &from, usize first, usize count)
 {
 	shift(to, at, 0, count);
-	for (u32 i = 0; i < count; i++) {
+	for (usize i = 0; i < count; i++) {
 		to.key[at + i] = from.key[first + i];
 		to.child[at + i] = from.child[first + i];
 	}
 	shift(from, first, count, 0);
 }
 
-inline void add_child(VaInner &inner, u32 at, u64 key, void *child)
+inline void add_child(VaInner &inner, usize at, u64 key, void *child)
 {
 	shift(inner, at, 0, 1);
 	inner.key[at] = key;
@@ -188,7 +199,7 @@ inline void add_child(VaInner &inner, u32 at, u64 key, void *child)
 
 // How many of `total` members stay on the left when a full node is split for one at `at`. At
 // the ends of a level it leaves full nodes behind; else it is half.
-[[nodiscard]] inline u32 left_share(u32 total, u32 at, bool is_first, bool is_last)
+[[nodiscard]] inline usize left_share(usize total, usize at, bool is_first, bool is_last)
 {
 	if (is_last && at == total - 1)
 		return total - 1;
