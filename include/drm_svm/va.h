@@ -205,12 +205,17 @@ static inline dsvm_bool dsvm_va_walk_near(struct dsvm_va_walk *walk)
 	if (__builtin_expect(walk->generation != walk->index->generation, 0))
 		return 0;
 	if (__builtin_expect(walk->at == walk->end, 0)) {
-		struct dsvm_va_leaf *next;
+		struct dsvm_va_leaf *leaf = walk->leaf, *next;
 
-		if (!walk->leaf)
+		if (!leaf)
 			return 0;
+		/* What does not come is in this leaf, too. */
+		if (walk->end != leaf->va + leaf->count) {
+			walk->now = (struct dsvm_va *)0;
+			return 1;
+		}
 		/* All of the next leaf, or somebody else has to say what of it. */
-		next = walk->leaf->next;
+		next = leaf->next;
 		if (!next || next->first[next->count - 1] > walk->last)
 			return 0;
 		walk->leaf = next;

@@ -183,7 +183,9 @@ DSVM_ALWAYS_INLINE void VaMap::stand_at(dsvm_va_walk &walk, VaPos pos)
 	}
 	walk.now = pos.va();
 	walk.at = pos.leaf->va + pos.at + 1;
-	walk.end = pos.leaf->va + node::slot_for(*pos.leaf, walk.last);
+	// Mostly this is all.
+	walk.end = pos.last() >= walk.last ? walk.at
+					   : pos.leaf->va + node::slot_for(*pos.leaf, walk.last);
 	walk.leaf = pos.leaf;
 }
 
