@@ -13,7 +13,8 @@ A cost is the median over the repetitions, a ratio that of the medians, and what
 the middle 95 % of the ratios that come of drawing repetitions again (bootstrap, B. Efron).
 
 An entry has items_per_second, or the `cost` of an item in units of which a clock has told
-(--unit). Its run_type may also be `count`, with allocations and their bytes; `failure`, with the
+(--unit); it may have `allocs`, allocations of an item, and `bytes`, what the index takes for each
+mapping. Its run_type may also be `count`, with allocations and their bytes; `failure`, with the
 `error` of a workload that could not be done; `moved`, with how many pages `of` how many did move;
 `copied`, with how many were copied for as many that were worked on, there and back; and `latency`,
 with `counts` of how many items took how many `ns` (bench/host/latency.cc).
@@ -71,6 +72,8 @@ class Side:
             self.costs.append(run["cost"] if "cost" in run else 1e9 / run["items_per_second"])
             if "allocs" in run:
                 self.allocs.append(run["allocs"])
+            if "bytes" in run:
+                self.bytes.append(run["bytes"])
 
     def cost(self):
         """The median; None if it has failed, even once."""
@@ -217,7 +220,6 @@ def columns(rows, unit, size):
         yield f"extended, {unit}", "---:", lambda row: cell(row, THIRD)
         yield "times as fast | 95 %", "---:|---", lambda row: ratio_cells(row, f"{THIRD}_")
     yield "allocations", "---", lambda row: counts(row, "allocs")
-    # Google Benchmark's counters know of allocations only.
     if any(row["ours_bytes"] is not None for row in rows):
         yield "bytes", "---", lambda row: counts(row, "bytes")
     if any(MAPLE in row for row in rows):

@@ -89,6 +89,12 @@ class Ratios(unittest.TestCase):
         self.assertIn("| fault | 4 | 310.0 | 155.0 | 2.00 |", result.stdout)
         self.assertIn("| 3 / 2 | 96 / 64 |", result.stdout)
 
+    def test_bytes_are_a_counter(self):
+        runs = [{**run("find/kernel/100", 9), "allocs": 0, "bytes": 48.0},
+                {**run("find/ours/100", 5), "allocs": 0, "bytes": 62.72}]
+        result, _ = self.ratios(runs)
+        self.assertIn("| 0 / 0 | 48 / 62.72 |", result.stdout)
+
     def test_failure_is_no_number(self):
         runs = [guest("pinned/kernel/4", "failure", error="EBUSY"),
                 guest("pinned/kernel/4", "moved", moved=0, of=512),

@@ -83,7 +83,8 @@ static inline bool bench_warn(bool condition, const char *what)
 #define __GFP_NOWARN GFP_KERNEL
 
 /* memory.c; the sizes of all that is allocated are known then. */
-extern unsigned long bench_allocs;
+extern unsigned long bench_allocs; /* so far */
+extern unsigned long bench_bytes;  /* in use */
 void *bench_alloc(size_t size);
 void bench_free(const void *memory);
 

@@ -22,6 +22,7 @@ struct object {
 };
 
 unsigned long bench_allocs;
+unsigned long bench_bytes;
 
 static struct object *free_lists[ARRAY_SIZE(sizes)];
 static char *chunk, *chunk_end;
@@ -68,6 +69,7 @@ void *bench_alloc(size_t size)
 		return NULL;
 	object = free_lists[class];
 	free_lists[class] = object->next;
+	bench_bytes += sizes[class];
 	return object;
 }
 
@@ -78,6 +80,7 @@ void bench_free(const void *pointer)
 
 	if (!pointer)
 		return;
+	bench_bytes -= sizes[slab->class];
 	object->next = free_lists[slab->class];
 	free_lists[slab->class] = object;
 }

@@ -74,13 +74,16 @@ World &world_for(const va_side &side, const Workload &workload, size_t mappings)
 
 void run(benchmark::State &state, const va_side &side, const Workload &workload, size_t mappings)
 {
-	va_world *const world = world_for(side, workload, mappings).world;
+	const World &world = world_for(side, workload, mappings);
 	// All, lest a few stay near; or an eighth, so that the rest is what it is done to.
 	const size_t batch = workload.work == &va_side::walk ? std::max<size_t>(mappings, 1000)
 			     : workload.before != nullptr    ? mappings / 8 + 1
 							     : 1000;
 
-	measure(state, side, world, side.*workload.work,
+	// Before anything else is done to them.
+	if (world.bytes_each != 0)
+		state.counters["bytes"] = world.bytes_each;
+	measure(state, side, world.world, side.*workload.work,
 		workload.before != nullptr ? side.*workload.before : nullptr, batch);
 }
 

@@ -14,6 +14,11 @@
 #error "BENCH_SIDE names the side."
 #endif
 
+/* As mainline has it; the maple tree says for itself. */
+#ifndef BENCH_INDEX_BYTES
+#define BENCH_INDEX_BYTES sizeof(((struct drm_gpuva *)NULL)->rb)
+#endif
+
 #define SPACE_START 0x100000ull
 #define SPACE_END (1ull << 47)
 #define SMALL 4096ull
@@ -469,6 +474,7 @@ static uint64_t split_list(struct va_world *world, size_t count)
 
 const struct va_side BENCH_SIDE = {
 	.name = BENCH_NAME,
+	.index_bytes = BENCH_INDEX_BYTES,
 	.create = create,
 	.destroy = destroy,
 	.fingerprint = fingerprint,

@@ -28,6 +28,8 @@ struct va_world; /* a space with mappings in it */
 
 struct va_side {
 	const char *name;
+	/* What of a mapping's own struct is the index's. */
+	size_t index_bytes;
 	/* @count mappings that are out, and room for @spare more. */
 	struct va_world *(*create)(size_t count, size_t spare, enum va_shape shape, uint64_t seed);
 	void (*destroy)(struct va_world *world);

@@ -12,6 +12,9 @@
 
 #include <linux/maple_tree.h>
 
+/* None of it is in a mapping. */
+#define BENCH_INDEX_BYTES 0
+
 struct drm_gpuvm_ops;
 
 struct drm_gpuvm {
