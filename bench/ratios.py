@@ -19,6 +19,8 @@ mapping. Its run_type may also be `count`, with allocations and their bytes; `fa
 `copied`, with how many were copied for as many that were worked on, there and back; and `latency`,
 with `counts` of how many items took how many `ns` (bench/host/latency.cc).
 
+In ns, what pages that move and faults come to in a second is another table.
+
 Of a workload workers_* the sizes are workers, and how many times the throughput of one they have
 is another table.
 
@@ -40,6 +42,10 @@ MAPLE = "maple"
 LIBRARIES = (*BOTH, THIRD)
 SIDES = (*LIBRARIES, MAPLE)
 WHOSE = {"kernel": "the kernel's", "ours": "ours", THIRD: THIRD}
+# Workloads whose items are pages that move, and those whose items are faults (bench/guest).
+PAGES = ("to_device", "fault_moves", "evict", "cpu_return", "workers_prefetch", "workers_move")
+FAULTS = ("fault_", "refault", "workers_fault_4k", "workers_refault_4k")
+PAGE_BYTES = 4096
 DRAWS = 2000
 PERCENTILES = (50, 99, 99.9)
 
@@ -249,6 +255,34 @@ def sentences(row):
         yield f"\n{name}: for {row['copied_of']} pages there were copied: {of_each['copied']}."
 
 
+def rates(rows):
+    """How much that is in a second, of what is counted in that: pages that move, and faults."""
+    for row in rows:
+        workload = row["workload"]
+        if workload.endswith("_but_copy"):
+            continue
+        if workload.startswith(PAGES):
+            unit, amount = "GB/s", PAGE_BYTES
+        elif workload.startswith(FAULTS):
+            unit, amount = "faults/s", 1e9
+        else:
+            continue
+        yield {"workload": workload, "size": row["size"], "unit": unit,
+               **{side: amount / row[side] for side in LIBRARIES if row.get(side)}}
+
+
+def rates_table(rows, size):
+    if not rows:
+        return
+    yield f"\n| in a second | {size} | kernel | ours | extended |"
+    yield "|---|---:|---:|---:|---:|"
+    for row in rows:
+        precision = ".2f" if row["unit"] == "GB/s" else ".0f"
+        values = (f"{row[side]:{precision}} {row['unit']}" if side in row else ""
+                  for side in LIBRARIES)
+        yield f"| {row['workload']} | {row['size']} | {' | '.join(values)} |"
+
+
 def scaling(rows):
     """How many times the throughput of one worker several have, of each side, at their best: what
     takes a CPU away from them for a while makes them slower, and nothing makes them faster."""
@@ -292,18 +326,20 @@ def main():
     context, found = read(arguments.results)
     want_both(found)
     rows = list(judge_latencies(found))
-    scaled = []
+    scaled, rated = [], []
     if rows:
         lines = [*latency_table(rows, arguments.unit, arguments.size)]
     else:
         rows = list(judge(found))
         scaled = list(scaling(rows))
-        lines = [*table(rows, arguments.unit, arguments.size), *scaling_table(scaled)]
+        rated = list(rates(rows)) if arguments.unit == "ns" else []
+        lines = [*table(rows, arguments.unit, arguments.size),
+                 *rates_table(rated, arguments.size), *scaling_table(scaled)]
     print("\n".join(lines))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump({"context": context, "unit": arguments.unit, "rows": rows,
-                       "scaling": scaled}, file, indent=1)
+                       "rates": rated, "scaling": scaled}, file, indent=1)
 
 
 if __name__ == "__main__":

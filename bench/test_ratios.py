@@ -95,6 +95,20 @@ class Ratios(unittest.TestCase):
         result, _ = self.ratios(runs)
         self.assertIn("| 0 / 0 | 48 / 62.72 |", result.stdout)
 
+    def test_rates(self):
+        runs = []
+        for workload, kernel, ours in (("to_device", 4096, 2048), ("refault_huge", 2000, 1000),
+                                       ("to_device_but_copy", 5, 5), ("va_find", 5, 5)):
+            runs += [guest(f"{workload}/kernel/64", cost=kernel),
+                     guest(f"{workload}/ours/64", cost=ours)]
+        result, out = self.ratios(runs)
+        self.assertIn("| to_device | 64 | 1.00 GB/s | 2.00 GB/s |  |", result.stdout)
+        self.assertIn("| refault_huge | 64 | 500000 faults/s | 1000000 faults/s |  |",
+                      result.stdout)
+        self.assertEqual([row["workload"] for row in out["rates"]], ["refault_huge", "to_device"])
+        result, out = self.ratios(runs, "--unit", "instructions")
+        self.assertNotIn("GB/s", result.stdout)
+
     def test_failure_is_no_number(self):
         runs = [guest("pinned/kernel/4", "failure", error="EBUSY"),
                 guest("pinned/kernel/4", "moved", moved=0, of=512),
