@@ -24,7 +24,7 @@ void dsvm_os_free(void *memory)
 
 void *dsvm_os_alloc_nowait(dsvm_usize bytes)
 {
-	return kzalloc(bytes, GFP_KERNEL);
+	return kmalloc(bytes, GFP_KERNEL);
 }
 
 void dsvm_os_free_nowait(void *memory)

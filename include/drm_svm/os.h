@@ -31,7 +31,10 @@ void *dsvm_os_alloc_unset(dsvm_usize bytes);
 /* Gives back what one of these two gave; NULL is fine. May sleep. */
 void dsvm_os_free(void *memory);
 
-/* The same without waiting, for a page at most. Any context but NMI. */
+/*
+ * The same without waiting, for a page at most, for who writes all that he reads. Any context but
+ * NMI.
+ */
 void *dsvm_os_alloc_nowait(dsvm_usize bytes);
 /* Gives back what that gave; NULL is fine. Any context but NMI. */
 void dsvm_os_free_nowait(void *memory);

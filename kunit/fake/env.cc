@@ -361,7 +361,7 @@ void dsvm_os_free(void *memory)
 	dsvm::fake::take_back(memory);
 }
 
-// Models kzalloc(GFP_NOWAIT): any context, and likely to fail.
+// Models kmalloc(GFP_NOWAIT): any context, and likely to fail.
 void *dsvm_os_alloc_nowait(dsvm_usize bytes)
 {
 	if (bytes > DSVM_PAGE_SIZE)
@@ -370,7 +370,11 @@ void *dsvm_os_alloc_nowait(dsvm_usize bytes)
 		env.nowait_failed++;
 		return nullptr;
 	}
-	return dsvm::fake::give(bytes);
+
+	void *const memory = dsvm::fake::give(bytes);
+	if (memory != nullptr)
+		__builtin_memset(memory, 0xa5, bytes);
+	return memory;
 }
 
 // Models kfree(): any context.

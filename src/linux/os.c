@@ -35,7 +35,7 @@ void dsvm_os_free(void *memory)
 /* Those who ask can do without. */
 void *dsvm_os_alloc_nowait(dsvm_usize bytes)
 {
-	return kzalloc(bytes, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
+	return kmalloc(bytes, GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
 }
 
 void dsvm_os_free_nowait(void *memory)

@@ -59,6 +59,9 @@ public:
 
 		for (u64 &first : leaf.first)
 			first = kU64Max;
+		leaf.next = nullptr;
+		leaf.prev = nullptr;
+		leaf.count = 0;
 		return leaf;
 	}
 	[[nodiscard]] VaInner &inner()
@@ -67,6 +70,7 @@ public:
 
 		for (u64 &key : inner.key)
 			key = kU64Max;
+		inner.count = 0;
 		return inner;
 	}
 
