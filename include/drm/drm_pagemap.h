@@ -179,7 +179,8 @@ struct drm_pagemap_devmem_ops {
 	 * by drm_pagemap_migrate_to_devmem(), which consumes the allocation.
 	 * Runs in process context and may sleep. The caller of a migration or an
 	 * eviction may be the one who calls it, with the locks that he has, as
-	 * in mainline.
+	 * in mainline; or a thread that has had a CPU fault, without any, on its
+	 * way back to user space.
 	 */
 	void (*devmem_release)(struct drm_pagemap_devmem *devmem_allocation);
 

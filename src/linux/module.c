@@ -4,11 +4,12 @@
  */
 #include <linux/export.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/workqueue.h>
 
 #include <drm/drm_svm.h>
 
-#include "internal.h"
+#include "pagemap_internal.h"
 
 struct workqueue_struct *dsvm_release_wq;
 struct workqueue_struct *dsvm_unhold_wq;
@@ -40,6 +41,7 @@ EXPORT_SYMBOL_GPL(drm_svm_can_migrate);
  */
 void drm_svm_flush(void)
 {
+	dsvm_zdd_wait_for_returning();
 	flush_workqueue(dsvm_release_wq);
 	flush_workqueue(dsvm_unhold_wq);
 }
@@ -74,6 +76,8 @@ static int __init drm_svm_init(void)
 static void __exit drm_svm_exit(void)
 {
 	destroy_queues();
+	/* Who has released an allocation on his way to user space may not be out of here yet. */
+	synchronize_rcu_tasks();
 }
 
 module_init(drm_svm_init);

@@ -51,6 +51,8 @@ struct drm_pagemap_zdd {
 	struct kref refcount;
 	struct list_head link;		   /* entry in its provider's list */
 	struct work_struct work;	   /* destroys it where a put may not sleep */
+	struct callback_head on_return;	   /* a put, when a task is back in user space */
+	unsigned long is_kept;		   /* bit 0: until then; atomic */
 	struct rcu_head rcu;		   /* readers of &drm_pagemap_devmem.zdd */
 	struct drm_pagemap_devmem *devmem; /* owned: released with this; immutable */
 	struct drm_pagemap *dpagemap;	   /* referenced; immutable */
@@ -79,6 +81,13 @@ struct drm_pagemap_zdd *dsvm_zdd_get(struct drm_pagemap_zdd *zdd);
 void dsvm_zdd_put(struct drm_pagemap_zdd *zdd);
 /* Any context. */
 void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd);
+/*
+ * At the end of a fault from user space on a page of it: if it was the last one, the allocation
+ * is released when the task is back there. The fault's reference to the page is still there.
+ */
+void dsvm_zdd_keep_until_return(struct drm_pagemap_zdd *zdd);
+/* For all that is to be released so. Sleeps: no mmap_lock, no driver's lock. */
+void dsvm_zdd_wait_for_returning(void);
 
 /* Gives an allocation back to its driver, who may want nothing of it. May sleep. */
 void dsvm_devmem_release(struct drm_pagemap_devmem *devmem);

@@ -293,6 +293,8 @@ vm_fault_t dsvm_pagemap_fault(struct vm_fault *vmf)
 
 	switch (dsvm_migrate_to_ram(&fault)) {
 	case DSVM_FAULT_DONE:
+		if (vmf->flags & FAULT_FLAG_USER)
+			dsvm_zdd_keep_until_return(zdd);
 		return 0;
 	case DSVM_FAULT_RETRY:
 		return VM_FAULT_RETRY;

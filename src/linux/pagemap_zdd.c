@@ -5,7 +5,8 @@
  *
  * A device page may be freed under a page-table lock, and what it keeps may
  * have to sleep to go away: an allocation whose last page goes is released on a
- * workqueue. That it is empty is known, and said (detached), at once.
+ * workqueue; or, where a CPU fault has brought that page back, by who faulted, on
+ * his way back to user space. That it is empty is known, and said (detached), at once.
  *
  * Two flags share the word with a folio's pointer to its zdd:
  *
@@ -21,6 +22,8 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/task_work.h>
+#include <linux/wait.h>
 
 #include <drm/drm_pagemap.h>
 
@@ -213,6 +216,47 @@ void dsvm_zdd_put(struct drm_pagemap_zdd *zdd)
 void dsvm_zdd_put_atomic(struct drm_pagemap_zdd *zdd)
 {
 	kref_put(&zdd->refcount, zdd_release_atomic);
+}
+
+/* Who is on his way back to user space and has a reference. */
+static atomic_t returning = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(returned);
+
+static void put_returning(struct drm_pagemap_zdd *zdd)
+{
+	/* May be used again from here on, if pages live in it. */
+	clear_bit_unlock(0, &zdd->is_kept);
+	dsvm_zdd_put(zdd);
+	if (atomic_dec_and_test(&returning) && wq_has_sleeper(&returned))
+		wake_up_all(&returned);
+}
+
+static void back_in_user_space(struct callback_head *head)
+{
+	put_returning(container_of(head, struct drm_pagemap_zdd, on_return));
+}
+
+/*
+ * The kernel has a reference to the page of a fault, and drops it when the fault has been
+ * served. If that is the last page of an allocation the release would have to go by way of the
+ * workqueue, for two context switches. So the allocation is kept until the task is back in user
+ * space, where it has no lock and may sleep.
+ */
+void dsvm_zdd_keep_until_return(struct drm_pagemap_zdd *zdd)
+{
+	if (kref_read(&zdd->refcount) != 1 || test_and_set_bit_lock(0, &zdd->is_kept))
+		return;
+
+	dsvm_zdd_get(zdd);
+	atomic_inc(&returning);
+	init_task_work(&zdd->on_return, back_in_user_space);
+	if (task_work_add(current, &zdd->on_return, TWA_RESUME))
+		put_returning(zdd);
+}
+
+void dsvm_zdd_wait_for_returning(void)
+{
+	wait_event(returned, !atomic_read(&returning));
 }
 
 /* The kernel's callbacks for device pages. */
