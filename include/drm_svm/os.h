@@ -330,7 +330,7 @@ struct dsvm_migrate_span {
  */
 #define DSVM_ENTRY_PAGE	     ((dsvm_usize)1 << 0) /* there is one */
 #define DSVM_ENTRY_MOVES     ((dsvm_usize)1 << 1) /* a source: nothing has stopped it so far */
-#define DSVM_ENTRY_HUGE	     ((dsvm_usize)1 << 4) /* it stands for a folio, or a hole of that size */
+#define DSVM_ENTRY_HUGE	     ((dsvm_usize)1 << 4) /* it stands for 2^huge order pages, or a hole */
 #define DSVM_ENTRY_PFN_SHIFT 6
 
 /* What a source entry says, and what its page is. */
@@ -340,7 +340,7 @@ struct dsvm_migrate_entry {
 	struct dsvm_os_provider *provider; /* the same */
 	dsvm_u8 order;			/* this entry stands for 2^order pages */
 	dsvm_bool is_ram;		/* @page is RAM: no device's, whoever made it */
-	dsvm_bool retired;		/* dsvm_os_page_retire() was called for @page */
+	dsvm_bool retired;		/* dsvm_os_entry_retire() was called for it */
 	dsvm_bool moves;		/* collected, and nothing has stopped it so far */
 };
 
@@ -369,15 +369,11 @@ void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out);
 dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src);
 /* The same: it is a page of @zdd's, and not retired. */
 dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd);
-/* An entry with DSVM_ENTRY_HUGE stands for 2^order pages. */
-dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry);
 /* The page of an entry that has one. */
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry);
 
 /* The @index-th page from @page on, of a folio or of frames in a row. Any context. */
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index);
-/* Its page frame number. Any context. */
-dsvm_usize dsvm_os_page_pfn(struct dsvm_os_page *page);
 
 /*
  * What keeps the page of an HMM entry from moving, as far as it shows: an enum dsvm_stay. A look,
@@ -393,11 +389,11 @@ void *dsvm_os_next_owner(void *owner);
 
 /*
  * Pages of RAM for @addr in @vma (NULL: for nobody in particular), locked,
- * one reference, dirty: a device is going to write them, which no CPU sees. NULL if
- * there are none. A folio of a huge page's order is not fought for. May sleep and
+ * one reference, dirty: a device is going to write them, which no CPU sees. The entry of
+ * a destination; 0 if there are none. A folio of a huge page's order is not fought for. May sleep and
  * reclaim.
  */
-struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order);
+dsvm_usize dsvm_os_entry_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order);
 /*
  * Makes the device page frames from @pfn on a folio in use: locked, one reference, one of @zdd.
  */
@@ -406,10 +402,10 @@ struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd
 /* Unlocks and drops a folio that one of the two functions above gave. */
 void dsvm_os_page_discard(struct dsvm_os_page *page);
 /*
- * Marks a device folio, locked, by its first page, whose data has gone to RAM for good: until its
+ * Marks the device folio of a source, locked, whose data has gone to RAM for good: until its
  * last reference goes, others may still find it, and must not move it again.
  */
-void dsvm_os_page_retire(struct dsvm_os_page *page);
+void dsvm_os_entry_retire(dsvm_usize src);
 /*
  * Lets one CPU fault at a time work on a device folio: false if another one
  * does. The caller has a reference. Does not wait. Any context.

@@ -67,7 +67,7 @@ struct BlockPair {
 				fake::kDevicePfn + index + i, fake::to_os(zdd), order);
 			const dsvm_os_page *const old = entry(index).page;
 
-			dst[index + i] = make_entry(dsvm_os_page_pfn(page), order);
+			dst[index + i] = make_entry(fake::kDevicePfn + index + i, order);
 			for (u32 j = 0; j < 1u << order; j++)
 				fake::from_os(page)[j].content =
 					old != nullptr ? block_page(index + i + j) : 0;
@@ -118,11 +118,9 @@ DSVM_CASE(fake_migrate, huge_folios_move_whole)
 	DSVM_REQUIRE_EQ(b.setup(), 0);
 	DSVM_EXPECT_EQ(b.entry(0).order, kBlockOrder);
 	DSVM_EXPECT(b.entry(0).zdd == fake::to_os(b.zdd));
-	dsvm_os_page *const ram =
-		dsvm_os_page_alloc(fake::to_os(b.vma), block_page(0), kBlockOrder);
+	b.dst[0] = dsvm_os_entry_alloc(fake::to_os(b.vma), block_page(0), kBlockOrder);
 	for (u32 i = 0; i < kBlock; i++)
-		fake::from_os(ram)[i].content = block_page(i);
-	b.dst[0] = make_entry(dsvm_os_page_pfn(ram), kBlockOrder);
+		fake::from_os(dsvm_os_migrate_page(b.dst[0]))[i].content = block_page(i);
 	b.finish();
 	DSVM_EXPECT_EQ(b.world.count(b.world.mm(), block_page(0), block_page(kTwoBlocks) - 1,
 				     PteKind::kDevice),
@@ -222,7 +220,7 @@ DSVM_CASE(fake_migrate, huge_frames)
 		for (u32 i = 1; i < kBlock; i++)
 			DSVM_EXPECT(!b.entry(i).moves);
 		// A single page instead leaves it where it is.
-		b.dst[0] = make_entry(dsvm_os_page_pfn(dsvm_os_page_alloc(nullptr, 0, 0)), 0);
+		b.dst[0] = dsvm_os_entry_alloc(nullptr, 0, 0);
 		dsvm_os_migrate_device_pages(&b.span);
 		DSVM_EXPECT(!b.entry(0).moves);
 		dsvm_os_migrate_device_finalize(&b.span);
@@ -268,8 +266,7 @@ DSVM_CASE(fake_migrate, fault_by_a_huge_entry)
 	b.span.npages = kBlock;
 	DSVM_REQUIRE_EQ(b.setup(), 0);
 	DSVM_EXPECT(b.entry(0).moves);
-	b.dst[0] = make_entry(
-		dsvm_os_page_pfn(dsvm_os_page_alloc(fake::to_os(b.vma), block_page(0), 0)), 0);
+	b.dst[0] = dsvm_os_entry_alloc(fake::to_os(b.vma), block_page(0), 0);
 	b.finish();
 	DSVM_EXPECT_EQ(b.world.pte(b.world.mm(), block_page(0)).order, 0u);
 	DSVM_EXPECT_EQ(page->order, kBlockOrder);
@@ -290,7 +287,7 @@ DSVM_CASE(fake_migrate, pages_are_entered_and_left)
 		dsvm_os_page_init_device(fake::kDevicePfn, fake::to_os(b.zdd), kBlockOrder);
 	dsvm_os_page *const tail = dsvm_os_page_nth(page, 3);
 
-	DSVM_EXPECT_EQ(dsvm_os_page_pfn(tail), fake::kDevicePfn + 3);
+	DSVM_EXPECT_EQ(b.world.pfn_of(fake::from_os(tail)), fake::kDevicePfn + 3);
 	DSVM_EXPECT(dsvm_os_page_enter(tail));
 	DSVM_EXPECT(!dsvm_os_page_enter(page));
 	dsvm_os_page_leave(page);

@@ -3,6 +3,7 @@
 // os.h on the fake machine: pages and folios that migration makes, and what becomes of
 // their mappings otherwise.
 
+#include "core/migrate/entry.h"
 #include "kunit/fake/state.h"
 
 namespace dsvm::fake {
@@ -165,14 +166,8 @@ dsvm_os_page *dsvm_os_page_nth(dsvm_os_page *page, dsvm_usize index)
 	return to_os(nth);
 }
 
-// Models page_to_pfn().
-dsvm_usize dsvm_os_page_pfn(dsvm_os_page *page)
-{
-	return World::current().pfn_of(from_os(page));
-}
-
 // Models vma_alloc_folio() or alloc_pages(), folio_lock() and folio_set_dirty().
-dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order)
+dsvm_usize dsvm_os_entry_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order)
 {
 	World &world = World::current();
 
@@ -185,15 +180,15 @@ dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 ord
 	if (vma != nullptr && (addr < from_os(vma)->first || addr > from_os(vma)->last))
 		dsvm_env_violation("a page allocated by a VMA for an address outside of it");
 	if (world.enter(order != 0 ? Call::kHugeAlloc : Call::kPageAlloc) != 0)
-		return nullptr;
+		return 0;
 	Page *const page = world.alloc_ram(1u << order, 1u << order);
 	if (page == nullptr)
-		return nullptr;
+		return 0;
 	world.join_folio(page, order);
 	world.lock_folio(page);
 	page->dirty = true;
 	page->meant_for = vma != nullptr ? addr : 0;
-	return to_os(page);
+	return make_entry(world.pfn_of(page), order);
 }
 
 // Models zone_device_page_init() and drm_pagemap_get_devmem_page(): free frames become a
@@ -235,10 +230,10 @@ void dsvm_os_page_discard(dsvm_os_page *page)
 
 // Models the lowest bit of zone_device_data: under the folio's lock, by whoever has a
 // reference. It stays until the frame is initialised again.
-void dsvm_os_page_retire(dsvm_os_page *page)
+void dsvm_os_entry_retire(dsvm_usize src)
 {
 	World &world = World::current();
-	Page &p = *from_os(page);
+	Page &p = *from_os(dsvm_os_migrate_page(src));
 
 	static_cast<void>(world.enter(Call::kPageRetire));
 	if (!world.is_device(&p) || p.refs == 0 || !p.locked)

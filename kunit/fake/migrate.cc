@@ -550,14 +550,6 @@ dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, dsvm_os_zdd *zdd)
 	return page->zdd == from_os(zdd) && !page->retired;
 }
 
-// Models folio_order(), and HPAGE_PMD_ORDER for a hole.
-dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
-{
-	if ((entry & fake::kHuge) == 0)
-		dsvm_env_violation("the order of an entry that is not huge");
-	return World::current().huge_order();
-}
-
 // Models migrate_pfn_to_page().
 dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {

@@ -120,11 +120,6 @@ dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src)
 	return !is_zone_device_page(page) && (src & MIGRATE_PFN_MIGRATE) && !is_merged(page);
 }
 
-dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
-{
-	return entry_order(entry, migrate_pfn_to_page(entry));
-}
-
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
 	return os_page(migrate_pfn_to_page(entry));
@@ -133,11 +128,6 @@ struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index)
 {
 	return os_page(pfn_to_page(page_to_pfn(to_page(page)) + index));
-}
-
-dsvm_usize dsvm_os_page_pfn(struct dsvm_os_page *page)
-{
-	return page_to_pfn(to_page(page));
 }
 
 /* Where there are single pages as well, a huge one is not worth any compaction. */
@@ -150,8 +140,7 @@ static gfp_t page_gfp(const struct vm_area_struct *vma, unsigned int order)
 		     GFP_TRANSHUGE | __GFP_RETRY_MAYFAIL;
 }
 
-struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *handle, dsvm_usize addr,
-					dsvm_u32 order)
+dsvm_usize dsvm_os_entry_alloc(struct dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 order)
 {
 	struct vm_area_struct *vma = to_vma(handle);
 	const gfp_t gfp = page_gfp(vma, order);
@@ -159,12 +148,12 @@ struct dsvm_os_page *dsvm_os_page_alloc(struct dsvm_os_vma *handle, dsvm_usize a
 				    folio_alloc(gfp, order);
 
 	if (!folio)
-		return NULL;
+		return 0;
 
 	folio_lock(folio);
 	/* It has no mapping yet that would have to know. */
 	folio_set_dirty(folio);
-	return os_page(folio_page(folio, 0));
+	return migrate_pfn(folio_pfn(folio)) | (order ? COMPAT_PFN_COMPOUND : 0);
 }
 
 void dsvm_os_page_discard(struct dsvm_os_page *page)

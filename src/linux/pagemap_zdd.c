@@ -323,9 +323,9 @@ struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd
 	return os_page(page);
 }
 
-void dsvm_os_page_retire(struct dsvm_os_page *page)
+void dsvm_os_entry_retire(dsvm_usize src)
 {
-	set_bit(PAGE_RETIRED, (unsigned long *)&to_page(page)->zone_device_data);
+	set_bit(PAGE_RETIRED, (unsigned long *)&migrate_pfn_to_page(src)->zone_device_data);
 }
 
 dsvm_bool dsvm_os_page_enter(struct dsvm_os_page *page)

@@ -72,6 +72,30 @@ inline const usize *Copies::ram_side(const Part &part) const
 
 // Mapping ------------------------------------------------------------------------
 
+// Whether a huge page is all there is, and its other side is RAM.
+bool Copies::is_one_folio() const
+{
+	const usize dst = span_->dst[0];
+
+	return entry_is_huge(dst) && entry_pages(dst) == span_->npages && way_ != Way::kFromAll &&
+	       entry_has_page(span_->src[0]);
+}
+
+// Maps it in one piece, if that can be.
+bool Copies::map_folio()
+{
+	const Part all = part_at(0);
+	dsvm_os_page *const ram = dsvm_os_migrate_page(ram_side(all)[0]);
+	const dsvm_dma_dir dir = all.out ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
+
+	if (dsvm_os_dma_map(devmem_->dev, ram, dsvm_os_huge_order(), dir, scratch_.addrs()) != 0)
+		return false;
+	in_rows_ = true;
+	pieces_ = 1;
+	scratch_.ends_at(1);
+	return true;
+}
+
 void Copies::choose_way_to_map()
 {
 	open_window();
@@ -79,19 +103,21 @@ void Copies::choose_way_to_map()
 		   !dsvm_os_dma_needs_unmap(devmem_->dev);
 }
 
-// All RAM of a batch is that of one device, its own. A window for a single page is not worth it.
-void Copies::open_window()
+// All RAM of a batch is that of one device, its own. A window for a single page, small or huge, is
+// not worth it.
+inline void Copies::open_window()
 {
-	usize pages = 0;
+	usize entries = 0;
 	usize first = 0;
 
-	for (usize i = 0; i < span_->npages && pages < 2; ++i) {
-		if (!is_set(i) || !is_ram(part_at(i)))
+	for (usize i = next_set(0); i < span_->npages && entries < 2;
+	     i = next_set(i + entry_pages(span_->dst[i]))) {
+		if (!is_ram(part_at(i)))
 			continue;
-		first = pages ? first : i;
-		pages += entry_pages(span_->dst[i]);
+		first = entries ? first : i;
+		++entries;
 	}
-	if (pages < 2)
+	if (entries < 2)
 		return;
 	window_first_ = first;
 	dsvm_os_page *const ram = dsvm_os_migrate_page(ram_side(part_at(first))[first]);
@@ -182,7 +208,7 @@ inline Copies::Row Copies::row_at(usize index) const
 
 // Maps a row of RAM with one call, if nobody has to undo that; otherwise nothing, and each piece is
 // mapped by itself from now on. How many pages it was.
-usize Copies::map_row(usize index)
+inline usize Copies::map_row(usize index)
 {
 	dsvm_os_dev *const dev = devmem_->dev;
 	const dsvm_dma_dir dir = way_ == Way::kToRam ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
@@ -215,7 +241,7 @@ usize Copies::map_row(usize index)
 }
 
 // Maps @count pages that follow each other; how many it came to.
-usize Copies::map_stretch(const Part &part, usize count)
+inline usize Copies::map_stretch(const Part &part, usize count)
 {
 	for (usize done = 0; done < count;) {
 		const u32 order = piece_order(count - done, max_order_);
@@ -232,7 +258,7 @@ usize Copies::map_stretch(const Part &part, usize count)
 	return count;
 }
 
-Status Copies::map_piece(const Part &part, usize offset, u32 order)
+inline Status Copies::map_piece(const Part &part, usize offset, u32 order)
 {
 	const usize index = part.first + offset;
 	dsvm_dma_addr *addr = &scratch_.addrs()[index];
@@ -249,7 +275,7 @@ Status Copies::map_piece(const Part &part, usize offset, u32 order)
 	return Status::ok();
 }
 
-Status Copies::map_ram(const Part &part, usize offset, u32 order)
+inline Status Copies::map_ram(const Part &part, usize offset, u32 order)
 {
 	const dsvm_dma_dir dir = part.out ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
 	dsvm_os_page *const ram = page_in(ram_side(part)[part.first], offset);
@@ -337,7 +363,7 @@ Status Copies::begin()
 }
 
 // Hands a part to its copier, in the form that it takes.
-void Copies::issue(Part part)
+inline void Copies::issue(Part part)
 {
 	dsvm_copy copy{};
 	copy.to_ram = part.out;
@@ -372,6 +398,7 @@ void Copies::conclude(const Part &part, Status status)
 		return;
 	}
 	peer_error_ = status;
+	scratch_.ends_at(span_->npages);
 	unmap_span(part.first, part.end);
 	for (usize i = part.first; i < part.end; ++i)
 		scratch_.addrs()[i].dir = DSVM_DMA_NONE;
@@ -405,7 +432,7 @@ template <class Visit> void Copies::for_each_piece(const Part &part, Visit visit
 	}
 }
 
-dsvm_os_page **Copies::build_pages(const Part &part)
+inline dsvm_os_page **Copies::build_pages(const Part &part)
 {
 	dsvm_os_page **const pages = scratch_.empty_pages(part.end - part.first);
 	const usize first = part.first;
@@ -416,7 +443,7 @@ dsvm_os_page **Copies::build_pages(const Part &part)
 	return pages;
 }
 
-usize Copies::build_runs(const Part &part)
+inline usize Copies::build_runs(const Part &part)
 {
 	dsvm_copy_run *const runs = scratch_.runs();
 	usize nruns = 0;

@@ -5,7 +5,8 @@
 //
 //	map	pieces of 2^order pages that follow each other on both sides (plan.h): in one
 //		window of device addresses; or, where nobody has to undo a mapping and there is
-//		RAM alone on the other side, row by row of it, upwards or downwards; or one by one
+//		RAM alone on the other side, row by row of it, upwards or downwards; or one by
+//		one, as a batch that is one huge page is
 //	begin	the drivers begin to copy
 //	wait	... and are through
 //	unmap
@@ -92,6 +93,8 @@ private:
 	bool is_ram(const Part &part) const;
 	const usize *ram_side(const Part &part) const;
 
+	bool is_one_folio() const;
+	bool map_folio();
 	void choose_way_to_map();
 	void open_window();
 	bool sync_window();
@@ -120,7 +123,7 @@ private:
 	Way way_ = Way::kToRam;
 	u32 max_order_ = 0; // larger pieces have been refused
 	usize pieces_ = 0;
-	bool in_rows_ = false; // RAM is mapped so, and need not be unmapped
+	bool in_rows_ = false; // RAM is mapped so, and may not have to be unmapped
 	dsvm_iova window_{};
 	usize window_first_ = 0; // index of the page at its beginning
 	Part copying_[kMaxFences];
@@ -131,12 +134,20 @@ private:
 
 template <class Dropped> usize Copies::map(Dropped dropped)
 {
+	usize end = 0;
+
+	if (is_one_folio() && map_folio())
+		return pieces_;
 	choose_way_to_map();
 	for (usize i = next_set(0); i < span_->npages; i = next_set(i)) {
+		const usize before = pieces_;
 		usize count;
 		const usize mapped = map_at(i, count);
 
 		if (mapped == count) {
+			// Of a huge page in one piece the first entry says everything.
+			const bool is_one = pieces_ == before + 1 && entry_is_huge(span_->dst[i]);
+			end = i + (is_one ? 1 : count);
 			i += count;
 			continue;
 		}
@@ -144,10 +155,12 @@ template <class Dropped> usize Copies::map(Dropped dropped)
 		const bool is_huge = entry_is_huge(span_->dst[i]);
 		const usize failed = is_huge ? i : i + mapped;
 		const usize lost = is_huge ? count : 1;
+		end = is_huge ? end : failed;
 		drop(failed, lost);
 		dropped(failed, lost);
 		i = failed + lost;
 	}
+	scratch_.ends_at(end);
 	if (!sync_window())
 		drop_window(dropped);
 	return pieces_;

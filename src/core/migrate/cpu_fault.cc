@@ -25,7 +25,7 @@ u32 granule_order(const dsvm_cpu_fault &fault)
 Status bring_back(const dsvm_cpu_fault &fault, u32 order)
 {
 	VaRange span = fault_span(fault.addr, order, VaRange{fault.vma_first, fault.vma_last});
-	Scratch scratch;
+	DSVM_UNSET Scratch scratch;
 	if (scratch.allocate_or_reserve(span.page_count(), fault.devmem->provider).is_error()) {
 		if (fault.order != 0)
 			return kNoMemory;
@@ -34,8 +34,8 @@ Status bring_back(const dsvm_cpu_fault &fault, u32 order)
 		scratch.use_own();
 	}
 
-	scratch.begin(span.page_count());
-	ToRam batch{scratch};
+	scratch.begin();
+	DSVM_UNSET ToRam batch{scratch};
 	ToRam::Request request{};
 	request.devmem = fault.devmem;
 	request.way = DSVM_WAY_CPU_FAULT;

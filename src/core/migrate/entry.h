@@ -31,11 +31,6 @@ namespace dsvm {
 	return entry >> DSVM_ENTRY_PFN_SHIFT;
 }
 
-[[nodiscard]] inline u32 entry_order(usize entry)
-{
-	return entry_is_huge(entry) ? dsvm_os_migrate_order(entry) : 0;
-}
-
 // A destination: the folio of that order that begins at a frame.
 [[nodiscard]] inline usize make_entry(usize pfn, u32 order)
 {
@@ -45,7 +40,7 @@ namespace dsvm {
 // How many pages it stands for.
 [[nodiscard]] inline usize entry_pages(usize entry)
 {
-	return entry_is_huge(entry) ? usize{1} << dsvm_os_migrate_order(entry) : 1;
+	return entry_is_huge(entry) ? usize{1} << dsvm_os_huge_order() : 1;
 }
 
 [[nodiscard]] inline dsvm_migrate_entry decode(usize src)

@@ -130,7 +130,7 @@ usize Eviction::folio_first(usize index) const
 	const usize head = align_down(frame, usize{1} << order);
 	const usize before = frame - head;
 
-	if (before > index || frame_at(devmem_, index - before) != head ||
+	if (before == 0 || before > index || frame_at(devmem_, index - before) != head ||
 	    !dsvm_os_frame_in_use(head, devmem_.zdd) || dsvm_os_frame_order(head) == 0)
 		return index;
 	return index - before;
@@ -146,11 +146,12 @@ bool Eviction::is_huge(usize index) const
 // A huge page moves as a whole, if only a part of it is asked for.
 void Eviction::widen()
 {
+	first_ = folio_first(asked_first_);
+	if (asked_end_ == page_count(devmem_))
+		return;
+
 	const usize last = asked_end_ - 1;
 	const usize last_folio = folio_first(last);
-
-	first_ = folio_first(asked_first_);
-	end_ = asked_end_;
 	if (last_folio != last || is_huge(last))
 		end_ = min(last_folio + (usize{1} << dsvm_os_huge_order()), page_count(devmem_));
 }
@@ -223,7 +224,7 @@ Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &requ
 		devmem_.first != 0 && is_aligned(addr, size) && owner.vma_at(addr, size, vma);
 
 	request.npages = count;
-	request.huge_ram = dsvm_os_page_alloc(known ? vma.vma : nullptr, addr, order);
+	request.huge_ram = dsvm_os_entry_alloc(known ? vma.vma : nullptr, addr, order);
 	slot.is_split = !request.huge_ram;
 	if (slot.is_split)
 		dsvm::count(devmem_.counters->huge_split);
@@ -288,7 +289,7 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	request.way = DSVM_WAY_EVICT;
 	request.index = at;
 	slot.is_split = false;
-	slot.scratch.begin(count);
+	slot.scratch.begin();
 	if (is_huge(at))
 		return begin_huge(owner, slot, request, count);
 
@@ -396,7 +397,8 @@ Status evict(const dsvm_devmem &devmem, dsvm_os_mm *mm, usize index, usize npage
 	if (npages == 0 || index >= page_count(devmem) || npages > page_count(devmem) - index)
 		return kInvalid;
 	const Patience patience{true, kExitGraceNs};
-	return evict_status(Eviction{devmem, mm, index, npages, patience}.run());
+	DSVM_UNSET Eviction eviction{devmem, mm, index, npages, patience};
+	return evict_status(eviction.run());
 }
 
 namespace {
@@ -415,9 +417,9 @@ Status evict_round(dsvm_os_provider *provider, const Deadline &deadline)
 			status = kBusy;
 			continue; // gives the others back
 		}
-		const Status result{
-			Eviction{devmem, dsvm_os_zdd_mm(zdd), 0, page_count(devmem), patience}
-				.run()};
+		DSVM_UNSET Eviction eviction{devmem, dsvm_os_zdd_mm(zdd), 0, page_count(devmem),
+					     patience};
+		const Status result = eviction.run();
 		if (result.is_error())
 			status = evict_status(result);
 	}

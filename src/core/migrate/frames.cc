@@ -7,17 +7,20 @@ namespace dsvm {
 
 namespace {
 
-// Whether they are in a row. All memory that goes to a device comes by here, so it looks at four
+// Whether they are in a row. All memory that goes to a device comes by here, so it looks at sixteen
 // at a time.
 bool are_in_a_row(const usize *frames, usize count)
 {
+	constexpr usize kAtOnce = 16;
 	const usize base = frames[0];
 	usize i = 0;
 
-	for (; i + 4 <= count; i += 4) {
-		const usize at = base + i;
-		if ((frames[i] ^ at) | (frames[i + 1] ^ (at + 1)) | (frames[i + 2] ^ (at + 2)) |
-		    (frames[i + 3] ^ (at + 3)))
+	for (; i + kAtOnce <= count; i += kAtOnce) {
+		usize differs = 0;
+#pragma GCC unroll 16
+		for (usize k = 0; k < kAtOnce; ++k)
+			differs |= frames[i + k] ^ (base + i + k);
+		if (differs)
 			return false;
 	}
 	while (i < count && frames[i] == base + i)

@@ -17,7 +17,6 @@ public:
 	// A batch begins. @first is what the trace is to say.
 	void start(const dsvm_devmem &devmem, dsvm_migrate_way way, usize first, usize npages)
 	{
-		event_ = dsvm_migrate_event{};
 		event_.devmem = &devmem;
 		event_.way = way;
 		event_.first = first;
@@ -63,8 +62,8 @@ private:
 		}
 	}
 
-	dsvm_migrate_event event_{};
-	u64 began_ns_ = 0;
+	dsvm_migrate_event event_; // set by start() and lap()
+	u64 began_ns_;		   // set by start()
 };
 
 } // namespace dsvm

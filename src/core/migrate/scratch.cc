@@ -45,12 +45,13 @@ Status Scratch::allocate_or_reserve(usize npages, dsvm_os_provider *provider)
 		return status;
 	provider_ = provider;
 	lay_out(reserve_, npages);
-	is_used_ = is_handed_out_ = true;
+	used_ = handed_out_ = npages;
 	return Status::ok();
 }
 
 void Scratch::use_own()
 {
+	own_ = Entry{};
 	lay_out(&own_, 1);
 }
 
@@ -63,12 +64,12 @@ void Scratch::lay_out(void *memory, usize npages)
 	src_ = reinterpret_cast<usize *>(addrs_ + npages);
 }
 
-void Scratch::begin(usize npages)
+// Until it says where it ends, a batch may be anywhere.
+void Scratch::begin()
 {
-	if (!exchange(is_used_, true))
-		return;
-	clear(dst(), npages);
-	clear(addrs(), npages);
+	clear(dst(), used_);
+	clear(addrs(), used_);
+	used_ = npages_;
 }
 
 dsvm_os_page **Scratch::empty_pages(usize npages)
@@ -76,14 +77,14 @@ dsvm_os_page **Scratch::empty_pages(usize npages)
 	static_assert(sizeof(dsvm_copy_run) >= sizeof(dsvm_os_page *));
 	dsvm_os_page **const pages = reinterpret_cast<dsvm_os_page **>(runs_);
 
-	if (exchange(is_handed_out_, true))
-		clear(pages, npages);
+	clear(pages, min(npages, handed_out_));
+	handed_out_ = max(handed_out_, used_);
 	return pages;
 }
 
 dsvm_copy_run *Scratch::runs()
 {
-	is_handed_out_ = true;
+	handed_out_ = npages_;
 	return runs_;
 }
 

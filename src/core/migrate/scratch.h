@@ -13,8 +13,8 @@
 // without memory takes the provider's reserve, or the room for one page that is in
 // the object itself.
 //
-// Memory comes zeroed, and most batches are the only one of theirs: so what is empty is cleared
-// only where something has been.
+// Memory comes zeroed, and most batches are the only one of theirs, or of one entry, of a huge page:
+// so what is empty is cleared only where something has been.
 #ifndef DSVM_CORE_MIGRATE_SCRATCH_H
 #define DSVM_CORE_MIGRATE_SCRATCH_H
 
@@ -42,8 +42,10 @@ public:
 	Status allocate_or_reserve(usize npages, dsvm_os_provider *provider);
 	// Room for one page, which there always is.
 	void use_own();
-	// A batch begins: the first @npages entries of dst and addrs are empty.
-	void begin(usize npages);
+	// A batch begins: all entries of dst and addrs are empty.
+	void begin();
+	// In this batch nothing is put into dst and addrs from the entry @end on.
+	void ends_at(usize end) { used_ = end; }
 
 	// Valid from then on.
 	usize capacity() const { return npages_; }
@@ -66,7 +68,7 @@ private:
 	};
 	static_assert(kBatchPages * sizeof(Entry) <= DSVM_RESERVE_BYTES);
 
-	Entry own_{};
+	Entry own_;
 	void *memory_ = nullptr;	       // allocated, or nullptr
 	void *reserve_ = nullptr;	       // the provider's, or nullptr
 	dsvm_os_provider *provider_ = nullptr; // whose
@@ -74,8 +76,8 @@ private:
 	usize *src_ = nullptr;
 	dsvm_dma_addr *addrs_ = nullptr;
 	dsvm_copy_run *runs_ = nullptr;
-	bool is_used_ = false;	     // something may be in dst and addrs,
-	bool is_handed_out_ = false; // in runs
+	usize used_ = 0;       // so many entries of dst and addrs may have something in them,
+	usize handed_out_ = 0; // of pages, since they were cleared the last time
 };
 
 } // namespace dsvm

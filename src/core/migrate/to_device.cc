@@ -14,7 +14,7 @@ void ToDevice::note_stay(usize index, usize count, dsvm_stay stay)
 }
 
 // Each naturally aligned block of the span has frames for a huge page.
-bool ToDevice::wants_huge() const
+inline bool ToDevice::wants_huge() const
 {
 	const u32 order = dsvm_os_huge_order();
 	const u64 size = u64{DSVM_PAGE_SIZE} << order;
@@ -48,7 +48,7 @@ bool ToDevice::page_is_peer(usize src) const
 	return entry_has_page(src) && !decode(src).is_ram;
 }
 
-void ToDevice::survey()
+inline void ToDevice::survey()
 {
 	usize movable = 0;
 
@@ -107,7 +107,7 @@ void ToDevice::explain()
 	});
 }
 
-Status ToDevice::check() const
+inline Status ToDevice::check() const
 {
 	if (movable_ == 0)
 		return here_already_ == span_.npages ? Status::ok() : kBusy;
@@ -117,12 +117,12 @@ Status ToDevice::check() const
 	return Status::ok();
 }
 
-void ToDevice::prepare_huge(usize index, usize src)
+inline void ToDevice::prepare_huge(usize index)
 {
 	const dsvm_devmem &devmem = *request_.devmem;
-	const u32 order = dsvm_os_migrate_order(src);
+	const u32 order = dsvm_os_huge_order();
 
-	// Something has become huge since we asked for small pages, or has another size.
+	// Something has become huge since we asked for small pages.
 	if (!is_folio(devmem, index, order)) {
 		note(index, usize{1} << order, DSVM_STAY_BUSY);
 		return;
@@ -133,7 +133,7 @@ void ToDevice::prepare_huge(usize index, usize src)
 }
 
 // A frame for each page that moves.
-void ToDevice::prepare()
+inline void ToDevice::prepare()
 {
 	const dsvm_devmem &devmem = *request_.devmem;
 	usize *const dst = span_.dst;
@@ -143,7 +143,7 @@ void ToDevice::prepare()
 		if (!moves(src))
 			return;
 		if (entry_is_huge(src)) {
-			prepare_huge(i, src);
+			prepare_huge(i);
 			return;
 		}
 		const usize frame = frame_at(devmem, i);
@@ -177,7 +177,7 @@ void ToDevice::give_back_unused()
 	}
 }
 
-void ToDevice::map()
+inline void ToDevice::map()
 {
 	copies_.start(*request_.devmem, span_,
 		      is_plain_ ? Copies::Way::kFromRam : Copies::Way::kFromAll);
@@ -189,7 +189,7 @@ void ToDevice::map()
 	clock_.lap(DSVM_PHASE_MAP, pieces, Status::ok());
 }
 
-Status ToDevice::fill()
+inline Status ToDevice::fill()
 {
 	DSVM_TRY(check());
 	if (movable_ == 0)
@@ -208,17 +208,19 @@ Status ToDevice::begin(const Request &request)
 	request_ = request;
 	movable_ = prepared_ = here_already_ = dropped_ = migrated_ = 0;
 	copying_ = false;
-	span_ = dsvm_migrate_span{};
-	span_.vma = request.vma;
-	span_.first = request.span.first;
-	span_.last = request.span.last;
-	span_.npages = request.span.page_count();
-	span_.owner = request.owner;
-	span_.select =
-		DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE | (wants_huge() ? DSVM_MIGRATE_HUGE : 0);
-	span_.src = scratch_.src();
-	span_.dst = scratch_.dst();
-	scratch_.begin(span_.npages);
+	span_ = dsvm_migrate_span{
+		.vma = request.vma,
+		.first = request.span.first,
+		.last = request.span.last,
+		.npages = request.span.page_count(),
+		.owner = request.owner,
+		.select = DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE |
+			  (wants_huge() ? DSVM_MIGRATE_HUGE : 0),
+		.fault_page = nullptr,
+		.src = scratch_.src(),
+		.dst = scratch_.dst(),
+	};
+	scratch_.begin();
 	clock_.start(*request.devmem, DSVM_WAY_TO_DEVICE, span_.first, span_.npages);
 
 	const Status collected{dsvm_os_migrate_setup(&span_)};
@@ -234,7 +236,7 @@ Status ToDevice::begin(const Request &request)
 }
 
 // What has moved, and what lost a race for a reference between setup and the switch.
-void ToDevice::take_stock()
+inline void ToDevice::take_stock()
 {
 	const usize *const dst = span_.dst;
 	usize moved = 0;
@@ -272,11 +274,11 @@ void ToDevice::let_go(usize src, usize npages)
 
 	if (entry.provider != request_.devmem->provider)
 		count(request_.devmem->counters->from_device, npages);
-	dsvm_os_page_retire(entry.page);
+	dsvm_os_entry_retire(src);
 }
 
 // What another device could not copy stays where it is, unless everything has to go.
-Status ToDevice::finish_copies()
+inline Status ToDevice::finish_copies()
 {
 	const Status copied = copies_.wait();
 
@@ -339,14 +341,14 @@ Status find_vma(const dsvm_to_device &request, dsvm_vma_info &vma)
 Status migrate_to_device(dsvm_to_device &request)
 {
 	const VaRange span{request.first, request.last};
-	dsvm_vma_info vma;
-	Scratch scratch;
+	DSVM_UNSET dsvm_vma_info vma;
+	DSVM_UNSET Scratch scratch;
 
 	request.migrated = 0;
 	DSVM_TRY(find_vma(request, vma));
 	DSVM_TRY(scratch.allocate(span.page_count()));
 
-	ToDevice batch{scratch};
+	DSVM_UNSET ToDevice batch{scratch};
 	ToDevice::Request what{};
 	what.vma = vma.vma;
 	what.span = span;

@@ -80,7 +80,7 @@ private:
 	Status check() const;
 	Status fill();
 	void prepare();
-	void prepare_huge(usize index, usize src);
+	void prepare_huge(usize index);
 	void map();
 	void give_back_unused();
 	Status finish_copies();
@@ -97,8 +97,8 @@ private:
 	Scratch &scratch_;
 	Copies copies_;
 	PhaseClock clock_;
-	Request request_{};
-	dsvm_migrate_span span_{};
+	Request request_;	 // set by begin()
+	dsvm_migrate_span span_; // set by begin()
 	Status status_;
 	bool under_way_ = false;
 	bool copying_ = false;

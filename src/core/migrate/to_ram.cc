@@ -8,13 +8,13 @@ namespace dsvm {
 
 // The kernel's phases, both ways ----------------------------------------------------
 
-Status ToRam::setup()
+inline Status ToRam::setup()
 {
 	return Status{is_by_tables() ? dsvm_os_migrate_setup(&span_)
 				     : dsvm_os_migrate_device_setup(&span_)};
 }
 
-void ToRam::switch_over()
+inline void ToRam::switch_over()
 {
 	if (is_by_tables())
 		dsvm_os_migrate_pages(&span_);
@@ -22,7 +22,7 @@ void ToRam::switch_over()
 		dsvm_os_migrate_device_pages(&span_);
 }
 
-void ToRam::finalize()
+inline void ToRam::finalize()
 {
 	if (is_by_tables())
 		dsvm_os_migrate_finalize(&span_);
@@ -57,10 +57,10 @@ inline usize ToRam::addr_of(usize index, usize src)
 }
 
 // RAM where the owner would have it.
-inline dsvm_os_page *ToRam::ram_for(usize index, usize src, u32 order)
+inline usize ToRam::ram_for(usize index, usize src, u32 order)
 {
-	return dsvm_os_page_alloc(is_by_tables() ? request_.vma : request_.hint_vma,
-				  addr_of(index, src), order);
+	return dsvm_os_entry_alloc(is_by_tables() ? request_.vma : request_.hint_vma,
+				   addr_of(index, src), order);
 }
 
 void ToRam::fail(usize src, Status status)
@@ -71,12 +71,12 @@ void ToRam::fail(usize src, Status status)
 		missing_ = status;
 }
 
-void ToRam::prepare_huge(usize index, usize src)
+inline void ToRam::prepare_huge(usize index, usize src)
 {
-	u32 order = dsvm_os_migrate_order(src);
+	const u32 order = dsvm_os_huge_order();
 	movable_ += usize{1} << order;
 
-	dsvm_os_page *ram = exchange(request_.huge_ram, nullptr);
+	usize ram = exchange(request_.huge_ram, 0);
 	if (!ram && is_by_tables())
 		ram = ram_for(index, src, order);
 	if (!ram)
@@ -84,17 +84,15 @@ void ToRam::prepare_huge(usize index, usize src)
 	if (!ram && is_fault_page(src)) {
 		// The kernel cannot split a huge page that somebody faults on; it only maps it page
 		// by page. The next fault comes for one of these, and moves it.
-		order = 0;
-		ram = ram_for(index, src, order);
+		ram = ram_for(index, src, 0);
 	}
-	if (ram)
-		span_.dst[index] = make_entry(dsvm_os_page_pfn(ram), order);
-	else
+	span_.dst[index] = ram;
+	if (!ram)
 		fail(src, kNoMemory);
 }
 
 // RAM for each page that moves.
-void ToRam::prepare()
+inline void ToRam::prepare()
 {
 	usize *const dst = span_.dst;
 	usize movable = 0;
@@ -107,18 +105,16 @@ void ToRam::prepare()
 			return;
 		}
 		++movable;
-		dsvm_os_page *const ram = ram_for(i, src, 0);
-		if (ram)
-			dst[i] = make_entry(dsvm_os_page_pfn(ram), 0);
-		else
+		dst[i] = ram_for(i, src, 0);
+		if (!dst[i])
 			fail(src, kNoMemory);
 	});
 	movable_ += movable;
 	if (request_.huge_ram)
-		dsvm_os_page_discard(exchange(request_.huge_ram, nullptr));
+		dsvm_os_page_discard(dsvm_os_migrate_page(exchange(request_.huge_ram, 0)));
 }
 
-Status ToRam::fill()
+inline Status ToRam::fill()
 {
 	prepare();
 
@@ -139,16 +135,17 @@ Status ToRam::begin(const Request &request)
 	status_ = missing_ = Status::ok();
 	movable_ = moved_ = 0;
 	at_ = request.index;
-	span_ = dsvm_migrate_span{};
-	span_.vma = request.vma;
-	span_.first = request.first;
-	span_.last = request.first + ((request.npages << DSVM_PAGE_SHIFT) - 1);
-	span_.npages = request.npages;
-	span_.owner = request.devmem->owner;
-	span_.select = request.select;
-	span_.fault_page = request.fault_page;
-	span_.src = scratch_.src();
-	span_.dst = scratch_.dst();
+	span_ = dsvm_migrate_span{
+		.vma = request.vma,
+		.first = request.first,
+		.last = request.first + ((request.npages << DSVM_PAGE_SHIFT) - 1),
+		.npages = request.npages,
+		.owner = request.devmem->owner,
+		.select = request.select,
+		.fault_page = request.fault_page,
+		.src = scratch_.src(),
+		.dst = scratch_.dst(),
+	};
 	clock_.start(*request.devmem, request.way, is_by_tables() ? request.first : span_.src[0],
 		     request.npages);
 
@@ -156,7 +153,7 @@ Status ToRam::begin(const Request &request)
 	clock_.lap(DSVM_PHASE_SETUP, request.npages, collected);
 	if (collected.is_error()) {
 		if (request.huge_ram)
-			dsvm_os_page_discard(request.huge_ram);
+			dsvm_os_page_discard(dsvm_os_migrate_page(request.huge_ram));
 		return collected;
 	}
 	copies_.start(*request.devmem, span_, Copies::Way::kToRam);
@@ -166,7 +163,7 @@ Status ToRam::begin(const Request &request)
 }
 
 // Marks what has moved for good, while it is still locked.
-void ToRam::retire()
+inline void ToRam::retire()
 {
 	const usize *const dst = span_.dst;
 	usize moved = 0;
@@ -175,7 +172,7 @@ void ToRam::retire()
 	for_each_entry(span_, [&, dst](usize i, usize src, usize count) {
 		if (!dst[i] || !entry_moves(src))
 			return;
-		dsvm_os_page_retire(dsvm_os_migrate_page(src));
+		dsvm_os_entry_retire(src);
 		moved += count;
 		nhuge += entry_is_huge(src);
 	});

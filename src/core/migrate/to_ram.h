@@ -39,8 +39,8 @@ public:
 		// By page frames, which the scratch's src has: nullptr above. They are those of the
 		// allocation from @index on, less some.
 		usize index;
-		dsvm_os_vma *hint_vma;	// of the addresses that they were made for, or nullptr
-		dsvm_os_page *huge_ram; // for a huge page, which is the first; or nullptr
+		dsvm_os_vma *hint_vma; // of the addresses that they were made for, or nullptr
+		usize huge_ram;	       // an entry for a huge page, which is the first; or 0
 		usize npages;
 	};
 
@@ -66,17 +66,17 @@ private:
 	void prepare();
 	void prepare_huge(usize index, usize src);
 	usize addr_of(usize index, usize src);
-	dsvm_os_page *ram_for(usize index, usize src, u32 order);
+	usize ram_for(usize index, usize src, u32 order);
 	void fail(usize src, Status status);
 	void retire();
 
 	Scratch &scratch_;
 	Copies copies_;
 	PhaseClock clock_;
-	Request request_{};
-	dsvm_migrate_span span_{};
-	Status status_;	 // of the whole batch: no page goes anywhere
-	Status missing_; // of single pages, which stay
+	Request request_;	 // set by begin()
+	dsvm_migrate_span span_; // set by begin()
+	Status status_;		 // of the whole batch: no page goes anywhere
+	Status missing_;	 // of single pages, which stay
 	bool under_way_ = false;
 	usize at_ = 0; // index in the allocation of the last page that had its address asked for
 	usize movable_ = 0;

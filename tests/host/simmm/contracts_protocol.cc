@@ -2,6 +2,7 @@
 //
 // Migration: what a driver must do with phases, pages and references, and what happens if not.
 
+#include "core/migrate/entry.h"
 #include "tests/host/simmm/contract_tests.h"
 #include "tests/host/simmm/scene.h"
 
@@ -136,7 +137,7 @@ bool retiring_what_stays_is_found()
 		.thread([] {
 			to_device(0, 0, 0);
 			machine().lock_page(page_at(0));
-			dsvm_os_page_retire(to_os(page_at(0)));
+			dsvm_os_entry_retire(make_entry(kDevicePfn, 0));
 		})
 		.breaks("a page is retired that must not be");
 }

@@ -433,7 +433,7 @@ void toy_to_device()
 	check(dsvm_os_migrate_setup(&moving.span) == 0, "setup");
 	Page &from = from_os(moving.page(0));
 	dsvm_os_page *const to = dsvm_os_page_init_device(kDevicePfn, to_os(allocation()), 0);
-	moving.dst[0] = make_entry(dsvm_os_page_pfn(to), 0);
+	moving.dst[0] = make_entry(kDevicePfn, 0);
 	check(dsvm_os_dma_map(to_os(device()), to_os(from), 0, DSVM_DMA_TO_DEVICE, &addr) == 0,
 	      "dma_map");
 	start_copy(from, from_os(to));

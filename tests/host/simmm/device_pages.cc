@@ -3,6 +3,7 @@
 // drm_svm/os.h on the machine: the pages that a migration goes to, and what device pages point
 // to (kernel: include/linux/memremap.h; src/linux/pagemap_zdd.c).
 
+#include "core/migrate/entry.h"
 #include "tests/host/simmm/migrate.h"
 
 using namespace dsvm;
@@ -15,7 +16,7 @@ dsvm_u32 dsvm_os_huge_order(void)
 }
 
 // Kernel: vma_alloc_folio() looks at the VMA, which the mm's lock keeps, or who pins it.
-dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 order)
+dsvm_usize dsvm_os_entry_alloc(dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 order)
 {
 	Machine &m = machine();
 
@@ -29,10 +30,10 @@ dsvm_os_page *dsvm_os_page_alloc(dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 
 	const bool there_is_none = order != 0 && m.geometry().fragmented != 0;
 	const u32 index = there_is_none ? kNoPage : m.alloc_ram(order);
 	if (index == kNoPage)
-		return nullptr;
+		return 0;
 	m.lock_page(m.page(index));
 	m.page(index).dirty = true;
-	return to_os(m.page(index));
+	return make_entry(m.pfn_of(index), order);
 }
 
 // Kernel: zone_device_folio_init(): free frames become a folio that is locked and referenced.
@@ -66,17 +67,12 @@ dsvm_os_page *dsvm_os_page_nth(dsvm_os_page *page, dsvm_usize index)
 	return to_os(machine().page(at));
 }
 
-dsvm_usize dsvm_os_page_pfn(dsvm_os_page *page)
-{
-	return machine().pfn_of(machine().index_of(from_os(page)));
-}
-
 // Bits beside the zdd ---------------------------------------------------------
 
 // src/linux: changed under the folio's lock.
-void dsvm_os_page_retire(dsvm_os_page *handle)
+void dsvm_os_entry_retire(dsvm_usize src)
 {
-	Page &folio = machine().folio_of(from_os(handle));
+	Page &folio = machine().folio_of(from_os(dsvm_os_migrate_page(src)));
 	const char *broken = nullptr;
 
 	scheduler().point(Point::kOs);

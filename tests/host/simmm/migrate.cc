@@ -399,7 +399,7 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 	*out = {};
 	out->moves = (src & kMigrate) != 0;
 	if ((src & kCompound) != 0)
-		out->order = static_cast<dsvm_u8>(dsvm_os_migrate_order(src));
+		out->order = static_cast<dsvm_u8>(machine().geometry().huge_order);
 	if (page == nullptr)
 		return;
 	out->page = to_os(*page);
@@ -421,13 +421,6 @@ dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, dsvm_os_zdd *zdd)
 	const Page &page = *live_page_of(src);
 
 	return page.zdd == &from_os(zdd) && !page.retired;
-}
-
-dsvm_u32 dsvm_os_migrate_order(dsvm_usize entry)
-{
-	if ((entry & kCompound) == 0)
-		scheduler().fail("a single page is asked for its order", "entry %#lx", entry);
-	return machine().geometry().huge_order;
 }
 
 dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)

@@ -386,17 +386,14 @@ void Moving::give_device(u32 i, u32 frame, u32 order)
 		dsvm_os_page_init_device(kDevicePfn + frame, to_os(allocation()), order);
 
 	fill(to, page(i), order);
-	dst[i] = make_entry(dsvm_os_page_pfn(to), order);
+	dst[i] = make_entry(kDevicePfn + frame, order);
 }
 
 void Moving::give_ram(u32 i, u32 order)
 {
-	dsvm_os_page *const to = dsvm_os_page_alloc(span.vma, span.first + i * kPageSize, order);
-
-	if (to == nullptr)
-		return;
-	fill(to, page(i), order);
-	dst[i] = make_entry(dsvm_os_page_pfn(to), order);
+	dst[i] = dsvm_os_entry_alloc(span.vma, span.first + i * kPageSize, order);
+	if (dst[i] != 0)
+		fill(dsvm_os_migrate_page(dst[i]), page(i), order);
 }
 
 u32 to_device(u32 first, u32 last, u32 frame)
@@ -433,7 +430,7 @@ static u32 bring_back(Moving &moving, void (*pages)(dsvm_migrate_span *),
 	for (u32 i = 0; i < moving.span.npages; i++) {
 		if (moving.dst[i] == 0 || !moving.moves(i))
 			continue;
-		dsvm_os_page_retire(moving.page(i));
+		dsvm_os_entry_retire(moving.src[i]);
 		moved++;
 	}
 	finalize(&moving.span);
