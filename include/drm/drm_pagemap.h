@@ -263,7 +263,8 @@ struct drm_pagemap_devmem_ops {
  *	leave the pages with the device
  * @pre_migrate_fence: what the first copy has to wait for, or NULL
  * @fault_granule: bytes that a CPU fault brings back around the address, a power
- *	of two; 0, the default: the huge page that it hit, or 64 KiB
+ *	of two; 0, the default: the huge page that it hit, or 64 KiB, and, where
+ *	the CPU goes on at the end of that, twice as much each time, up to 2 MiB
  * @zdd: the library's
  */
 struct drm_pagemap_devmem {

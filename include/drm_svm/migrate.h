@@ -90,7 +90,11 @@ struct dsvm_devmem {
 	struct dsvm_migrate_counters *counters; /* the provider's */
 	dsvm_usize size;	/* bytes */
 	dsvm_usize first;	/* the address that its first page was made for; 0: not known */
-	dsvm_u32 fault_npages;	/* a CPU fault brings back so many, a power of two; 0: the default */
+	/*
+	 * A CPU fault brings back so many, a power of two; 0: DSVM_FAULT_NPAGES, and twice as many
+	 * as the last one where it goes on at that one's end.
+	 */
+	dsvm_u32 fault_npages;
 	dsvm_bool copies_runs;
 	/* Fills in the page frame numbers of the allocation's first @npages pages. */
 	int (*populate)(void *allocation, dsvm_usize npages, dsvm_usize *pfns);
@@ -100,6 +104,11 @@ struct dsvm_devmem {
 	/* The core's, between dsvm_devmem_init() and _fini(): frame numbers. */
 	dsvm_usize base;	/* of frames in a row */
 	dsvm_usize *frames;	/* or one by one; NULL: in a row */
+	/*
+	 * And where the next CPU fault would go on, with the order of what the last one was to
+	 * bring back in the bits below a page's address; 0: there was none.
+	 */
+	dsvm_u64 streak;
 };
 
 /*
@@ -206,7 +215,7 @@ struct dsvm_cpu_fault {
 	dsvm_u32 order;		/* of the page-table entry it came by: 0, or a huge page's */
 	dsvm_bool is_part;	/* the page is one of a larger folio than that */
 	void *owner;
-	const struct dsvm_devmem *devmem;
+	struct dsvm_devmem *devmem;
 	dsvm_u64 timeslice_ns;	/* for so long the device may keep the page */
 };
 
@@ -217,7 +226,7 @@ enum dsvm_fault_result {
 	DSVM_FAULT_LOST,  /* the data cannot be had any more */
 };
 
-/* A CPU fault brings back so much by default, or the huge page that it hit: 64 KiB. */
+/* A CPU fault brings back so much by default at first, or the huge page that it hit: 64 KiB. */
 #define DSVM_FAULT_NPAGES 16
 
 /* Brings a granule around the address back. Under the mm's lock, may sleep. */

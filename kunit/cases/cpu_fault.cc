@@ -55,6 +55,55 @@ DSVM_CASE(cpu_fault, largest_granule)
 	DSVM_REQUIRE(s.is_back(0, 511));
 }
 
+// A CPU that goes over memory in ascending order gets more each time; what the allocation was not
+// made for is left alone.
+DSVM_CASE(cpu_fault, who_goes_on_gets_more)
+{
+	AllocationOptions options = {};
+	options.hint = page_at(0);
+	Field s(options, 200);
+
+	DSVM_EXPECT_EQ(s.touch(3), DSVM_FAULT_DONE);
+	DSVM_REQUIRE(s.is_back(0, 15));
+	DSVM_EXPECT_EQ(s.touch(16), DSVM_FAULT_DONE);
+	DSVM_REQUIRE(s.is_back(0, 47));
+	// Anywhere in the granule that comes next.
+	DSVM_EXPECT_EQ(s.touch(63), DSVM_FAULT_DONE);
+	DSVM_REQUIRE(s.is_back(0, 111));
+	DSVM_EXPECT_EQ(s.touch(112), DSVM_FAULT_DONE);
+	DSVM_REQUIRE(s.is_back(0, 199));
+	DSVM_EXPECT(s.allocation.is_detached());
+}
+
+DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
+{
+	struct Row {
+		u32 npages; // that the driver asks for
+		u32 hint;   // the page that the allocation was made for; none: 200
+		u32 second;
+		u32 first_back;
+		u32 last_back;
+	};
+	const Row rows[] = {
+		{0, 0, 16, 16, 47},   {0, 0, 32, 32, 47}, {16, 0, 16, 16, 31},
+		{0, 200, 16, 16, 31}, {0, 8, 16, 16, 31},
+	};
+
+	for (const Row &row : rows) {
+		AllocationOptions options = {};
+		options.fault_npages = row.npages;
+		options.hint = row.hint < 200 ? page_at(row.hint) : 0;
+		Field s(options, 200);
+
+		DSVM_EXPECT_EQ(s.touch(0), DSVM_FAULT_DONE);
+		DSVM_EXPECT_EQ(s.touch(row.second), DSVM_FAULT_DONE);
+		DSVM_EXPECT_EQ(s.count(PteKind::kPresent, 200),
+			       16 + (row.last_back - row.first_back + 1));
+		DSVM_EXPECT_EQ(s.pte(row.first_back).kind, PteKind::kPresent);
+		DSVM_EXPECT_EQ(s.pte(row.last_back).kind, PteKind::kPresent);
+	}
+}
+
 DSVM_CASE(cpu_fault, vma_bounds_are_kept)
 {
 	Field s;

@@ -111,6 +111,41 @@ DSVM_CASE(plan, fault_spans)
 	}
 }
 
+// Faults in ascending order get more each time, up to the end of 2 MiB; others begin anew.
+DSVM_CASE(plan, fault_streaks)
+{
+	struct Row {
+		u64 first; // what there is to be brought back, in pages from kPlanBase on
+		u64 last;
+		u64 limit; // the last one that may be
+		u64 last_back;
+	};
+	const Row rows[] = {
+		{0, 15, 1023, 15},	{16, 31, 1023, 47},    {48, 63, 1023, 111},
+		{112, 127, 1023, 239},	{240, 255, 1023, 495}, {496, 511, 1023, 511},
+		{512, 527, 1023, 1023}, {32, 47, 1023, 47},    {48, 63, 1023, 79},
+		{48, 63, 1023, 63},	{64, 79, 90, 90},      {91, 95, 95, 95},
+		{96, 111, 100, 111},	{113, 127, 1023, 127},
+	};
+	Streak streak = Streak::from(0);
+
+	for (const Row &row : rows) {
+		const VaRange limits{kPlanBase, kPlanBase + (row.limit + 1) * kOnePage - 1};
+		const VaRange granule{kPlanBase + row.first * kOnePage,
+				      kPlanBase + (row.last + 1) * kOnePage - 1};
+		const VaRange span = streak.next(granule, limits);
+
+		DSVM_EXPECT_EQ(span.first, granule.first);
+		DSVM_EXPECT_EQ(span.last, kPlanBase + (row.last_back + 1) * kOnePage - 1);
+		DSVM_EXPECT_EQ(streak.end, span.last + 1);
+		DSVM_EXPECT(streak.order <= ilog2(kBlockSize / kOnePage));
+		// It is kept as one word.
+		DSVM_EXPECT_EQ(Streak::from(streak.word()).end, streak.end);
+		DSVM_EXPECT_EQ(Streak::from(streak.word()).order, streak.order);
+	}
+	DSVM_EXPECT_EQ(streak.order, ilog2(DSVM_FAULT_NPAGES));
+}
+
 // The slices of any number of workers are the span: all of it, nothing twice, cut at blocks.
 DSVM_CASE(plan, slices)
 {

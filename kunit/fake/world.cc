@@ -574,7 +574,7 @@ void World::share(Mm &from, Mm &to)
 }
 
 Zdd *World::make_zdd(dsvm_os_provider *provider, void *owner, void (*released)(void *), void *arg,
-		     const dsvm_devmem *devmem, void (*freed)(void *, usize))
+		     dsvm_devmem *devmem, void (*freed)(void *, usize))
 {
 	for (Zdd &zdd : state_->zdds) {
 		if (zdd.refs == 0) {

@@ -179,7 +179,7 @@ struct Zdd {
 	dsvm_os_provider *provider;
 	void *owner;
 	Mm *mm;			   // the address space that the allocation was made for
-	const dsvm_devmem *devmem; // nullptr: nobody asks
+	dsvm_devmem *devmem; // nullptr: nobody asks
 	bool timeslice_is_over;	   // dsvm_os_zdd_end_timeslice()
 	// Called when a page of it is free again.
 	void (*freed)(void *arg, usize pfn);
@@ -440,7 +440,7 @@ public:
 	// For the first address space.
 	[[nodiscard]] Zdd *make_zdd(dsvm_os_provider *provider, void *owner,
 				    void (*released)(void *), void *arg,
-				    const dsvm_devmem *devmem = nullptr,
+				    dsvm_devmem *devmem = nullptr,
 				    void (*freed)(void *, usize) = nullptr);
 	// The next one in use of a provider, nullptr: the first; no reference is touched.
 	[[nodiscard]] Zdd *next_zdd(const dsvm_os_provider *provider, const Zdd *zdd);

@@ -14,17 +14,46 @@ namespace {
 constexpr u32 kMaxOrder = ilog2(kBatchPages);
 
 // How much comes back: what the driver asks for, and at least the huge page that was hit.
-u32 granule_order(const dsvm_cpu_fault &fault)
+VaRange granule_of(const dsvm_cpu_fault &fault)
 {
 	const usize npages =
 		fault.devmem->fault_npages ? fault.devmem->fault_npages : DSVM_FAULT_NPAGES;
+	const u32 order = min(max(ilog2(npages), fault.order), max(kMaxOrder, fault.order));
 
-	return min(max(ilog2(npages), fault.order), max(kMaxOrder, fault.order));
+	return fault_span(fault.addr, order, VaRange{fault.vma_first, fault.vma_last});
 }
 
-Status bring_back(const dsvm_cpu_fault &fault, u32 order)
+// The part of the VMA that the allocation was made for, if the page is in it.
+Expected<VaRange> limits_of(const dsvm_cpu_fault &fault, VaRange granule)
 {
-	VaRange span = fault_span(fault.addr, order, VaRange{fault.vma_first, fault.vma_last});
+	const dsvm_devmem &devmem = *fault.devmem;
+	const VaRange made_for{devmem.first, devmem.first + (devmem.size - 1)};
+
+	if (devmem.first == 0 || !made_for.contains(granule))
+		return kNotFound;
+	return VaRange{fault.vma_first, fault.vma_last}.intersection(made_for);
+}
+
+// The same if the driver does not ask for anything: a CPU that goes over memory in ascending order
+// gets more each time. Faults side by side may spoil each other's, and get less for once.
+VaRange streak_of(const dsvm_cpu_fault &fault)
+{
+	const VaRange granule = granule_of(fault);
+	if (fault.devmem->fault_npages != 0 || fault.order != 0)
+		return granule;
+	const Expected<VaRange> limits = limits_of(fault, granule);
+	if (limits.is_error())
+		return granule;
+
+	u64 &word = fault.devmem->streak;
+	Streak streak = Streak::from(__atomic_load_n(&word, __ATOMIC_RELAXED));
+	const VaRange span = streak.next(granule, limits.value());
+	__atomic_store_n(&word, streak.word(), __ATOMIC_RELAXED);
+	return span;
+}
+
+Status bring_back(const dsvm_cpu_fault &fault, VaRange span)
+{
 	DSVM_UNSET Scratch scratch;
 	if (scratch.allocate_or_reserve(span.page_count(), fault.devmem->provider).is_error()) {
 		if (fault.order != 0)
@@ -55,12 +84,13 @@ Status bring_back(const dsvm_cpu_fault &fault)
 	if (fault.is_part)
 		DSVM_TRY(split_at(fault.vma, fault.addr, fault.owner, fault.page));
 
-	const u32 order = granule_order(fault);
-	const Status status = bring_back(fault, order);
+	const VaRange span = streak_of(fault);
+	const Status status = bring_back(fault, span);
 
 	// Somebody else's page in the granule may be what cannot be had.
-	if (fault_result(status) == DSVM_FAULT_LOST && order > fault.order)
-		return bring_back(fault, fault.order);
+	if (fault_result(status) == DSVM_FAULT_LOST && span.page_count() >> fault.order > 1)
+		return bring_back(fault, fault_span(fault.addr, fault.order,
+						    VaRange{fault.vma_first, fault.vma_last}));
 	return status;
 }
 

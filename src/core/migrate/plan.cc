@@ -21,6 +21,22 @@ VaRange fault_span(u64 addr, u32 order, VaRange vma)
 	return VaRange{max(block.first, vma.first), min(block.last, vma.last)};
 }
 
+VaRange Streak::next(VaRange granule, VaRange limits)
+{
+	constexpr u32 kMost = ilog2(kBlockSize / DSVM_PAGE_SIZE);
+	const bool goes_on = end != 0 && granule.first == end;
+
+	order = goes_on ? min(order + 1, kMost) : ilog2(DSVM_FAULT_NPAGES);
+	if (goes_on) {
+		const VaRange block = aligned_block(granule.first, kBlockSize);
+		const u64 size = u64{DSVM_PAGE_SIZE} << order;
+		const u64 last = granule.first + (size - 1);
+		granule.last = max(granule.last, min(last, min(block.last, limits.last)));
+	}
+	end = granule.last + 1;
+	return granule;
+}
+
 Expected<VaRange> slice_of(VaRange span, u32 index, u32 workers)
 {
 	const u64 base = align_down(span.first, kBlockSize);

@@ -44,6 +44,25 @@ constexpr u64 kBlockSize = 2097152;
 // The aligned block of 2^order pages around the address, as far as @vma reaches.
 [[nodiscard]] VaRange fault_span(u64 addr, u32 order, VaRange vma);
 
+// What CPU faults on an allocation have brought back last: see dsvm_devmem.streak.
+struct Streak {
+	u64 end;   // the address behind it, a page's; 0: there was nothing
+	u32 order; // of how many pages it was to be
+
+	static constexpr Streak from(u64 word)
+	{
+		constexpr u64 kBelow = DSVM_PAGE_SIZE - 1;
+
+		return Streak{word & ~kBelow, static_cast<u32>(word & kBelow)};
+	}
+	constexpr u64 word() const { return end | order; }
+
+	// What a fault goes on with that finds only @granule to be brought back: as it is, or, if
+	// it begins at the end, twice as much as there was the last time. Not beyond the block of
+	// 2 MiB, nor @limits, which @granule lies in.
+	[[nodiscard]] VaRange next(VaRange granule, VaRange limits);
+};
+
 // The part of @span that worker @index of @workers takes, in whole blocks; kNotFound: none.
 [[nodiscard]] Expected<VaRange> slice_of(VaRange span, u32 index, u32 workers);
 

@@ -30,7 +30,7 @@ struct Zdd {
 	// Frames have arrived at an address, for good.
 	void (*arrived)(Zdd &zdd, u32 index, u32 npages) = nullptr;
 	void *allocation = nullptr;
-	const dsvm_devmem *core = nullptr;
+	dsvm_devmem *core = nullptr;
 	u64 timeslice_end_ns = 0;
 	Zdd *next = nullptr; // of its provider's
 };
