@@ -36,6 +36,15 @@ bool Slice::is_there(usize index) const
 	return is_in(job_.pagemap, entries_.data()[index]);
 }
 
+// How many pages from there on have the page-table entry that maps it in common.
+usize Slice::mapped_as_one(VaRange part, usize index) const
+{
+	const usize size = usize{1} << dsvm_os_hmm_order(entries_.data()[index]);
+	const usize page = (part.first >> DSVM_PAGE_SHIFT) + index;
+
+	return size - (page & (size - 1));
+}
+
 // The runs of @part, which lies in one VMA and one block, as far as the group has room; @at goes
 // behind what has been dealt with.
 Status Slice::find_in_block(VaRange part, u64 &at)
@@ -45,8 +54,8 @@ Status Slice::find_in_block(VaRange part, u64 &at)
 
 	for (usize i = 0; i < npages;) {
 		const bool there = seen && is_there(i);
-		usize count = 1;
-		while (i + count < npages && (seen && is_there(i + count)) == there)
+		usize count = seen ? min(mapped_as_one(part, i), npages - i) : npages;
+		while (i + count < npages && is_there(i + count) == there)
 			++count;
 
 		const VaRange run{part.first + (i << DSVM_PAGE_SHIFT),
@@ -90,6 +99,18 @@ Status Slice::find_runs(u64 &at, u64 last)
 		}
 		const VaRange block = aligned_block(at, kBlockSize);
 		DSVM_TRY(find_in_block(VaRange{at, min(block.last, vma_last)}, at));
+	}
+	return Status::ok();
+}
+
+// As many as there are runs in the group, before any of them begins.
+Status Slice::allocate_slots()
+{
+	next_slot_ = 0;
+	for (u32 i = 0; i < min(nruns_, kSlots); ++i) {
+		Scratch &scratch = slots_[i].scratch;
+		if (scratch.capacity() == 0)
+			DSVM_TRY(scratch.allocate(most_pages()));
 	}
 	return Status::ok();
 }
@@ -276,6 +297,7 @@ Status Slice::migrate(VaRange span)
 {
 	for (u64 at = span.first; at != 0 && at <= span.last;) {
 		DSVM_TRY(find_runs(at, span.last));
+		DSVM_TRY(allocate_slots());
 		Status status = alloc_group();
 		if (status.is_ok())
 			status = move_group();
@@ -307,11 +329,9 @@ Status Slice::migrate_again()
 
 Status Slice::run()
 {
-	DSVM_TRY(entries_.allocate(kBatchPages));
+	DSVM_TRY(entries_.allocate(most_pages()));
 	if (job_.fault_in)
 		DSVM_TRY(retries_.allocate(kRetries));
-	for (Slot &slot : slots_)
-		DSVM_TRY(slot.scratch.allocate(kBatchPages));
 	return migrate(span_);
 }
 

@@ -57,6 +57,10 @@ private:
 	Status find_runs(u64 &at, u64 last);
 	Status find_in_block(VaRange part, u64 &at);
 	bool is_there(usize index) const;
+	usize mapped_as_one(VaRange part, usize index) const;
+	// Of a run; a second try is of a part of the span.
+	usize most_pages() const { return min<usize>(span_.page_count(), kBatchPages); }
+	Status allocate_slots();
 	Status alloc_group();
 	Status move_group();
 	void release_group();
@@ -84,7 +88,7 @@ private:
 	Array<Retry> retries_; // kRetries, if there is to be a second try
 	u32 nretries_ = 0;
 	bool is_second_try_ = false;
-	Array<usize> entries_; // of one look at a time; kBatchPages
+	Array<usize> entries_; // of one look at a time; most_pages()
 };
 
 } // namespace dsvm
