@@ -21,6 +21,7 @@ public:
 		event_.way = way;
 		event_.first = first;
 		event_.npages = npages;
+		row_ = &devmem.counters->phase[way][size_class(npages)];
 		began_ns_ = dsvm_os_now_ns();
 	}
 
@@ -41,8 +42,7 @@ public:
 private:
 	void count_event()
 	{
-		dsvm_phase_counters &row =
-			event_.devmem->counters->phase[event_.way][size_class(event_.npages)];
+		dsvm_phase_counters &row = *row_;
 
 		switch (event_.phase) {
 		case DSVM_PHASE_SETUP:
@@ -63,6 +63,7 @@ private:
 	}
 
 	dsvm_migrate_event event_; // set by start() and lap()
+	dsvm_phase_counters *row_; // set by start()
 	u64 began_ns_;		   // set by start()
 };
 

@@ -8,10 +8,11 @@ namespace dsvm {
 
 namespace {
 
-// Of these zeroes are what is empty.
+// Of these zeroes are what is empty. Mostly nothing has to be cleared.
 template <class T> void clear(T *array, usize count)
 {
-	__builtin_memset(array, 0, count * sizeof(T));
+	if (count != 0)
+		__builtin_memset(array, 0, count * sizeof(T));
 }
 
 } // namespace
