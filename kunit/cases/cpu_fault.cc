@@ -75,29 +75,34 @@ DSVM_CASE(cpu_fault, who_goes_on_gets_more)
 	DSVM_EXPECT(s.allocation.is_detached());
 }
 
+// What the driver asks for is all it gets; and memory that is not where it was made for, or was not
+// made for the allocation, is left alone.
 DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
 {
+	constexpr u32 kPages = 200;
+	constexpr u32 kNone = 1000;
 	struct Row {
-		u32 npages; // that the driver asks for
-		u32 hint;   // the page that the allocation was made for; none: 200
+		u32 npages;   // that the driver asks for
+		u32 made_for; // the allocation, this page and all before it; kNone: not known
 		u32 second;
 		u32 first_back;
 		u32 last_back;
 	};
 	const Row rows[] = {
-		{0, 0, 16, 16, 47},   {0, 0, 32, 32, 47}, {16, 0, 16, 16, 31},
-		{0, 200, 16, 16, 31}, {0, 8, 16, 16, 31},
+		{0, 199, 16, 16, 47},	{0, 199, 32, 32, 47}, {16, 199, 16, 16, 31},
+		{0, kNone, 16, 16, 31}, {0, 39, 16, 16, 39},  {0, 27, 16, 16, 31},
 	};
 
 	for (const Row &row : rows) {
 		AllocationOptions options = {};
 		options.fault_npages = row.npages;
-		options.hint = row.hint < 200 ? page_at(row.hint) : 0;
-		Field s(options, 200);
+		options.hint =
+			row.made_for == kNone ? 0 : page_at(row.made_for + 1) - kPages * kPageSize;
+		Field s(options, kPages);
 
 		DSVM_EXPECT_EQ(s.touch(0), DSVM_FAULT_DONE);
 		DSVM_EXPECT_EQ(s.touch(row.second), DSVM_FAULT_DONE);
-		DSVM_EXPECT_EQ(s.count(PteKind::kPresent, 200),
+		DSVM_EXPECT_EQ(s.count(PteKind::kPresent, kPages),
 			       16 + (row.last_back - row.first_back + 1));
 		DSVM_EXPECT_EQ(s.pte(row.first_back).kind, PteKind::kPresent);
 		DSVM_EXPECT_EQ(s.pte(row.last_back).kind, PteKind::kPresent);

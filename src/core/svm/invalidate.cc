@@ -71,7 +71,8 @@ void Space::mark_stale(dsvm_notifier &window, VaRange span, bool stale)
 		for_each_pages(*range, [&](Pages pages, u32) { pages.set_stale(stale); });
 }
 
-DSVM_UNIT_INLINE dsvm_invalidated Space::invalidate(dsvm_notifier &window, const dsvm_invalidation &event)
+DSVM_UNIT_INLINE dsvm_invalidated Space::invalidate(dsvm_notifier &window,
+						    const dsvm_invalidation &event)
 {
 	// The driver waits for the GPU; only the OOM reaper cannot, and it comes back.
 	if (!event.blockable)
