@@ -264,7 +264,7 @@ struct drm_pagemap_devmem_ops {
  * @pre_migrate_fence: what the first copy has to wait for, or NULL
  * @fault_granule: bytes that a CPU fault brings back around the address, a power
  *	of two; 0, the default: the huge page that it hit, or 64 KiB, and, where
- *	the CPU goes on at the end of that, twice as much each time, up to 2 MiB
+ *	a program goes on at the end of that, twice as much each time, up to 2 MiB
  * @zdd: the library's
  */
 struct drm_pagemap_devmem {

@@ -92,7 +92,7 @@ struct dsvm_devmem {
 	dsvm_usize first;	/* the address that its first page was made for; 0: not known */
 	/*
 	 * A CPU fault brings back so many, a power of two; 0: DSVM_FAULT_NPAGES, and twice as many
-	 * as the last one where it goes on at that one's end.
+	 * as the last one where a program goes on at that one's end.
 	 */
 	dsvm_u32 fault_npages;
 	dsvm_bool copies_runs;
@@ -214,6 +214,7 @@ struct dsvm_cpu_fault {
 	struct dsvm_os_page *page;
 	dsvm_u32 order;		/* of the page-table entry it came by: 0, or a huge page's */
 	dsvm_bool is_part;	/* the page is one of a larger folio than that */
+	dsvm_bool by_user;	/* a program has come there, and nobody who knows how far he goes */
 	void *owner;
 	struct dsvm_devmem *devmem;
 	dsvm_u64 timeslice_ns;	/* for so long the device may keep the page */

@@ -75,13 +75,14 @@ DSVM_CASE(cpu_fault, who_goes_on_gets_more)
 	DSVM_EXPECT(s.allocation.is_detached());
 }
 
-// What the driver asks for is all it gets; and memory that is not where it was made for, or was not
-// made for the allocation, is left alone.
+// What the driver asks for is all that comes, and who is no program knows himself what he wants;
+// memory that is not where it was made for, or was not made for the allocation, is left alone.
 DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
 {
 	constexpr u32 kPages = 200;
 	constexpr u32 kNone = 1000;
 	struct Row {
+		bool by_user;
 		u32 npages;   // that the driver asks for
 		u32 made_for; // the allocation, this page and all before it; kNone: not known
 		u32 second;
@@ -89,8 +90,10 @@ DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
 		u32 last_back;
 	};
 	const Row rows[] = {
-		{0, 199, 16, 16, 47},	{0, 199, 32, 32, 47}, {16, 199, 16, 16, 31},
-		{0, kNone, 16, 16, 31}, {0, 39, 16, 16, 39},  {0, 27, 16, 16, 31},
+		{true, 0, 199, 16, 16, 47},  {true, 0, 199, 32, 32, 47},
+		{true, 16, 199, 16, 16, 31}, {true, 0, kNone, 16, 16, 31},
+		{true, 0, 39, 16, 16, 39},   {true, 0, 27, 16, 16, 31},
+		{false, 0, 199, 16, 16, 31},
 	};
 
 	for (const Row &row : rows) {
@@ -100,8 +103,10 @@ DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
 			row.made_for == kNone ? 0 : page_at(row.made_for + 1) - kPages * kPageSize;
 		Field s(options, kPages);
 
-		DSVM_EXPECT_EQ(s.touch(0), DSVM_FAULT_DONE);
-		DSVM_EXPECT_EQ(s.touch(row.second), DSVM_FAULT_DONE);
+		Touch how;
+		how.by_user = row.by_user;
+		DSVM_EXPECT_EQ(s.touch(0, how), DSVM_FAULT_DONE);
+		DSVM_EXPECT_EQ(s.touch(row.second, how), DSVM_FAULT_DONE);
 		DSVM_EXPECT_EQ(s.count(PteKind::kPresent, kPages),
 			       16 + (row.last_back - row.first_back + 1));
 		DSVM_EXPECT_EQ(s.pte(row.first_back).kind, PteKind::kPresent);

@@ -43,6 +43,7 @@ struct Touch {
 	u64 timeslice_ns = 0;
 	bool may_drop_lock = false;
 	bool no_wait = false;
+	bool by_user = true;
 };
 
 // Allocations that live as long as the machine, which their pages belong to.
@@ -180,6 +181,7 @@ public:
 		fault.page = fake::to_os(page);
 		fault.order = world.pte(world.mm(), page_at(index)).order;
 		fault.is_part = page->order > fault.order;
+		fault.by_user = how.by_user;
 		fault.owner = this;
 		fault.devmem = page->zdd->devmem;
 		fault.timeslice_ns = how.timeslice_ns;

@@ -286,6 +286,7 @@ vm_fault_t dsvm_pagemap_fault(struct vm_fault *vmf)
 		/* A huge page's entry has no place in a table of pages. */
 		.order = vmf->pte ? 0 : dsvm_os_huge_order(),
 		.is_part = vmf->pte && folio_test_large(page_folio(vmf->page)),
+		.by_user = !!(vmf->flags & FAULT_FLAG_USER),
 		.owner = zdd->core.owner,
 		.devmem = &zdd->core,
 		.timeslice_ns = dsvm_devmem_timeslice_ns(zdd->devmem),
@@ -293,7 +294,7 @@ vm_fault_t dsvm_pagemap_fault(struct vm_fault *vmf)
 
 	switch (dsvm_migrate_to_ram(&fault)) {
 	case DSVM_FAULT_DONE:
-		if (vmf->flags & FAULT_FLAG_USER)
+		if (fault.by_user)
 			dsvm_zdd_keep_until_return(zdd);
 		return 0;
 	case DSVM_FAULT_RETRY:

@@ -34,12 +34,12 @@ Expected<VaRange> limits_of(const dsvm_cpu_fault &fault, VaRange granule)
 	return VaRange{fault.vma_first, fault.vma_last}.intersection(made_for);
 }
 
-// The same if the driver does not ask for anything: a CPU that goes over memory in ascending order
+// The same if the driver does not ask for anything: a program that goes over memory in ascending order
 // gets more each time. Faults side by side may spoil each other's, and get less for once.
 VaRange streak_of(const dsvm_cpu_fault &fault)
 {
 	const VaRange granule = granule_of(fault);
-	if (fault.devmem->fault_npages != 0 || fault.order != 0)
+	if (fault.devmem->fault_npages != 0 || fault.order != 0 || !fault.by_user)
 		return granule;
 	const Expected<VaRange> limits = limits_of(fault, granule);
 	if (limits.is_error())
