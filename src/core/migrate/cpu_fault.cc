@@ -34,8 +34,8 @@ Expected<VaRange> limits_of(const dsvm_cpu_fault &fault, VaRange granule)
 	return VaRange{fault.vma_first, fault.vma_last}.intersection(made_for);
 }
 
-// The same if the driver does not ask for anything: a program that goes over memory in ascending order
-// gets more each time. Faults side by side may spoil each other's, and get less for once.
+// The same if the driver does not ask for anything: a program that goes over memory in ascending
+// order gets more each time. Faults side by side may spoil each other's, and get less for once.
 VaRange streak_of(const dsvm_cpu_fault &fault)
 {
 	const VaRange granule = granule_of(fault);

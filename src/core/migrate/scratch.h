@@ -13,8 +13,8 @@
 // without memory takes the provider's reserve, or the room for one page that is in
 // the object itself.
 //
-// Memory comes zeroed, and most batches are the only one of theirs, or of one entry, of a huge page:
-// so what is empty is cleared only where something has been.
+// Memory comes zeroed, and most batches are the only one of theirs, or have one entry, of a huge
+// page: so what is empty is cleared only where something has been.
 #ifndef DSVM_CORE_MIGRATE_SCRATCH_H
 #define DSVM_CORE_MIGRATE_SCRATCH_H
 
