@@ -101,6 +101,20 @@ void touch(char *start, size_t bytes)
 	}
 }
 
+/* So many rounds: whoever comes next in memory has come long before, or comes much later. */
+#define SCATTER 8
+
+void populate(char *start, size_t bytes, enum pages pages)
+{
+	if (pages != SCATTERED) {
+		touch(start, bytes);
+		return;
+	}
+	for (size_t first = 0; first < SCATTER; first++)
+		for (size_t i = first * PAGE; i < bytes; i += SCATTER * PAGE)
+			touch(start + i, PAGE);
+}
+
 bool is_as_touched(const char *start, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += sizeof(uint32_t))

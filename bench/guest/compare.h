@@ -36,8 +36,9 @@ struct side {
 
 /* How the CPU has the memory. */
 enum pages {
-	SMALL, /* 4 KiB, whatever the alignment */
-	HUGE,  /* 2 MiB, where it is possible */
+	SMALL,	   /* 4 KiB, whatever the alignment; what is touched in order mostly lies in rows */
+	SCATTERED, /* 4 KiB, and frames of neighbours are far apart */
+	HUGE,	   /* 2 MiB, where it is possible */
 };
 
 /* Of what is counted: the allocations of a pass in which nothing is timed. */
@@ -53,6 +54,8 @@ void set_up(struct side *side, enum pages pages, size_t chunk);
 void tear_down(struct side *side);
 /* Writes to every page; the same values to the same addresses. */
 void touch(char *start, size_t bytes);
+/* The same, of pages that nobody has touched: each gets the frame that @pages says. */
+void populate(char *start, size_t bytes, enum pages pages);
 /* What touch() leaves in the word there; it writes two of each page, and the others are 0. */
 uint32_t touched(const char *at);
 /* Whether every word of it is as touch() leaves it. */

@@ -34,7 +34,7 @@ static void faults(struct side *side, const struct workload *w)
 	char name[64];
 
 	set_up(side, w->pages, w->size);
-	touch(SPAN, w->bytes);
+	populate(SPAN, w->bytes, w->pages);
 	snprintf(name, sizeof(name), "fault_present%s", w->name);
 	fault(side, name, w->size >> 10, w->bytes);
 	take_away(w->bytes);
@@ -222,6 +222,8 @@ const struct workload svm_workloads[] = {
 	{ faults, "", KIB(4), MIB(4), SMALL },
 	{ faults, "", KIB(64), MIB(8), SMALL },
 	{ faults, "", MIB(2), MIB(16), SMALL },
+	{ faults, "_scattered", KIB(64), MIB(8), SCATTERED },
+	{ faults, "_scattered", MIB(2), MIB(16), SCATTERED },
 	{ faults, "_huge", MIB(2), MIB(32), HUGE },
 	{ first_touches, "", KIB(4), MIB(1), SMALL, ONE_BY_ONE },
 	{ first_touches, "", MIB(2), MIB(16), SMALL, ONE_BY_ONE },
