@@ -91,27 +91,30 @@ static bool is_secret(struct folio *folio)
 	return mapping && mapping->host && mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
 }
 
+static noinline dsvm_u32 ram_of_file(struct folio *folio, dsvm_u32 ram)
+{
+	return is_secret(folio) ? 0 : ram;
+}
+
 dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry)
 {
-	dsvm_u32 ram = DSVM_RAM_PRESENT | hmm_pfn_to_map_order(entry) << DSVM_RAM_ORDER;
 	struct page *page = hmm_pfn_to_page(entry);
 	struct folio *folio;
+	dsvm_u32 ram;
 
 	if ((entry & (HMM_PFN_VALID | HMM_PFN_ERROR)) != HMM_PFN_VALID ||
 	    is_zone_device_page(page))
 		return 0;
 
+	/* Bits put beside each other, and no branches: this is asked of every page. */
 	folio = page_folio(page);
-	if (entry & HMM_PFN_WRITE)
-		ram |= DSVM_RAM_WRITABLE;
-	if (!folio_test_dirty(folio))
-		ram |= DSVM_RAM_CLEAN;
+	ram = DSVM_RAM_PRESENT | hmm_pfn_to_map_order(entry) << DSVM_RAM_ORDER |
+	      !!(entry & HMM_PFN_WRITE) * DSVM_RAM_WRITABLE |
+	      (DSVM_RAM_CLEAN ^ folio_test_dirty(folio) * DSVM_RAM_CLEAN);
 	if (!folio_test_anon(folio))
-		return is_secret(folio) ? 0 : ram;
+		return ram_of_file(folio, ram);
 	/* Under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
-	if (!folio_test_swapbacked(folio))
-		ram |= DSVM_RAM_DISCARDABLE;
-	return ram;
+	return ram | (DSVM_RAM_DISCARDABLE ^ folio_test_swapbacked(folio) * DSVM_RAM_DISCARDABLE);
 }
 
 struct dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry)
@@ -143,8 +146,11 @@ void dsvm_os_page_mark_dirty(struct dsvm_os_page *page)
 {
 	struct folio *folio = page_folio(to_page(page));
 
+	/* Anonymous memory that is not in the swap cache has nobody else to be told. */
+	if (folio_test_anon(folio) && !folio_test_swapcache(folio))
+		folio_set_dirty(folio);
 	/* A file's own page became dirty when an entry of it became writable. */
-	if (folio_test_swapbacked(folio) || !folio_mapping(folio))
+	else if (folio_test_swapbacked(folio) || !folio_mapping(folio))
 		folio_mark_dirty(folio);
 }
 

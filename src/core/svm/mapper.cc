@@ -36,15 +36,20 @@ struct Row {
 	bool down; // the frames descend
 };
 
+// Whether the first of `left` entries and the next one lie side by side.
+inline bool begins_row(const usize *entries, usize left)
+{
+	// By one, either way. All of a span may be the zero page.
+	return left > 1 && ((entries[1] - entries[0] + 1) & ~usize{2}) == 0;
+}
+
 // The row that begins with the first of `left` entries, of RAM of which all that is known is alike.
 inline Row row_of(const usize *entries, usize left, u32 ram)
 {
-	if (left == 1)
-		return {1, false};
-	const usize step = entries[1] - entries[0];
-	if (step != 1 && step != ~usize{0})
+	if (!begins_row(entries, left))
 		return {1, false};
 
+	const usize step = entries[1] - entries[0];
 	usize npages = 1;
 	while (npages < left && entries[npages] - entries[npages - 1] == step &&
 	       dsvm_os_hmm_ram(entries[npages]) == ram)
@@ -105,18 +110,6 @@ DSVM_ALWAYS_INLINE Status Mapper::admit_ram(u32 ram)
 	return Status::ok();
 }
 
-// The next entry.
-inline void Mapper::add(u64 addr, u32 order)
-{
-	dsvm_dma_addr &entry = mapping_.entries[count_++];
-
-	entry.addr = addr;
-	entry.proto = DSVM_PROTO_SYSTEM;
-	entry.order = order;
-	entry.dir = dir_;
-	pages_ += usize{1} << order;
-}
-
 Status Mapper::map_device(usize hmm, usize npages)
 {
 	const dsvm_page_desc desc = describe(hmm);
@@ -156,7 +149,8 @@ Status Mapper::link_run(usize hmm, u32 order)
 	DSVM_TRY(Status{dsvm_os_iova_link(request_.dev, &mapping_.iova, dsvm_os_hmm_page(hmm),
 					  order, offset, dir_)});
 	mark(&hmm, 1);
-	add(mapping_.iova.addr + offset, order);
+	mapping_.entries[count_++] = {mapping_.iova.addr + offset, DSVM_PROTO_SYSTEM, order, dir_};
+	pages_ += usize{1} << order;
 	return Status::ok();
 }
 
@@ -167,13 +161,25 @@ inline bool Mapper::needs_no_unmap()
 	return in_rows_;
 }
 
+// Whether CPU and device would look at different memory, of which nobody knows when to copy: of
+// entries that were mapped last.
+inline bool Mapper::have_copies(const dsvm_dma_addr *entries, usize count)
+{
+	if (needs_no_unmap())
+		return false;
+	for (usize i = 0; i < count; ++i) {
+		if (dsvm_os_dma_needs_sync(request_.dev, &entries[i]))
+			return true;
+	}
+	return false;
+}
+
 DSVM_ALWAYS_INLINE Status Mapper::map_alone(usize hmm, u32 order)
 {
 	dsvm_dma_addr &entry = mapping_.entries[count_];
 
 	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, dsvm_os_hmm_page(hmm), order, dir_, &entry)});
-	// CPU and device would look at different memory, and nobody knows when to copy.
-	if (!needs_no_unmap() && dsvm_os_dma_needs_sync(request_.dev, &entry)) {
+	if (have_copies(&entry, 1)) {
 		dsvm_os_dma_unmap(request_.dev, &entry);
 		return kUnsupported;
 	}
@@ -194,6 +200,32 @@ Status Mapper::map_run(usize hmm, u32 order, usize npages)
 	if (mapping_.room < npages)
 		return kNoSpace;
 	return map_alone(hmm, 0);
+}
+
+// Maps pages each by itself, as long as they are alike and no row begins.
+DSVM_ALWAYS_INLINE Status Mapper::map_scattered(const usize *entries, usize left)
+{
+	dsvm_dma_addr *const first = &mapping_.entries[count_];
+	dsvm_os_dev *const dev = request_.dev;
+	const dsvm_dma_dir dir = dir_;
+	const bool in_rows = in_rows_;
+	const u32 ram = ram_;
+	Status status = Status::ok();
+	usize npages = 0;
+
+	do {
+		status = Status{dsvm_os_dma_map(dev, dsvm_os_hmm_page(entries[npages]), 0, dir,
+						&first[npages])};
+		if (status.is_error())
+			break;
+		++npages;
+	} while (npages < left && !(in_rows && begins_row(entries + npages, left - npages)) &&
+		 dsvm_os_hmm_ram(entries[npages]) == ram);
+	count_ += npages;
+	pages_ += npages;
+	DSVM_TRY(status);
+	mark(entries, npages);
+	return have_copies(first, npages) ? kUnsupported : Status::ok();
 }
 
 // Maps the pages of a row with one call, if nobody has to undo that: it is not known later where
@@ -217,10 +249,14 @@ DSVM_ALWAYS_INLINE bool Mapper::map_row(const usize *entries, usize left)
 
 	mark(entries, row.npages);
 	const u64 step = row.down ? ~kPageSize + 1 : kPageSize;
+	dsvm_dma_addr entry{addr, DSVM_PROTO_SYSTEM, 0, dir_};
 	if (row.down)
-		addr += (row.npages - 1) << kPageShift;
-	for (usize i = 0; i < row.npages; ++i, addr += step)
-		add(addr, 0);
+		entry.addr += (row.npages - 1) << kPageShift;
+	dsvm_dma_addr *const first = &mapping_.entries[count_];
+	for (usize i = 0; i < row.npages; ++i, entry.addr += step)
+		first[i] = entry;
+	count_ += row.npages;
+	pages_ += row.npages;
 	return true;
 }
 
@@ -237,7 +273,8 @@ DSVM_ALWAYS_INLINE Status Mapper::map_ram(const usize *entries, usize npages, u3
 	const bool is_single = ram >> DSVM_RAM_ORDER == 0;
 	if (is_single && in_rows_ && map_row(entries, npages - pages_))
 		return Status::ok();
-	return map_run(*entries, order, npages);
+	return is_single ? map_scattered(entries, npages - pages_)
+			 : map_run(*entries, order, npages);
 }
 
 // HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
@@ -254,14 +291,10 @@ inline void Mapper::mark(const usize *entries, usize count) const
 
 void Mapper::mark_as(const usize *entries, usize count, bool dirty, bool used)
 {
-	for (usize i = 0; i < count; ++i) {
-		dsvm_os_page *const page = dsvm_os_hmm_page(entries[i]);
-
-		if (dirty)
-			dsvm_os_page_mark_dirty(page);
-		if (used)
-			dsvm_os_page_mark_accessed(page);
-	}
+	for (usize i = 0; dirty && i < count; ++i)
+		dsvm_os_page_mark_dirty(dsvm_os_hmm_page(entries[i]));
+	for (usize i = 0; used && i < count; ++i)
+		dsvm_os_page_mark_accessed(dsvm_os_hmm_page(entries[i]));
 }
 
 // After all RAM has been linked into the window.

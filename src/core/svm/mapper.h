@@ -59,11 +59,12 @@ private:
 	Status link_run(usize hmm, u32 order);
 	Status map_run(usize hmm, u32 order, usize npages);
 	Status map_alone(usize hmm, u32 order);
+	Status map_scattered(const usize *entries, usize left);
 	bool needs_no_unmap();
+	bool have_copies(const dsvm_dma_addr *entries, usize count);
 	bool map_row(const usize *entries, usize left);
 	void mark(const usize *entries, usize count) const;
 	static void mark_as(const usize *entries, usize count, bool dirty, bool used);
-	void add(u64 addr, u32 order);
 	Status finish_window(usize npages) const;
 	usize next_addr() const { return request_.first + (pages_ << kPageShift); }
 
