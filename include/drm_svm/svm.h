@@ -153,8 +153,8 @@ struct dsvm_pages {
 	dsvm_u16 flags;			   /* DSVM_PAGES_*; window's lock */
 	struct dsvm_mapping *mapping;	   /* what dma_addr is part of, shared; window's lock */
 	struct dsvm_os_rwsem *lock;	   /* the window's; set when they are first mapped */
-	struct dsvm_range *range; /* whose they are, for drivers with range_pages; else, or if not */
-				  /* known, NULL: it is looked for. Set before it is in the tree */
+	struct dsvm_range *range; /* whose they are, or were mapped for last; NULL: it is looked for. */
+				  /* With range_pages set before it is in the tree */
 	dsvm_usize single[8];	  /* @mapping, if it has a single entry and there is none yet */
 };
 

@@ -319,6 +319,22 @@ DSVM_CASE(pages, freed_ones_can_be_had_again)
 	}
 }
 
+// Once they are mapped nobody looks for their range again, until they may be somebody else's.
+DSVM_CASE(pages, mapped_ones_know_their_range)
+{
+	SixteenPages m;
+
+	DSVM_EXPECT(m.pages->range == nullptr);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.pages->range == m.range);
+	invalidate_only(m.world, nullptr);
+	DSVM_EXPECT(m.pages->range == m.range);
+	DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	dsvm_svm_free_pages(m.pages, m.world.device(), 16);
+	DSVM_EXPECT(m.pages->range == nullptr);
+}
+
 DSVM_CASE(pages, unreachable_memory_is_refused)
 {
 	SixteenPages m;

@@ -70,8 +70,10 @@ static int get_pages(struct drm_gpusvm_pages *svm_pages, struct dsvm_get_pages *
  * writing, the old mapping goes when the new one is there, so the driver has
  * zapped its page-table entries before; a failure leaves the old mapping.
  *
- * With the window's notifier only what happens to the range disturbs it; with
- * one of the driver's own, whatever that hears of.
+ * With the window's notifier only what happens to the range disturbs it, and the
+ * pages are that range's until drm_gpusvm_free_pages(), which comes before the
+ * range's last reference goes; with a notifier of the driver's own, whatever that
+ * hears of.
  *
  * The mapping may be invalid again on return: check with
  * drm_gpusvm_pages_valid() under the window's lock, and begin again if so.

@@ -181,6 +181,7 @@ DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &l
 	unmap(npages);
 	swap(pages_.mapping, mapping);
 	pages_.lock = lock_of(request);
+	pages_.range = request.range;
 	pages_.dma_addr = pages_.mapping->entries;
 	pages_.provider = mapper.provider();
 	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
@@ -388,6 +389,7 @@ void Pages::free(usize npages)
 		mapping = exchange(pages_.mapping, nullptr);
 		pages_.dma_addr = nullptr;
 		pages_.lock = nullptr;
+		pages_.range = nullptr;
 	}
 	put_mapping(mapping);
 }
