@@ -165,7 +165,7 @@ struct drm_gpusvm_ops {
  * lock guards for a window's ranges and their pages is guarded by
  * drm_svm_window_lock() instead, so that invalidations exclude page-table
  * updates in the same window only.
- * &drm_gpusvm.notifier_lock guards nothing but the tree of windows then.
+ * &drm_gpusvm.notifier_lock guards nothing but the set of windows then.
  */
 #define DRM_SVM_WINDOW_LOCKS (1u << 0)
 
@@ -174,10 +174,10 @@ struct drm_gpusvm_ops {
  * @gpusvm: what it belongs to; immutable
  * @notifier: the mmu notifier
  * @core: the library's view of the fields beside it
- * @itree: position in the gpusvm's tree of windows; ends immutable
- * @entry: the same order as a list
- * @root: tree of the window's ranges
- * @range_list: the same order as a list
+ * @itree: where it is; ends immutable
+ * @entry: in &drm_gpusvm.notifier_list
+ * @root: the library's
+ * @range_list: the window's ranges in order
  * @flags: @flags.removed is set once @notifier takes no more invalidations
  * @lock: see DRM_SVM_WINDOW_LOCKS
  * @finish: room for invalidations between their passes; NULL if there are
@@ -281,9 +281,8 @@ struct drm_gpusvm_range_flags {
  * @notifier: the window it is in; valid until it is removed
  * @refcount: references
  * @core: the library's view of the fields beside it
- * @itree: position in the window's tree; the ends change in
- *	drm_svm_range_trim() only
- * @entry: the same order as a list
+ * @itree: where it is; the ends change in drm_svm_range_trim() only
+ * @entry: in &drm_gpusvm_notifier.range_list
  * @flags: see &struct drm_gpusvm_range_flags
  * @lock: for drivers without a lock around all ranges; see drm_svm_range_lock()
  * @validity: in no tree, the library's: hears of invalidations of this range only
@@ -308,7 +307,7 @@ struct drm_gpusvm_range {
  * struct drm_gpusvm - One address space mirrored for a GPU
  * @name: for messages
  * @ops: the driver's callbacks
- * @notifier_lock: guards the trees' shape, page validity and sequence numbers
+ * @notifier_lock: guards the set of windows and ranges, page validity and sequence numbers
  * @core: the library's view of the fields beside it
  * @mm: the address space
  * @mm_start: first byte that may be mirrored
@@ -316,8 +315,8 @@ struct drm_gpusvm_range {
  * @notifier_size: size of a window in bytes, a power of two
  * @chunk_sizes: sizes of ranges in bytes, powers of two in descending order
  * @num_chunks: how many
- * @root: tree of windows
- * @notifier_list: the same order as a list
+ * @root: the library's
+ * @notifier_list: the windows in order
  *
  * Not reference-counted: embed it in the driver's VM. All but the containers
  * is immutable after drm_gpusvm_init().

@@ -32,8 +32,8 @@ struct dsvm_svm;
 
 /* A span that the GPU maps as one; in struct drm_gpusvm_range. */
 struct dsvm_range {
-	struct dsvm_interval node; /* in its window's tree; ends change in a trim only */
-	struct dsvm_link entry;	   /* the same order as a list */
+	struct dsvm_interval node; /* in its window's index; ends change in a trim only */
+	struct dsvm_link entry;	   /* in its window's list, in order */
 	dsvm_u16 flags;		   /* DSVM_RANGE_*; window's lock, but for creation */
 	dsvm_usize gone_first;	   /* hull of what is not to be used any more, because the CPU */
 	dsvm_usize gone_last;	   /* unmapped it; empty if first > last; window's lock */
@@ -46,16 +46,16 @@ struct dsvm_range {
  * inside the mmu notifier. It may be that of the svm.
  */
 struct dsvm_notifier {
-	struct dsvm_interval node;  /* in the svm's tree; immutable ends */
-	struct dsvm_link entry;	    /* the same order as a list */
-	struct dsvm_tree_root root; /* ranges; changed under the window's lock for writing */
+	struct dsvm_interval node;  /* in the svm's index; immutable ends */
+	struct dsvm_link entry;	    /* in the svm's list, in order */
+	struct dsvm_tree_root root; /* the tree beside @index; changed as that is */
 	struct dsvm_link range_list;
 	dsvm_u32 removed;	    /* the mmu notifier has gone; set once */
 	dsvm_u32 users;		    /* ranges, and who is about to make one; atomic. From zero on */
-				    /* it is not in the tree: changed to that under the svm's lock */
+				    /* it is not found: changed to that under the svm's lock */
 	dsvm_u32 unfinished;	    /* invalidations between their two passes; window's lock */
-	struct dsvm_os_rwsem *lock; /* immutable once it is in the tree */
-	struct dsvm_index index;    /* of @root; changed under the window's lock for writing */
+	struct dsvm_os_rwsem *lock; /* immutable once it is found */
+	struct dsvm_index index;    /* of ranges; changed under the window's lock for writing */
 };
 
 struct dsvm_pages;
@@ -73,7 +73,7 @@ struct dsvm_svm_ops {
 	struct dsvm_os_notifier *(*notifier_os)(struct dsvm_notifier *notifier);
 	/* Stops invalidations (unless removed already) and frees it. */
 	void (*notifier_destroy)(struct dsvm_svm *svm, struct dsvm_notifier *notifier);
-	/* Makes a range with one reference, that of its being in the tree. */
+	/* Makes a range with one reference, that of its being in the window. */
 	int (*range_create)(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 			    dsvm_usize first, dsvm_usize last, dsvm_u16 flags,
 			    struct dsvm_range **out);
@@ -132,11 +132,11 @@ struct dsvm_svm {
 	dsvm_usize notifier_size;      /* a power of two; immutable */
 	const dsvm_usize *chunk_sizes; /* powers of two, descending; immutable */
 	int num_chunks;		       /* immutable */
-	struct dsvm_tree_root root;    /* windows; changed under @lock for writing */
+	struct dsvm_tree_root root;    /* the tree beside @index; changed as that is */
 	struct dsvm_link notifier_list;
 	struct dsvm_os_rwsem *lock;    /* "the svm's lock"; the notifier lock of mainline's API */
 	const struct dsvm_svm_ops *ops;
-	struct dsvm_index index;       /* of @root; changed under @lock for writing */
+	struct dsvm_index index;       /* of windows; changed under @lock for writing */
 	struct dsvm_index_shape shape; /* of @index; immutable */
 	struct dsvm_index_shape window_shape; /* of each window's index; immutable */
 	struct dsvm_svm_counters counters;
@@ -154,7 +154,7 @@ struct dsvm_pages {
 	struct dsvm_mapping *mapping;	   /* what dma_addr is part of, shared; window's lock */
 	struct dsvm_os_rwsem *lock;	   /* the window's; set when they are first mapped */
 	struct dsvm_range *range; /* whose they are, or were mapped for last; NULL: it is looked for. */
-				  /* With range_pages set before it is in the tree */
+				  /* With range_pages set before it is found */
 	dsvm_usize single[8];	  /* @mapping, if it has a single entry and there is none yet */
 };
 
@@ -205,7 +205,7 @@ int dsvm_svm_acquire(struct dsvm_svm *svm, const struct dsvm_find_or_insert *req
  */
 struct dsvm_range *dsvm_svm_range_first(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last);
 /*
- * Takes a range out and drops the tree's reference; the last one takes its window along. Frees its
+ * Takes a range out and drops the window's reference; the last one takes its window along. Frees its
  * pages, where there is range_pages: no device uses them any more. Once for each range: the
  * driver's lock, or that of the range. May sleep.
  */

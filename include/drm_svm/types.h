@@ -102,9 +102,11 @@ struct dsvm_index_shape {
 	dsvm_usize mask; /* the size of the whole span, a power of two, less one */
 	dsvm_u8 levels;
 	dsvm_u8 shift[DSVM_INDEX_LEVELS]; /* descending */
+	dsvm_u16 last[DSVM_INDEX_LEVELS]; /* how many parts there are in one of the level before, */
+					  /* or in the whole, less one */
 };
 
-/* Such an index, for the whole span. All zero: there is none, and the tree is asked. */
+/* Such an index, for the whole span. All zero: there is none, but a tree. */
 struct dsvm_index {
 	dsvm_usize slot;
 	const struct dsvm_index_shape *shape; /* immutable; outlives it */

@@ -21,7 +21,6 @@ struct Block {
 };
 
 using BlockView = BlockIndex<Block, &Block::node>;
-using BlockTree = IntervalTree<Block, &Block::node>;
 
 // An index beside its tree, and its members.
 struct Blocks {
@@ -62,7 +61,6 @@ public:
 	{
 		return BlockView{ground_->index, ground_->base, ground_->root};
 	}
-	[[nodiscard]] BlockTree tree() const { return BlockTree{ground_->root}; }
 
 	[[nodiscard]] bool is_free(VaRange span) const
 	{
@@ -86,11 +84,15 @@ public:
 
 	void insert(Block &member, VaRange span, BlockSpares &spares)
 	{
+		Block *const before = brute_last(span.first);
+
 		member.in = true;
 		member.node.first = span.first;
 		member.node.last = span.last;
-		index().insert(member, spares);
-		tree().insert(member);
+		// Every other one as somebody who tries the short way first.
+		beside_ = !beside_;
+		Block *const beside = beside_ ? index().insert_beside(member) : nullptr;
+		DSVM_EXPECT_EQ(beside ? beside : index().insert(member, spares), before);
 	}
 	// With all that it wants and can get. Null if nothing is left.
 	Block *insert(VaRange span)
@@ -111,7 +113,6 @@ public:
 	void remove(Block &member, BlockSpares &spares)
 	{
 		member.in = false;
-		tree().remove(member);
 		index().remove(member, spares);
 	}
 
@@ -127,9 +128,27 @@ public:
 		}
 		return found;
 	}
+	[[nodiscard]] Block *brute_last(usize before) const
+	{
+		Block *found = nullptr;
+
+		for (Block &member : ground_->members) {
+			if (member.in && member.node.first < before &&
+			    (found == nullptr || member.node.first > found->node.first))
+				found = &member;
+		}
+		return found;
+	}
 	bool finds(VaRange span) const
 	{
-		return DSVM_CASE_CHECK_EQ_(index().first_overlap(span), brute_first(span));
+		const VaRange first{span.first, span.first};
+		Block *const there = brute_first(first);
+		const bool inside = span.first - ground_->base <= ground_->shape.mask;
+		u32 wanted = ~0u;
+
+		return DSVM_CASE_CHECK_EQ_(index().first_overlap(span), brute_first(span)) &&
+		       DSVM_CASE_CHECK_EQ_(index().at(span.first, wanted), there) &&
+		       DSVM_CASE_CHECK_EQ_(wanted, there || !inside ? 0u : index().wanted(first));
 	}
 
 	bool is_sound()
@@ -145,7 +164,10 @@ public:
 		counts = checker.counts;
 		if (wrong != nullptr)
 			DSVM_CASE_LOG("index: %s", wrong);
-		return DSVM_CASE_CHECK_(wrong == nullptr);
+		return DSVM_CASE_CHECK_(wrong == nullptr) &&
+		       cases::expect_sound(cases::TreeChecker<IntervalTraits>(ground_->root)
+						   .complaint(counts.spilled),
+					   "tree beside the index");
 	}
 
 	// Of the last look.
@@ -153,6 +175,7 @@ public:
 
 private:
 	Blocks *ground_;
+	bool beside_ = true;
 };
 
 struct BlockShapeRow {
@@ -261,8 +284,14 @@ private:
 		const u32 wanted = random_.chance(90) ? g_.index().wanted(asked) : 0;
 		Block *const member = g_.unused();
 
-		if (member == nullptr || !g_.is_free(span))
+		if (member == nullptr)
 			return;
+		if (!g_.is_free(span)) {
+			member->node.first = span.first;
+			member->node.last = span.last;
+			DSVM_EXPECT(g_.index().insert_beside(*member) == nullptr);
+			return;
+		}
 		if (random_.chance(20))
 			dsvm_env_fail_alloc(random_.between(1, 3));
 		BlockSpares spares{g_->shape, wanted};

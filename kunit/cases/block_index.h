@@ -7,6 +7,7 @@
 
 #include "core/base/block_index.h"
 #include "kunit/case.h"
+#include "kunit/cases/tree.h"
 
 namespace dsvm::cases {
 
@@ -14,6 +15,7 @@ namespace dsvm::cases {
 struct BlockIndexCounts {
 	u32 tables;
 	u32 crowded; // blocks for which the tree is asked
+	u32 spilled; // members that are in the tree
 };
 
 // `for_each(visit)` calls visit(dsvm_interval &) for each member.
@@ -27,8 +29,10 @@ public:
 	[[nodiscard]] const char *complaint()
 	{
 		counts = {};
-		if (index_.shape == nullptr)
+		if (index_.shape == nullptr) {
+			for_each_([&](dsvm_interval &) { counts.spilled++; });
 			return index_.slot == detail::kEmpty ? nullptr : "a slot without a shape";
+		}
 		return check(index_.slot, 0, base_);
 	}
 
@@ -76,6 +80,7 @@ private:
 			return found.count == 1 && found.member == slot ? nullptr
 									: "not that member alone";
 		counts.crowded++;
+		counts.spilled += found.count;
 		if (slot != detail::kCrowded && slot != detail::kUneven)
 			return "a slot that says nothing";
 		return found.count >= 2 ? nullptr : "not crowded";

@@ -70,8 +70,8 @@ bool same_overlaps(Ground &g, VaRange query)
 	return found == nullptr;
 }
 
-// Inserts a span where nothing overlaps it, as somebody who knows who comes before it or does not.
-bool insert_apart(Ground &g, Span &span, bool knows)
+// Inserts a span where nothing overlaps it, and looks who comes before it.
+bool insert_apart(Ground &g, Span &span)
 {
 	Spans tree(g.root);
 	Span *before = nullptr;
@@ -82,10 +82,9 @@ bool insert_apart(Ground &g, Span &span, bool knows)
 		if (other->interval.first < span.interval.first)
 			before = other;
 	}
-	if (knows)
-		tree.insert_after(before, span);
-	else
-		tree.insert(span);
+	DSVM_EXPECT(tree.last_before(span.interval.first) == before);
+	tree.insert(span);
+	DSVM_EXPECT(tree.last_before(span.interval.first) == &span);
 	return true;
 }
 
@@ -183,7 +182,7 @@ DSVM_CASE(interval_tree, random_against_brute_force)
 			const u64 first = random.below(256);
 			span.interval.first = base + first;
 			span.interval.last = base + min(random.between(first, first + 8), u64{255});
-			if (!insert_apart(*g, span, random.chance(50)))
+			if (!insert_apart(*g, span))
 				continue;
 			g->count++;
 		}

@@ -20,11 +20,8 @@ public:
 	{
 		const Windows windows(m_.svm.notifier_list);
 		const u32 listed = count_list(windows, VaRange::full());
-		bool sound = expect_sound(
-			TreeChecker<IntervalTraits>(m_.svm.root).complaint(listed), "windows");
-
-		sound = expect_sound(complaint(m_.svm.index, 0, windows), "index of windows") &&
-			sound;
+		bool sound = expect_sound(complaint(m_.svm.index, m_.svm.root, 0, windows),
+					  "index of windows");
 
 		for (dsvm_notifier &window : windows)
 			sound = window_is_sound(window) && sound;
@@ -68,16 +65,19 @@ private:
 	using Windows = NotifierList;
 	using Ranges = RangeList;
 
-	// What the index says amiss of the members of a list, or null.
+	// What an index, or the tree beside it, says amiss of the members of a list, or null.
 	template <class Items>
-	static const char *complaint(const dsvm_index &index, usize base, const Items &items)
+	static const char *complaint(const dsvm_index &index, dsvm_tree_root &root, usize base,
+				     const Items &items)
 	{
 		BlockIndexChecker checker(index, base, [&](auto visit) {
 			for (auto &item : items)
 				visit(item.node);
 		});
+		const char *const wrong = checker.complaint();
 
-		return checker.complaint();
+		return wrong ? wrong
+			     : TreeChecker<IntervalTraits>(root).complaint(checker.counts.spilled);
 	}
 
 	// How many there are; they have to be in the order of their addresses, inside of `bounds`.
@@ -99,12 +99,10 @@ private:
 	{
 		const Ranges ranges(window.range_list);
 		const u32 count = count_list(ranges, VaRange{window.node.first, window.node.last});
-		bool sound = expect_sound(TreeChecker<IntervalTraits>(window.root).complaint(count),
-					  "ranges");
+		bool sound = expect_sound(
+			complaint(window.index, window.root, window.node.first, ranges),
+			"index of ranges");
 
-		sound = expect_sound(complaint(window.index, window.node.first, ranges),
-				     "index of ranges") &&
-			sound;
 		sound = DSVM_CASE_CHECK_(count > 0) && sound;
 		sound = DSVM_CASE_CHECK_EQ_(window.users, count) && sound;
 		sound = DSVM_CASE_CHECK_EQ_(window.unfinished, 0u) && sound;

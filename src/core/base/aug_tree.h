@@ -382,20 +382,6 @@ public:
 		insert_at(node, above, side, leftmost);
 	}
 
-	// The same for who knows the node that comes right before it; null: it comes before all.
-	void insert_after(Node *before, Node &node)
-	{
-		Node *const next = before != nullptr ? right(*before) : first();
-
-		if (next == nullptr)
-			insert_at(node, before, tree::kRight, before == nullptr);
-		else if (before == nullptr)
-			insert_at(node, next, tree::kLeft, true);
-		else
-			insert_at(node, node_at(tree::extreme(Traits::words(*next), tree::kLeft)),
-				  tree::kLeft, false);
-	}
-
 	// The same for who has walked down already: `node` becomes the child of `above` (null:
 	// the root) on a side that has none. `leftmost`: it comes before all others.
 	void insert_at(Node &node, Node *above_node, tree::Side side, bool leftmost)

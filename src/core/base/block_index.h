@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// Who is at this address? A table beside an interval tree, which answers that in a few loads.
+// Who is at this address, and who comes before? A table that answers that in a few loads.
 //
 // It is for spans that are aligned blocks of a few sizes, which are known beforehand, or pieces
 // of such blocks: ranges in their window (chunk sizes), windows in their address space (one
@@ -14,35 +14,39 @@
 //	kEmpty		nothing overlaps the block
 //	a member	it alone does, and lies within the block
 //	a table		a slot for each part of the block; each member in it lies within one part
-//	kCrowded	several members do: ask the tree
+//	kCrowded	several members do: they are in the tree
 //	kUneven		the same, and one of them reaches over several parts
 //
 // So a member is found as soon as it is alone in its block, and a block is divided only when a
 // second one comes: an index with one member needs no memory. Which of the slots a search ends at
 // depends on its first address only.
 //
-// Tables take memory, and the tree does not. Whoever inserts asks wanted() which tables that takes,
-// gets them (BlockSpares) where memory may be waited for, and inserts; what could not be had, or
-// what is found to be needed only then, makes a block crowded. kCrowded is right everywhere at any
-// time. The next insertion into the block tries again to divide it.
+// Tables take memory, and an insertion never fails. Whoever inserts asks wanted() which tables that
+// takes, gets them (BlockSpares) where memory may be waited for, and inserts; what could not be
+// had, or what is found to be needed only then, makes a block crowded: its members go into a tree
+// beside the index, whose nodes are theirs. kCrowded is right everywhere at any time. The next
+// insertion into the block tries again to divide it. An index without a shape is all tree.
 //
 // A block of which something was cut out may be uneven: two pieces of a large member in their
 // common block, which is not divided as long as one of them reaches over several parts.
 //
 // Costs. first_overlap(): a load a level, at most DSVM_INDEX_LEVELS, then O(1) if the answer lies
 // in the block where the search begins or there is none in the span and the span ends in it; else
-// a search in the tree, O(log n). insert(): a load a level, and O(k) where it divides a crowded
-// block of k members; where memory can be had, a block is divided when it gets its second one.
-// Whoever finds a block of its own in a table is told who is in the one beside it, if anybody is
-// alone there. remove(): a load a level; from a crowded block O(log n); where it was alone in its
-// table, a look at all of that, at most 512 words, of which the neighbours come first. Memory: a
-// word for each part of a divided block, so 8 bytes a member where members lie side by side.
+// a look at the slots from there on that lie in the span, at most 512 a level. insert(): a load a
+// level, and O(k) where it divides a crowded block of k members, or crowds one of k; where memory
+// can be had, a block is divided when it gets its second one. Then a look at the slots before it,
+// up to the first that is not empty: the next one, where members come side by side. remove(): a
+// load a level; where it was alone in its table, a look at all of that, at most 512 words, of
+// which the neighbours come first. In a crowded block there is O(log n) of the tree in each of
+// them. Memory: a word for each part of a divided block, so 8 bytes a member where members lie
+// side by side.
 //
 // Invariants: members do not overlap; they lie within the whole span; `first` and `last` do not
-// change while they are in the index; in each table there is something.
+// change while they are in the index; in each table there is something; in the tree are the members
+// of crowded blocks and no others.
 //
-// What it does not do: it has no order, so walks go on in the tree; it owns no member; it does not
-// lock: it changes where the tree does, and is read where that is.
+// What it does not do: walk from a member to the next, for which there is a list beside it; own a
+// member; lock.
 #ifndef DSVM_CORE_BASE_BLOCK_INDEX_H
 #define DSVM_CORE_BASE_BLOCK_INDEX_H
 
@@ -73,7 +77,9 @@ constexpr void divide_shape(dsvm_index_shape &shape, u32 shift)
 	while (from > shift && shape.levels < DSVM_INDEX_LEVELS) {
 		const u32 steps = (from - shift + kTableShift - 1) / kTableShift;
 
-		from -= (from - shift + steps - 1) / steps;
+		const u32 bits = (from - shift + steps - 1) / steps;
+		from -= bits;
+		shape.last[shape.levels] = static_cast<u16>((1u << bits) - 1);
 		shape.shift[shape.levels++] = static_cast<u8>(from);
 	}
 }
@@ -106,7 +112,7 @@ constexpr usize level_mask(const dsvm_index_shape &shape, u32 level)
 
 constexpr usize part_count(const dsvm_index_shape &shape, u32 level)
 {
-	return (level_mask(shape, level) >> shape.shift[level]) + 1;
+	return usize{shape.last[level]} + 1;
 }
 
 // Frees a table at a level and all below it; it calls itself no deeper than there are levels.
@@ -186,7 +192,7 @@ private:
 	Void voids_[kMostVoids];
 };
 
-// A view: index and root are the owner's. Without a shape all of it is the tree.
+// A view: index and root are the owner's.
 template <class T, dsvm_interval T::*Member> class BlockIndex {
 public:
 	// `base` is where the whole span begins, a multiple of its size.
@@ -194,7 +200,7 @@ public:
 		: index_(index), base_(base), tree_(root)
 	{}
 
-	// The overlapping member with the lowest `first`, or null: as the tree says it.
+	// The overlapping member with the lowest `first`, or null.
 	[[nodiscard]] T *first_overlap(VaRange span) const
 	{
 		const dsvm_index_shape *const shape = index_.shape;
@@ -202,17 +208,11 @@ public:
 			return tree_.first_overlap(span);
 
 		const usize addr = max<usize>(span.first, base_);
-		usize mask = shape->mask;
-		usize offset = addr - base_;
-		if (offset > mask)
+		if (addr - base_ > shape->mask)
 			return nullptr;
 
-		usize slot = index_.slot;
-		for (const u8 *shift = shape->shift; detail::is_table(slot); ++shift) {
-			slot = detail::parts(slot)[offset >> *shift];
-			mask = (usize{1} << *shift) - 1;
-			offset &= mask;
-		}
+		const Place place = place_of(addr);
+		const usize slot = place.slot;
 		if (slot >= detail::kMember) {
 			dsvm_interval &node = *reinterpret_cast<dsvm_interval *>(slot);
 
@@ -224,13 +224,37 @@ public:
 		}
 		// Up to the end of the block there is nobody, unless it is crowded.
 		const bool knows = slot == detail::kEmpty || slot >= detail::kMember;
-		if (knows && (addr | mask) >= span.last)
+		if (knows && block(addr, place.level).last >= span.last)
 			return nullptr;
-		return tree_.first_overlap(span);
+		return search(addr, span);
+	}
+
+	// The member that has the address; where nobody has, null, and which levels' tables an
+	// insertion there would have use for.
+	[[nodiscard]] DSVM_ALWAYS_INLINE T *at(usize addr, u32 &wanted_levels) const
+	{
+		const dsvm_index_shape *const shape = index_.shape;
+
+		wanted_levels = 0;
+		if (shape && addr - base_ > shape->mask)
+			return nullptr;
+		const usize slot = shape ? place_of(addr).slot : detail::kUneven;
+		if (slot == detail::kEmpty)
+			return nullptr;
+		if (slot < detail::kMember) {
+			if (T *const found = tree_.first_overlap(VaRange{addr, addr}))
+				return found;
+		} else {
+			dsvm_interval &node = *reinterpret_cast<dsvm_interval *>(slot);
+			if (node.first <= addr && addr <= node.last)
+				return container_of(&node, Member);
+		}
+		wanted_levels = wanted(VaRange{addr, addr});
+		return nullptr;
 	}
 
 	// Which levels' tables an insertion would have use for: a bit each.
-	[[nodiscard]] u32 wanted(VaRange span) const
+	[[nodiscard]] DSVM_NOINLINE u32 wanted(VaRange span) const
 	{
 		if (!index_.shape)
 			return 0;
@@ -256,67 +280,122 @@ public:
 		return levels;
 	}
 
-	// Preconditions: overlaps no member; is not yet in the tree. Returns a member that comes right
-	// before it or right after it, or null: those are not known.
-	T *insert(T &object, BlockSpares &spares)
+	// Inserts an object that comes right behind another one into a block where nobody is, which
+	// takes next to nothing. Null, and nothing done: there is no such block, but perhaps a member
+	// that it would overlap. Returns the member before it.
+	T *insert_beside(T &object)
 	{
-		if (!index_.shape)
+		const VaRange span = span_at(member_of(object));
+		if (!index_.shape || !detail::is_table(index_.slot))
 			return nullptr;
 
-		const usize member = reinterpret_cast<usize>(&(object.*Member));
-		const VaRange span = span_at(member);
+		const Place place = place_of(span.first);
+		if (place.slot != detail::kEmpty || block(span.first, place.level).last < span.last)
+			return nullptr;
+		// There may be none in the table.
+		if (place.part == 0 || !is_member(place.at[-1]))
+			return nullptr;
+		*place.at = member_of(object);
+		return object_at(place.at[-1]);
+	}
+
+	// Precondition: overlaps no member. Returns the member right before it; null: it is the first.
+	T *insert(T &object, BlockSpares &spares)
+	{
+		if (!index_.shape) {
+			tree_.insert(object);
+			return tree_.prev(object);
+		}
+
+		const VaRange span = span_at(member_of(object));
+		DSVM_UNSET Path path;
 		usize *slot = &index_.slot;
-		usize table = detail::kEmpty;
 		u32 level = 0;
-		for (; *slot != detail::kEmpty; ++level) {
+		for (; *slot != detail::kEmpty; path.slots[++level] = slot) {
 			if (!detail::is_table(*slot))
 				*slot = divide(*slot, span, level, spares);
 			else if (!can_divide(span, level))
 				replace_table(*slot, level, spares);
-			table = *slot;
-			if (!detail::is_table(table))
-				return nullptr;
-			slot = &part(table, level, span.first);
+			if (!detail::is_table(*slot)) {
+				tree_.insert(object);
+				return before(object, path, level);
+			}
+			slot = &part(*slot, level, span.first);
 		}
-		*slot = member;
-		return level == 0 ? nullptr : neighbour(table, level - 1, slot);
+		*slot = member_of(object);
+		return before(object, path, level);
 	}
 
-	// Preconditions: it was inserted; is no longer in the tree.
+	// Precondition: it was inserted.
 	void remove(T &object, BlockSpares &spares)
 	{
-		if (!index_.shape)
+		if (!index_.shape) {
+			tree_.remove(object);
 			return;
+		}
 
-		const usize member = reinterpret_cast<usize>(&(object.*Member));
 		const usize addr = (object.*Member).first;
-		// On the way down.
-		usize *slots[DSVM_INDEX_LEVELS + 1] = {&index_.slot};
-		u32 level = 0;
-		for (; detail::is_table(*slots[level]); ++level)
-			slots[level + 1] = &part(*slots[level], level, addr);
-
-		usize &slot = *slots[level];
-		if (slot == member)
+		DSVM_UNSET Path path;
+		const u32 level = descend(addr, path);
+		usize &slot = level == 0 ? index_.slot : *path.slots[level];
+		if (slot == member_of(object)) {
 			slot = detail::kEmpty;
-		else if (DSVM_VERIFY(slot == detail::kCrowded || slot == detail::kUneven))
+		} else if (DSVM_VERIFY(is_crowded(slot))) {
+			tree_.remove(object);
 			slot = look_again(block(addr, level));
+		}
 		if (slot != detail::kEmpty)
 			return;
 
 		u32 top = level;
-		while (top > 0 && is_all_that(*slots[top - 1], top - 1, slots[top]))
+		while (top > 0 && is_all_that(table_at(path, top - 1), top - 1, path.slots[top]))
 			--top;
 		if (top < level)
-			spares.discard(exchange(*slots[top], detail::kEmpty), top, *index_.shape);
+			spares.discard(
+				exchange(top == 0 ? index_.slot : *path.slots[top], detail::kEmpty),
+				top, *index_.shape);
 	}
 
 private:
 	using Tree = IntervalTree<T, Member>;
 
+	// Where a search for an address ends.
+	struct Place {
+		usize slot; // what it says
+		usize *at;  // it, and which one it is in its table; not of the index's own
+		usize part;
+		u32 level;
+	};
+	// Precondition: within the whole span.
+	[[nodiscard]] Place place_of(usize addr) const
+	{
+		const dsvm_index_shape &shape = *index_.shape;
+		Place place{index_.slot, nullptr, 0, 0};
+
+		for (; detail::is_table(place.slot); ++place.level) {
+			place.part = addr >> shape.shift[place.level] & shape.last[place.level];
+			place.at = &detail::parts(place.slot)[place.part];
+			place.slot = *place.at;
+		}
+		return place;
+	}
+
+	// The slots on the way down, but for the first, which is the index's own.
+	struct Path {
+		usize *slots[DSVM_INDEX_LEVELS + 1];
+	};
+
 	[[nodiscard]] static bool is_member(usize slot)
 	{
 		return slot >= detail::kMember && !detail::is_table(slot);
+	}
+	[[nodiscard]] static bool is_crowded(usize slot)
+	{
+		return slot == detail::kCrowded || slot == detail::kUneven;
+	}
+	[[nodiscard]] static usize member_of(T &object)
+	{
+		return reinterpret_cast<usize>(&(object.*Member));
 	}
 	[[nodiscard]] static T *object_at(usize member)
 	{
@@ -348,8 +427,121 @@ private:
 	}
 	[[nodiscard]] usize &part(usize table, u32 level, usize addr) const
 	{
-		const usize offset = addr & detail::level_mask(*index_.shape, level);
-		return detail::parts(table)[offset >> index_.shape->shift[level]];
+		const dsvm_index_shape &shape = *index_.shape;
+		return detail::parts(table)[addr >> shape.shift[level] & shape.last[level]];
+	}
+
+	// The way to the slot that speaks of an address, and how many levels that is.
+	u32 descend(usize addr, Path &path) const
+	{
+		usize slot = index_.slot;
+		u32 level = 0;
+
+		while (detail::is_table(slot)) {
+			usize &next = part(slot, level, addr);
+
+			path.slots[++level] = &next;
+			slot = next;
+		}
+		return level;
+	}
+	[[nodiscard]] usize table_at(const Path &path, u32 level) const
+	{
+		return level == 0 ? index_.slot : *path.slots[level];
+	}
+
+	// Where whoever comes first lies beyond the block that has its address, or that is crowded.
+	[[nodiscard]] DSVM_NOINLINE T *search(usize addr, VaRange span) const
+	{
+		DSVM_UNSET Path path;
+		u32 level = descend(addr, path);
+		VaRange looked = block(addr, level);
+
+		if (is_crowded(table_at(path, level))) {
+			if (T *const found = tree_.first_overlap(
+				    {span.first, min<u64>(span.last, looked.last)}))
+				return found;
+		}
+		for (; level > 0 && looked.last < span.last; --level) {
+			const VaRange whole = block(addr, level - 1);
+			const usize *const end =
+				&part(table_at(path, level - 1), level - 1,
+				      static_cast<usize>(min<u64>(span.last, whole.last)));
+
+			for (const usize *slot = path.slots[level] + 1; slot <= end; ++slot) {
+				if (*slot != detail::kEmpty)
+					return within(span, first_in(path, level, slot, addr));
+			}
+			looked = whole;
+		}
+		return nullptr;
+	}
+	[[nodiscard]] static T *within(VaRange span, T *object)
+	{
+		return (object->*Member).first <= span.last ? object : nullptr;
+	}
+
+	// The first member of the block of a slot that is not empty, in the table at the level above.
+	[[nodiscard]] T *first_in(const Path &path, u32 level, const usize *slot, usize addr) const
+	{
+		usize at = address_of(path, level, slot, addr);
+
+		for (; detail::is_table(*slot); ++level) {
+			const usize *const first = detail::parts(*slot);
+
+			for (slot = first; *slot == detail::kEmpty; ++slot)
+				;
+			at += static_cast<usize>(slot - first) << index_.shape->shift[level];
+		}
+		return is_member(*slot) ? object_at(*slot) : tree_.first_overlap(block(at, level));
+	}
+	// The last one.
+	[[nodiscard]] T *last_in(const Path &path, u32 level, const usize *slot, usize addr) const
+	{
+		usize at = address_of(path, level, slot, addr);
+
+		for (; detail::is_table(*slot); ++level) {
+			const usize *const first = detail::parts(*slot);
+
+			for (slot = first + (detail::part_count(*index_.shape, level) - 1);
+			     *slot == detail::kEmpty; --slot)
+				;
+			at += static_cast<usize>(slot - first) << index_.shape->shift[level];
+		}
+		return is_member(*slot) ? object_at(*slot)
+					: tree_.last_before(block(at, level).last);
+	}
+	// Where the block of a slot begins.
+	[[nodiscard]] usize address_of(const Path &path, u32 level, const usize *slot,
+				       usize addr) const
+	{
+		const usize *const first = detail::parts(table_at(path, level - 1));
+
+		return static_cast<usize>(block(addr, level - 1).first) +
+		       (static_cast<usize>(slot - first) << index_.shape->shift[level - 1]);
+	}
+
+	// The member before one that has been inserted.
+	[[nodiscard]] T *before(T &object, const Path &path, u32 level) const
+	{
+		const usize addr = (object.*Member).first;
+
+		if (is_crowded(table_at(path, level))) {
+			T *const other = tree_.prev(object);
+			if (other && (other->*Member).first >= block(addr, level).first)
+				return other;
+		}
+		for (; level > 0; --level) {
+			const usize *const first = detail::parts(table_at(path, level - 1));
+
+			for (const usize *slot = path.slots[level]; slot-- > first;) {
+				if (is_member(*slot))
+					return object_at(*slot);
+				if (*slot != detail::kEmpty)
+					return last_in(path, level, slot, addr);
+			}
+		}
+		return nullptr;
 	}
 
 	// A block gets a second member, or one more: what its slot says from now on. It is to have
@@ -357,54 +549,78 @@ private:
 	usize divide(usize slot, VaRange span, u32 level, BlockSpares &spares)
 	{
 		if (slot == detail::kUneven || !can_divide(span, level))
-			return detail::kUneven;
-		if (slot != detail::kCrowded && !is_in_one_part(span_at(slot), level))
-			return detail::kUneven;
+			return crowd(slot, detail::kUneven);
+		if (is_member(slot) && !is_in_one_part(span_at(slot), level))
+			return crowd(slot, detail::kUneven);
 		usize *const table = spares.table(level);
 		if (!table)
-			return detail::kCrowded;
+			return crowd(slot, detail::kCrowded);
 
 		const usize divided = reinterpret_cast<usize>(table) + detail::kTable;
-		if (slot != detail::kCrowded)
+		const VaRange whole = block(span.first, level);
+		if (is_member(slot))
 			part(divided, level, span_at(slot).first) = slot;
-		else if (!distribute(divided, block(span.first, level), level))
+		else if (!is_even(whole, level))
 			return detail::kUneven; // and the table is freed as a spare
+		else
+			distribute(divided, whole, level);
 		spares.use(level);
 		return divided;
 	}
 
-	// Gives each member in a block to its part. False: one of them reaches over several.
-	bool distribute(usize divided, VaRange block, u32 level)
+	// Whoever was alone in a block goes into the tree.
+	usize crowd(usize slot, usize crowded)
+	{
+		if (is_member(slot))
+			tree_.insert(*object_at(slot));
+		return crowded;
+	}
+
+	// Whether each member in a crowded block lies in one part.
+	[[nodiscard]] bool is_even(VaRange block, u32 level) const
 	{
 		for (T *one = tree_.first_overlap(block); one;
 		     one = tree_.next_overlap(*one, block)) {
-			const usize member = reinterpret_cast<usize>(&(one->*Member));
-			const VaRange span = span_at(member);
-			if (!is_in_one_part(span, level))
+			if (!is_in_one_part(span_at(member_of(*one)), level))
 				return false;
-
-			usize &slot = part(divided, level, span.first);
-			slot = slot == detail::kEmpty ? member : detail::kCrowded;
 		}
 		return true;
 	}
 
-	// A member of a size that the shape does not know, which lies in no part of a divided block:
-	// there is something else in it, so the tree is asked from here on.
-	void replace_table(usize &slot, u32 level, BlockSpares &spares)
+	// Gives each of them to its part.
+	void distribute(usize divided, VaRange block, u32 level)
 	{
-		spares.discard(exchange(slot, detail::kUneven), level, *index_.shape);
+		T *next = nullptr;
+
+		for (T *one = tree_.first_overlap(block); one; one = next) {
+			usize &slot = part(divided, level, (one->*Member).first);
+
+			next = tree_.next_overlap(*one, block);
+			if (slot == detail::kEmpty) {
+				slot = member_of(*one);
+				tree_.remove(*one);
+			} else {
+				slot = crowd(slot, detail::kCrowded);
+			}
+		}
 	}
 
-	// The member that is alone in the block before or behind that of a slot, if one is.
-	[[nodiscard]] T *neighbour(usize table, u32 level, const usize *slot) const
+	// A member of a size that the shape does not know, which lies in no part of a divided block:
+	// there is something else in it, so all of them go into the tree.
+	void replace_table(usize &slot, u32 level, BlockSpares &spares)
 	{
-		const usize *const first = detail::parts(table);
-		const usize *const last = first + (detail::part_count(*index_.shape, level) - 1);
-
-		if (slot > first && is_member(slot[-1]))
-			return object_at(slot[-1]);
-		return slot < last && is_member(slot[1]) ? object_at(slot[1]) : nullptr;
+		spill(slot, level);
+		spares.discard(exchange(slot, detail::kUneven), level, *index_.shape);
+	}
+	// It calls itself no deeper than there are levels.
+	void spill(usize slot, u32 level)
+	{
+		if (!detail::is_table(slot)) {
+			crowd(slot, detail::kUneven);
+			return;
+		}
+		for (usize i = 0; i < detail::part_count(*index_.shape, level); ++i)
+			spill(detail::parts(slot)[i], level + 1);
 	}
 
 	// Whether a table has nothing beside what is at one of its slots.
@@ -427,15 +643,16 @@ private:
 		return true;
 	}
 
-	// A crowded block has lost a member.
-	usize look_again(VaRange block) const
+	// A crowded block has lost a member; if there is one left, that needs no tree any more.
+	usize look_again(VaRange block)
 	{
 		T *const first = tree_.first_overlap(block);
 		if (!first)
 			return detail::kEmpty;
 		if (tree_.next_overlap(*first, block))
 			return detail::kCrowded;
-		return reinterpret_cast<usize>(&(first->*Member));
+		tree_.remove(*first);
+		return member_of(*first);
 	}
 
 	// The owner's.

@@ -6,9 +6,8 @@
 //
 // IntervalTree: of disjoint spans, those that end later begin later. So nodes need to know nothing
 // of their subtrees, and an insertion or a removal changes nothing on the way to the root.
-// first_overlap() finds the overlapping member with the lowest `first` in O(log n); next_overlap()
-// is next(), as long as that overlaps. Who knows what comes before a new member inserts it in
-// amortised O(1).
+// first_overlap() finds the overlapping member with the lowest `first`, last_before() the one with
+// the highest up to an address, both in O(log n); next_overlap() is next(), as long as that overlaps.
 //
 // GapTree: a node knows the span of its subtree and the widest hole inside it:
 //
@@ -62,6 +61,21 @@ namespace detail {
 	return found != nullptr && found->first <= range.last ? found : nullptr;
 }
 
+// The last member in order that begins at @addr or before; null if none does.
+[[maybe_unused]] DSVM_NOINLINE static dsvm_interval *interval_last(dsvm_interval *node, usize addr)
+{
+	using Tree = AugTree<IntervalTraits>;
+	dsvm_interval *found = nullptr;
+
+	while (node != nullptr) {
+		const bool is_early = node->first <= addr;
+
+		found = is_early ? node : found;
+		node = is_early ? Tree::right(*node) : Tree::left(*node);
+	}
+	return found;
+}
+
 } // namespace detail
 
 template <class T, dsvm_interval T::*Member> class IntervalTree {
@@ -71,12 +85,6 @@ public:
 
 	// Precondition: in no tree; Member's `first` and `last` are set.
 	void insert(T &object) { tree().insert(object.*Member); }
-	// The same for who knows the member that comes right before it; null: it is the first.
-	void insert_after(T *before, T &object)
-	{
-		tree().insert_after(before != nullptr ? &(before->*Member) : nullptr,
-				    object.*Member);
-	}
 	// Precondition: in this tree.
 	void remove(T &object) { tree().remove(object.*Member); }
 
@@ -84,6 +92,11 @@ public:
 	[[nodiscard]] T *first_overlap(VaRange range) const
 	{
 		return home(detail::interval_search(tree().root(), range));
+	}
+	// The last member that begins at `addr` or before, or null.
+	[[nodiscard]] T *last_before(usize addr) const
+	{
+		return home(detail::interval_last(tree().root(), addr));
 	}
 	// The next one in order after `object`, which is in this tree and overlaps, or null.
 	[[nodiscard]] T *next_overlap(T &object, VaRange range) const

@@ -28,7 +28,7 @@ dsvm_piece *Hmmptr::find(VaRange span)
 // The next one. As above.
 dsvm_piece *Hmmptr::after(dsvm_piece &piece, VaRange span)
 {
-	return to_piece(RangeTree{hmmptr_.window.root}.next_overlap(piece.range, span));
+	return to_piece(next_overlap(RangeList{hmmptr_.window.range_list}, piece.range, span));
 }
 
 // A piece at an address where none is, up to the next one, the end of the block, or @last.
@@ -44,13 +44,14 @@ Expected<dsvm_piece *> Hmmptr::make_piece(u64 addr, u64 last)
 	clear_gone(*range);
 	dsvm_piece &piece = *to_piece(range);
 	piece.state = DSVM_PIECE_FRESH;
+	BlockSpares none;
 	{
 		WriteGuard guard{lock_};
 		dsvm_os_notifier_set_seq(
 			set_.svm.ops->range_os(range),
 			dsvm_os_notifier_seq(set_.svm.ops->notifier_os(&hmmptr_.window)));
-		insert_sorted(RangeTree{hmmptr_.window.root}, RangeList{hmmptr_.window.range_list},
-			      *range);
+		insert_sorted(range_index(hmmptr_.window), RangeList{hmmptr_.window.range_list},
+			      *range, none);
 	}
 	hmmptr_.populated += extent(piece).size();
 	return &piece;
@@ -63,9 +64,10 @@ void Hmmptr::drop_piece(dsvm_piece &piece)
 
 	// As long as it is mapped, invalidations have to find it.
 	as_pages(piece, hmmptr_).free(span.page_count());
+	BlockSpares none;
 	{
 		WriteGuard guard{lock_};
-		RangeTree{hmmptr_.window.root}.remove(piece.range);
+		range_index(hmmptr_.window).remove(piece.range, none);
 		RangeList{hmmptr_.window.range_list}.remove(piece.range);
 	}
 	hmmptr_.populated -= span.size();
@@ -98,14 +100,15 @@ Status Hmmptr::split(dsvm_piece &piece, u64 addr)
 	tail.access = piece.access;
 	tail.wanted_write = piece.wanted_write;
 
+	BlockSpares none;
 	WriteGuard guard{lock_};
-	RangeTree pieces{hmmptr_.window.root};
-	pieces.remove(piece.range);
+	RangeIndex pieces = range_index(hmmptr_.window);
+	pieces.remove(piece.range, none);
 	piece.range.node.last = addr - 1;
-	pieces.insert(piece.range);
+	pieces.insert(piece.range, none);
 	dsvm_os_notifier_set_seq(set_.svm.ops->range_os(range),
 				 dsvm_os_notifier_seq(set_.svm.ops->range_os(&piece.range)));
-	insert_sorted(pieces, RangeList{hmmptr_.window.range_list}, *range);
+	insert_sorted(pieces, RangeList{hmmptr_.window.range_list}, *range, none);
 	tail.wanted = piece.wanted;
 	tail.unbound = piece.unbound;
 	return Status::ok();

@@ -63,11 +63,11 @@ struct Left {
 
 void Space::mark_stale(dsvm_notifier &window, VaRange span, bool stale)
 {
-	RangeTree ranges{window.root};
+	RangeList ranges{window.range_list};
 
 	dsvm_os_assert_held_write(window.lock);
 	for (dsvm_range *range = find_range(window, span); range;
-	     range = ranges.next_overlap(*range, span))
+	     range = next_overlap(ranges, *range, span))
 		for_each_pages(*range, [&](Pages pages, u32) { pages.set_stale(stale); });
 }
 
@@ -81,12 +81,12 @@ DSVM_UNIT_INLINE dsvm_invalidated Space::invalidate(dsvm_notifier &window,
 	const VaRange span{event.first, event.last};
 	RwLock lock{window.lock};
 	WriteGuard guard{lock};
-	RangeTree ranges{window.root};
+	RangeList ranges{window.range_list};
 	u64 met = 0;
 
 	dsvm_os_notifier_set_seq(svm_.ops->notifier_os(&window), event.seq);
 	for (dsvm_range *range = find_range(window, span); range;
-	     range = ranges.next_overlap(*range, span)) {
+	     range = next_overlap(ranges, *range, span)) {
 		dsvm_os_notifier_set_seq(svm_.ops->range_os(range), event.seq);
 		++met;
 	}
@@ -200,7 +200,6 @@ void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, d
 		       VaRange tail_span, BlockSpares &spares)
 {
 	const VaRange whole = span_of(range.node);
-	RangeTree ranges{window.root};
 	RangeIndex index = range_index(window);
 	dsvm_os_dev *dev = nullptr;
 
@@ -210,13 +209,11 @@ void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, d
 			    tail_span);
 	});
 
-	// Within its old ends nothing else lies, so its place in the order stays.
-	ranges.remove(range);
+	// Within its old ends nothing else lies, so its place in the list stays.
 	index.remove(range, spares);
 	range.node.first = keep.first;
 	range.node.last = keep.last;
 	index.insert(range, spares);
-	ranges.insert(range);
 	clear_gone(range);
 	set_flags(range.flags, range.flags & ~u32{DSVM_RANGE_UNMAPPED | DSVM_RANGE_PARTIAL_UNMAP});
 
@@ -225,8 +222,7 @@ void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, d
 		tail->node.last = tail_span.last;
 		dsvm_os_notifier_set_seq(svm_.ops->range_os(tail),
 					 dsvm_os_notifier_seq(svm_.ops->range_os(&range)));
-		index.insert(*tail, spares);
-		insert_sorted(ranges, RangeList{window.range_list}, *tail);
+		insert_sorted(index, RangeList{window.range_list}, *tail, spares);
 		// Its place among the users; this range is one, so they are not at zero.
 		add_user(window);
 	}

@@ -279,18 +279,12 @@ DSVM_ALWAYS_INLINE Status Mapper::map_ram(const usize *entries, usize npages, u3
 
 // HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
 // Whatever makes a page clean again is an invalidation first.
-inline void Mapper::mark(const usize *entries, usize count) const
+DSVM_ALWAYS_INLINE void Mapper::mark(const usize *entries, usize count) const
 {
 	const bool dirty = dir_ == DSVM_DMA_BIDIRECTIONAL && ram_ & DSVM_RAM_CLEAN &&
 			   request_.marks != DSVM_MARK_NONE;
 	const bool used = request_.marks == DSVM_MARK_USED;
 
-	if (dirty || used)
-		mark_as(entries, count, dirty, used);
-}
-
-void Mapper::mark_as(const usize *entries, usize count, bool dirty, bool used)
-{
 	for (usize i = 0; dirty && i < count; ++i)
 		dsvm_os_page_mark_dirty(dsvm_os_hmm_page(entries[i]));
 	for (usize i = 0; used && i < count; ++i)

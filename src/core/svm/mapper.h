@@ -64,7 +64,6 @@ private:
 	bool have_copies(const dsvm_dma_addr *entries, usize count);
 	bool map_row(const usize *entries, usize left);
 	void mark(const usize *entries, usize count) const;
-	static void mark_as(const usize *entries, usize count, bool dirty, bool used);
 	Status finish_window(usize npages) const;
 	usize next_addr() const { return request_.first + (pages_ << kPageShift); }
 

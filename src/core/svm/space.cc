@@ -74,7 +74,7 @@ Status Space::init()
 
 void Space::clear()
 {
-	NotifierTree windows{svm_.root};
+	NotifierList windows{svm_.notifier_list};
 
 	while (dsvm_notifier *window = windows.first()) {
 		// First of all no invalidation may find ranges that are about to go. From here on
@@ -82,7 +82,7 @@ void Space::clear()
 		dsvm_os_notifier_remove(svm_.ops->notifier_os(window));
 		window->removed = 1;
 
-		RangeTree ranges{window->root};
+		RangeList ranges{window->range_list};
 		dsvm_range *range = ranges.first();
 		if (!DSVM_VERIFY(range != nullptr)) {
 			BlockSpares spares;
@@ -132,10 +132,10 @@ inline dsvm_range *Space::look_up(dsvm_notifier &window, VaRange span, bool svm_
 
 bool Space::has_range(VaRange span) const
 {
-	NotifierTree windows{svm_.root};
+	NotifierList windows{svm_.notifier_list};
 
 	for (dsvm_notifier *window = find_notifier(span); window;
-	     window = windows.next_overlap(*window, span)) {
+	     window = next_overlap(windows, *window, span)) {
 		if (look_up(*window, span, true, false))
 			return true;
 	}
@@ -206,7 +206,7 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 	return window;
 }
 
-// Puts a window with one user into the tree, or adds the user to the one that is there.
+// Puts a window with one user into the index, or adds the user to the one that is there.
 dsvm_notifier *Space::insert_window(dsvm_notifier &window, BlockSpares &spares)
 {
 	WriteGuard guard{lock_};
@@ -215,14 +215,12 @@ dsvm_notifier *Space::insert_window(dsvm_notifier &window, BlockSpares &spares)
 		add_user(*existing);
 		return existing;
 	}
-	window_index().insert(window, spares);
-	insert_sorted(NotifierTree{svm_.root}, NotifierList{svm_.notifier_list}, window);
+	insert_sorted(window_index(), NotifierList{svm_.notifier_list}, window, spares);
 	return &window;
 }
 
 void Space::unlink_window(dsvm_notifier &window, BlockSpares &spares)
 {
-	NotifierTree{svm_.root}.remove(window);
 	NotifierList{svm_.notifier_list}.remove(window);
 	window_index().remove(window, spares);
 }
@@ -234,8 +232,8 @@ void Space::unpin_window(dsvm_notifier &window)
 		return;
 	BlockSpares spares;
 	{
-		// Who finds the window in the tree may use it, so the last one leaves under the
-		// lock that keeps everybody from looking.
+		// Who finds the window may use it, so the last one leaves under the lock that keeps
+		// everybody from looking.
 		WriteGuard guard{lock_};
 		if (__atomic_sub_fetch(&window.users, 1, __ATOMIC_ACQ_REL) != 0)
 			return;
@@ -248,7 +246,7 @@ void Space::unpin_window(dsvm_notifier &window)
 // Ranges ----------------------------------------------------------------------
 
 // Whether every page of the span is there already. Locking: the mm's lock.
-bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
+DSVM_NOINLINE bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
 {
 	const usize npages = span.page_count();
 	HmmEntries entries;
@@ -273,8 +271,9 @@ bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
 	return true;
 }
 
-Expected<VaRange> Space::choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
-				      const dsvm_find_or_insert &request)
+DSVM_ALWAYS_INLINE Expected<VaRange> Space::choose_range(dsvm_notifier &window,
+							 const dsvm_vma_info &vma,
+							 const dsvm_find_or_insert &request)
 {
 	const ChunkBounds bounds{VaRange{vma.first, vma.last}, span_of(window.node),
 				 VaRange{request.gpuva_first, request.gpuva_last}};
@@ -296,7 +295,8 @@ Expected<VaRange> Space::choose_range(dsvm_notifier &window, const dsvm_vma_info
 }
 
 // False, and nothing done, if something overlaps it by now. From here on invalidations meet it.
-bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares)
+DSVM_ALWAYS_INLINE bool Space::insert_range(dsvm_notifier &window, dsvm_range &range,
+					    BlockSpares &spares)
 {
 	dsvm_os_notifier *const validity = svm_.ops->range_os(&range);
 	dsvm_os_notifier *const whole = svm_.ops->notifier_os(&window);
@@ -304,12 +304,16 @@ bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &
 	// Short: readers who come now have to sleep.
 	WriteGuard guard{lock};
 
-	if (find_range(window, span_of(range.node)))
-		return false;
+	RangeList ranges{window.range_list};
+	if (dsvm_range *const before = range_index(window).insert_beside(range)) {
+		ranges.insert_after(*before, range);
+	} else {
+		if (find_range(window, span_of(range.node)))
+			return false;
+		insert_sorted(range_index(window), ranges, range, spares);
+	}
 	// What runs by now and has been to the window already is waited for.
 	dsvm_os_notifier_set_seq(validity, dsvm_os_notifier_seq(whole));
-	dsvm_range *const close = range_index(window).insert(range, spares);
-	insert_sorted(RangeTree{window.root}, RangeList{window.range_list}, range, close);
 	add_user(window);
 	return true;
 }
@@ -319,15 +323,12 @@ bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &
 // the index of the window could use for a range there, whatever its size.
 //
 // Locking: the window's lock; or the driver's, if the window's is the svm's.
-inline dsvm_range *Space::find_existing_locked(dsvm_notifier &window,
-					       const dsvm_find_or_insert &request, u32 &wanted)
+DSVM_ALWAYS_INLINE dsvm_range *
+Space::find_existing_locked(dsvm_notifier &window, const dsvm_find_or_insert &request, u32 &wanted)
 {
-	const VaRange byte{request.fault_addr, request.fault_addr};
-	dsvm_range *const range = find_range(window, byte);
+	dsvm_range *const range = range_index(window).at(request.fault_addr, wanted);
 
-	if (!range)
-		wanted = range_index(window).wanted(byte);
-	else if (request.get)
+	if (range && request.get)
 		svm_.ops->range_get(&svm_, range);
 	return range;
 }
@@ -342,14 +343,16 @@ dsvm_range *Space::find_existing(dsvm_notifier &window, const dsvm_find_or_inser
 }
 
 // kAgain: somebody else has made a range there in the meantime.
-inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out)
+DSVM_ALWAYS_INLINE Status Space::try_find_or_insert(const dsvm_find_or_insert &request,
+						    dsvm_range *&out)
 {
 	const VaRange byte{request.fault_addr, request.fault_addr};
 	u32 wanted = 0;
 
 	if (!request.get) {
-		// The driver's lock keeps the window.
-		dsvm_notifier *const window = find_notifier(byte);
+		// The driver's lock keeps the window. Who makes one asks for tables of its own.
+		u32 unused;
+		dsvm_notifier *const window = window_index().at(request.fault_addr, unused);
 		if (window) {
 			out = window->lock == svm_.lock
 				      ? find_existing_locked(*window, request, wanted)
@@ -373,8 +376,8 @@ inline Status Space::try_find_or_insert(const dsvm_find_or_insert &request, dsvm
 
 // Makes the range in the window, which has a user for it; nullptr: and the window. The user is gone
 // in the end.
-Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, u32 wanted,
-			  dsvm_range *&out)
+DSVM_NOINLINE Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window,
+					u32 wanted, dsvm_range *&out)
 {
 	MmUser user{svm_.mm};
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
@@ -478,7 +481,6 @@ void Space::remove(dsvm_notifier &window, dsvm_range &range)
 		WriteGuard guard{lock};
 		if (!DSVM_VERIFY((range.flags & DSVM_RANGE_REMOVED) == 0))
 			return;
-		RangeTree{window.root}.remove(range);
 		RangeList{window.range_list}.remove(range);
 		range_index(window).remove(range, spares);
 		set_flags(range.flags, range.flags | DSVM_RANGE_REMOVED);

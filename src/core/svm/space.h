@@ -10,11 +10,12 @@
 //  - windows are aligned to their size, made at the first fault in them, and
 //    go with their last range;
 //  - a range lies within one window; ranges do not overlap;
-//  - tree, list and index of a level hold the same objects, the first two in the same order;
+//  - list and index of a level hold the same objects, the list in order; in the tree are those that
+//    the index has put there;
 //  - a window has as many users as it has ranges, and one more for each caller who
-//    is about to make one; without users it is not in the tree.
+//    is about to make one; without users it is not found.
 //
-// Locks: the tree of windows changes under the svm's lock for writing, ranges under their
+// Locks: the set of windows changes under the svm's lock for writing, ranges under their
 // window's, which may be the same one. Nobody has to be kept out while a range is planned:
 //
 //	pin the window; is there a range at the address? Then that is it, whatever has become of
@@ -28,16 +29,15 @@
 // collection, presence check or allocation of somebody else's. A driver with a lock around all
 // of it never comes to the second case.
 //
-// Who is at an address says an index beside each tree (core/base/block_index.h), in a load for each
-// size of windows or chunks; walks go along trees and lists. Its tables are allocated where ranges
-// and windows are, and without them the tree is asked. Look-up and insertion are O(log n) then.
+// Who is at an address says an index (core/base/block_index.h), in a load for each size of windows or
+// chunks; walks go along lists. Its tables are allocated where ranges and windows are, and without
+// them there is a tree, whose nodes are in the objects. Look-up and insertion are O(log n) then.
 //
 // What a range maps is not known here: see pages.h.
 #ifndef DSVM_CORE_SVM_SPACE_H
 #define DSVM_CORE_SVM_SPACE_H
 
 #include "core/base/block_index.h"
-#include "core/base/interval_tree.h"
 #include "core/base/list.h"
 #include "core/base/locking.h"
 #include "core/base/result.h"
@@ -49,10 +49,8 @@
 
 namespace dsvm {
 
-using NotifierTree = IntervalTree<dsvm_notifier, &dsvm_notifier::node>;
 using NotifierList = List<dsvm_notifier, &dsvm_notifier::entry>;
 using NotifierIndex = BlockIndex<dsvm_notifier, &dsvm_notifier::node>;
-using RangeTree = IntervalTree<dsvm_range, &dsvm_range::node>;
 using RangeList = List<dsvm_range, &dsvm_range::entry>;
 using RangeIndex = BlockIndex<dsvm_range, &dsvm_range::node>;
 
@@ -176,25 +174,22 @@ inline void clear_gone(dsvm_range &range)
 	range.gone_last = 0;
 }
 
-// Puts an object into a tree and into the list beside it. Into the index it goes before, which may
-// say who is @close, right before or after it, so that nobody has to look for its place; and comes
-// out of that after it has left the tree.
-template <class Tree, class Items, class T>
-void insert_sorted(Tree tree, Items list, T &item, T *close = nullptr)
+// Puts an object into an index and into the list beside it.
+template <class Index, class Items, class T>
+void insert_sorted(Index index, Items list, T &item, BlockSpares &spares)
 {
-	T *before = nullptr;
-
-	if (close) {
-		before = close->node.first < item.node.first ? close : list.prev(*close);
-		tree.insert_after(before, item);
-	} else {
-		tree.insert(item);
-		before = tree.prev(item);
-	}
-	if (before)
+	if (T *const before = index.insert(item, spares))
 		list.insert_after(*before, item);
 	else
 		list.push_front(item);
+}
+
+// The next object of a list in order, if it overlaps the span, or nullptr.
+template <class Items, class T> T *next_overlap(Items list, T &item, VaRange span)
+{
+	T *const next = list.next(item);
+
+	return next && next->node.first <= span.last ? next : nullptr;
 }
 
 // The first range of the window that overlaps the span, or nullptr.
