@@ -84,7 +84,7 @@ DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
 	struct Row {
 		bool by_user;
 		u32 npages;   // that the driver asks for
-		u32 made_for; // the allocation, this page and all before it; kNone: not known
+		u32 made_for; // the allocation, kPages up to this one; kNone: not known
 		u32 second;
 		u32 first_back;
 		u32 last_back;
@@ -93,7 +93,7 @@ DSVM_CASE(cpu_fault, who_goes_on_elsewhere_gets_the_same)
 		{true, 0, 199, 16, 16, 47},  {true, 0, 199, 32, 32, 47},
 		{true, 16, 199, 16, 16, 31}, {true, 0, kNone, 16, 16, 31},
 		{true, 0, 39, 16, 16, 39},   {true, 0, 27, 16, 16, 31},
-		{false, 0, 199, 16, 16, 31},
+		{true, 0, 231, 16, 16, 31},  {false, 0, 199, 16, 16, 31},
 	};
 
 	for (const Row &row : rows) {
