@@ -101,18 +101,22 @@ void touch(char *start, size_t bytes)
 	}
 }
 
-/* So many rounds: whoever comes next in memory has come long before, or comes much later. */
-#define SCATTER 8
+/*
+ * So far away is the next page that is touched, round and round. A prime, so that all pages are
+ * reached, and so that frames are no rows again when they are given out a second time.
+ */
+#define SCATTER 1103
 
 void populate(char *start, size_t bytes, enum pages pages)
 {
+	const size_t npages = bytes / PAGE;
+
 	if (pages != SCATTERED) {
 		touch(start, bytes);
 		return;
 	}
-	for (size_t first = 0; first < SCATTER; first++)
-		for (size_t i = first * PAGE; i < bytes; i += SCATTER * PAGE)
-			touch(start + i, PAGE);
+	for (size_t i = 0; i < npages; i++)
+		touch(start + i * SCATTER % npages * PAGE, PAGE);
 }
 
 bool is_as_touched(const char *start, size_t bytes)
