@@ -263,6 +263,22 @@ DSVM_CASE(job, allocations_fit_the_runs)
 	DSVM_EXPECT(s.is_intact());
 }
 
+// There is room for a few runs at a time, and a block may have more.
+DSVM_CASE(job, many_runs_in_a_block)
+{
+	JobScene s(64);
+
+	s.fill();
+	for (u32 index = 8; index < 64; index += 8)
+		make_here(s, index);
+	const u32 before = s.pool.count();
+	DSVM_EXPECT_EQ(s.out(), 0);
+	DSVM_EXPECT_EQ(s.last.result[DSVM_MOVED], 57u);
+	DSVM_EXPECT_EQ(s.last.result[DSVM_WAS_THERE], 7u);
+	DSVM_EXPECT_EQ(s.pool.count(), before + 8);
+	DSVM_EXPECT(s.is_intact());
+}
+
 // Frames for pages that stay go back to the driver before the job ends.
 DSVM_CASE(job, unused_frames_go_back)
 {

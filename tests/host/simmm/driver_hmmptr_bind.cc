@@ -155,15 +155,24 @@ template <class Call> int call_locked(Hmmptr &hmmptr, bool maps, Call call)
 	return ret;
 }
 
-// A read keeps nothing that may be dropped, unless somebody wants to write there.
-void check_kept(Hmmptr &hmmptr, u32 first, u32 last)
+// Whether somebody wants to write there.
+bool is_to_be_written(Hmmptr &hmmptr, u32 first, u32 last)
 {
 	HmmptrPiece *piece = first_piece(hmmptr, first, last);
 
 	for (; piece != nullptr; piece = next_piece(*piece, last)) {
 		if (piece->core.access == DSVM_ACCESS_WRITE)
-			return;
+			return true;
 	}
+	return false;
+}
+
+// A read keeps nothing that may be dropped, unless somebody wants to write there: by now, or before
+// it began, as long as what he had collected could be used.
+void check_kept(Hmmptr &hmmptr, u32 first, u32 last, bool was_to_be_written)
+{
+	if (was_to_be_written || is_to_be_written(hmmptr, first, last))
+		return;
 	if (machine().asked().kept_pages != 0)
 		scheduler().fail("a read keeps pages that may be dropped", "%u of %u-%u",
 				 machine().asked().kept_pages, first, last);
@@ -202,6 +211,7 @@ int map(Hmmptr &hmmptr, u32 first, u32 last)
 {
 	return call_locked(hmmptr, true, [&] {
 		MarkCheck marks{hmmptr, first, last, false, DSVM_ACCESS_READ};
+		const bool was_to_be_written = is_to_be_written(hmmptr, first, last);
 		const int ret = expect(
 			"dsvm_hmmptr_map",
 			dsvm_hmmptr_map(&hmmptr.core, machine().addr_of(first), end_addr(last)),
@@ -209,7 +219,7 @@ int map(Hmmptr &hmmptr, u32 first, u32 last)
 
 		marks.judge(ret);
 		if (ret == 0)
-			check_kept(hmmptr, first, last);
+			check_kept(hmmptr, first, last, was_to_be_written);
 		return ret;
 	});
 }
@@ -218,6 +228,7 @@ int get_pages(Hmmptr &hmmptr, u32 first, u32 last, dsvm_access access)
 {
 	return call_locked(hmmptr, true, [&] {
 		MarkCheck marks{hmmptr, first, last, true, access};
+		const bool was_to_be_written = is_to_be_written(hmmptr, first, last);
 		const usize populated = hmmptr.core.populated;
 		const u64 start_ns = scheduler().now_ns();
 		const int ret = expect("dsvm_hmmptr_get_pages",
@@ -231,7 +242,7 @@ int get_pages(Hmmptr &hmmptr, u32 first, u32 last, dsvm_access access)
 		check_failed(hmmptr, populated, ret);
 		marks.judge(ret);
 		if (ret == 0)
-			check_kept(hmmptr, first, last);
+			check_kept(hmmptr, first, last, was_to_be_written);
 		return ret;
 	});
 }
