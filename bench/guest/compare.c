@@ -270,6 +270,7 @@ static const struct workload *const workloads[] = {
 	va_workloads,
 	worker_workloads,
 	whole_workloads,
+	scattered_workloads,
 };
 
 static bool is_possible(const struct workload *workload)

@@ -222,8 +222,6 @@ const struct workload svm_workloads[] = {
 	{ faults, "", KIB(4), MIB(4), SMALL },
 	{ faults, "", KIB(64), MIB(8), SMALL },
 	{ faults, "", MIB(2), MIB(16), SMALL },
-	{ faults, "_scattered", KIB(64), MIB(8), SCATTERED },
-	{ faults, "_scattered", MIB(2), MIB(16), SCATTERED },
 	{ faults, "_huge", MIB(2), MIB(32), HUGE },
 	{ first_touches, "", KIB(4), MIB(1), SMALL, ONE_BY_ONE },
 	{ first_touches, "", MIB(2), MIB(16), SMALL, ONE_BY_ONE },
@@ -237,5 +235,12 @@ const struct workload svm_workloads[] = {
 	{ invalidate_all, "invalidate_all", 10000, .only_timed = true },
 	{ invalidate_one, "invalidate_one", 100, .only_timed = true },
 	{ invalidate_one, "invalidate_one", 10000, .only_timed = true },
+	{}
+};
+
+/* They come last: what scatters frames leaves them so. */
+const struct workload scattered_workloads[] = {
+	{ faults, "_scattered", KIB(64), MIB(8), SCATTERED },
+	{ faults, "_scattered", MIB(2), MIB(16), SCATTERED },
 	{}
 };
