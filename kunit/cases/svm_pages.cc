@@ -345,6 +345,24 @@ DSVM_CASE(pages, unreachable_memory_is_refused)
 	m.world.pte(m.world.mm(), at_page(9)).kind = fake::PteKind::kNone;
 }
 
+namespace {
+
+// RAM and device memory, or that of two allocations: refused, and nothing is left, unless the request
+// allows it. Returns that request.
+dsvm_get_pages expect_only_mixed(SixteenPages &m)
+{
+	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EOPNOTSUPP);
+	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
+	dsvm_get_pages mixed = m.request(*m.range);
+	mixed.allow_mixed = true;
+	DSVM_EXPECT_EQ(dsvm_svm_get_pages(m.pages, &mixed), 0);
+	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	return mixed;
+}
+
+} // namespace
+
 // RAM before them, or memory of another allocation.
 DSVM_CASE(pages, device_pages_are_alone_unless_mixed)
 {
@@ -356,13 +374,7 @@ DSVM_CASE(pages, device_pages_are_alone_unless_mixed)
 		if (!is_ram)
 			put_on_device(m, 0, 8);
 		put_on_device(m, 8, 8);
-		DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EOPNOTSUPP);
-		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
-		DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
-		dsvm_get_pages mixed = m.request(*m.range);
-		mixed.allow_mixed = true;
-		DSVM_EXPECT_EQ(dsvm_svm_get_pages(m.pages, &mixed), 0);
-		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+		static_cast<void>(expect_only_mixed(m));
 	}
 }
 
@@ -396,13 +408,7 @@ DSVM_CASE(pages, device_pages_map_through_their_provider)
 	// RAM among device pages, where the request forbids it and where not.
 	fake::Pte &pte = m.world.pte(m.world.mm(), at_page(4));
 	m.world.clear_pte(pte);
-	DSVM_EXPECT_EQ(m.get_pages(*m.range), -DSVM_EOPNOTSUPP);
-	DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
-	DSVM_EXPECT_EQ(m.world.provider_refs(), 1u);
-	dsvm_get_pages mixed = m.request(*m.range);
-	mixed.allow_mixed = true;
-	DSVM_EXPECT_EQ(dsvm_svm_get_pages(m.pages, &mixed), 0);
-	DSVM_EXPECT(m.maps_what_the_cpu_maps());
+	dsvm_get_pages mixed = expect_only_mixed(m);
 	DSVM_EXPECT_EQ(m.world.provider_refs(), 2u);
 	invalidate_only(m.world, nullptr);
 
