@@ -75,16 +75,22 @@ World &world_for(const va_side &side, const Workload &workload, size_t mappings)
 void run(benchmark::State &state, const va_side &side, const Workload &workload, size_t mappings)
 {
 	const World &world = world_for(side, workload, mappings);
-	// All, lest a few stay near; or an eighth, so that the rest is what it is done to.
+	const bool changes = workload.before != nullptr;
+	// All, lest a few stay near; or of few mappings an eighth, so that the rest is what it is
+	// done to.
 	const size_t batch = workload.work == &va_side::walk ? std::max<size_t>(mappings, 1000)
-			     : workload.before != nullptr    ? mappings / 8 + 1
-							     : 1000;
+			     : changes ? std::min<size_t>(mappings / 8 + 1, 1000)
+				       : 1000;
 
 	// Before anything else is done to them.
 	if (world.bytes_each != 0)
 		state.counters["bytes"] = world.bytes_each;
+	if (changes)
+		side.stay_out(world.world, mappings / 8);
 	measure(state, side, world.world, side.*workload.work,
-		workload.before != nullptr ? side.*workload.before : nullptr, batch);
+		changes ? side.*workload.before : nullptr, batch);
+	if (changes)
+		side.stay_out(world.world, 0);
 }
 
 enum class Requests : bool { No, Yes };
@@ -98,6 +104,7 @@ uint64_t print_of(const va_side &side, Requests requests)
 		va_world *const world = side.create(1000, 3000, shape, kSeed);
 
 		side.insert(world, 1000);
+		side.stay_out(world, 70);
 		side.take_out(world, 100);
 		side.insert(world, 50);
 		print = print * 31 + side.fingerprint(world);

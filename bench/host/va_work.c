@@ -37,16 +37,23 @@ struct va_object {
 struct va_place {
 	uint64_t addr;
 	uint64_t range;
-	struct va_object *object;
+	struct va_object *object; /* NULL: it is out */
 	bool chosen;
 };
 
-/* One that goes out, or comes in: all of it, so that only the library looks elsewhere. */
+/* What goes out or comes in: all of it, so that only the library looks elsewhere. */
 struct va_change {
 	uint64_t addr;
 	uint64_t range;
 	struct va_object *object;
 	struct va_place *place;
+};
+
+/* Changes that were thought out before they are made. */
+struct va_changes {
+	struct va_change *list;
+	size_t made; /* of @count */
+	size_t count;
 };
 
 struct va_world {
@@ -61,9 +68,12 @@ struct va_world {
 	size_t place_count;
 	uint32_t *holes;	   /* places that have one behind them */
 	size_t hole_count;
-	struct va_change *changes; /* those chosen last */
-	size_t change_count;
-	size_t in_count;	   /* as many of these are in */
+	uint32_t *out;		   /* places that are out, in a ring: who was out longest is first */
+	size_t out_first;
+	size_t out_count;
+	size_t stay_out;	   /* so many of them, between two batches */
+	struct va_changes coming;
+	struct va_changes going;
 	uint64_t top;		   /* behind the last place */
 	uint64_t random;
 	uint64_t at;		   /* of what goes on ascending */
@@ -153,34 +163,53 @@ static void lay_places(struct va_world *world, enum va_shape shape)
 	world->at = SPACE_START;
 }
 
-static void choose_place(struct va_world *world, struct va_place *place)
+static void add_change(struct va_changes *changes, struct va_place *place)
 {
-	world->changes[world->change_count++] =
+	changes->list[changes->count++] =
 		(struct va_change){ place->addr, place->range, place->object, place };
-	place->chosen = true;
 }
 
-/* All of them, and objects for them in the order in which they go in. */
-static void choose_all(struct va_world *world, enum va_shape shape)
+static void put_out(struct va_world *world, size_t place)
 {
-	uint32_t *const order = calloc(world->place_count, sizeof(*order));
+	world->out[(world->out_first + world->out_count++) % world->place_count] = place;
+}
 
-	for (size_t i = 0; i < world->place_count; i++)
-		order[i] = i;
-	if (shape == VA_RANDOM)
-		shuffle(order, world->place_count, &world->random);
-	for (size_t i = 0; i < world->place_count; i++) {
-		struct va_place *const place = &world->places[order[i]];
+/* What comes next: those that were out longest, with the objects that were given back last. */
+static void prepare(struct va_world *world, size_t count)
+{
+	world->coming.made = 0;
+	world->coming.count = 0;
+	for (; count && world->out_count; count--) {
+		struct va_place *const place = &world->places[world->out[world->out_first]];
 
+		world->out_first = (world->out_first + 1) % world->place_count;
+		world->out_count--;
 		place->object = take(world);
-		choose_place(world, place);
+		add_change(&world->coming, place);
 	}
-	free(order);
+}
+
+/* After some of what was chosen has gone. */
+static void settle(struct va_world *world)
+{
+	for (size_t i = 0; i < world->going.count; i++) {
+		struct va_place *const place = world->going.list[i].place;
+
+		place->chosen = false;
+		if (i >= world->going.made)
+			continue;
+		give(world, &place->object->va);
+		place->object = NULL;
+		put_out(world, place - world->places);
+	}
+	world->going.made = 0;
+	world->going.count = 0;
 }
 
 static struct va_world *create(size_t count, size_t spare, enum va_shape shape, uint64_t seed)
 {
 	struct va_world *const world = calloc(1, sizeof(*world));
+	uint32_t *order;
 
 	world->random = seed;
 	world->place_count = count;
@@ -190,7 +219,9 @@ static struct va_world *create(size_t count, size_t spare, enum va_shape shape, 
 	world->unused = calloc(world->object_count, sizeof(*world->unused));
 	world->places = map_arena(count * sizeof(*world->places));
 	world->holes = calloc(count, sizeof(*world->holes));
-	world->changes = map_arena(count * sizeof(*world->changes));
+	world->out = calloc(count, sizeof(*world->out));
+	world->coming.list = map_arena(count * sizeof(*world->coming.list));
+	world->going.list = map_arena(count * sizeof(*world->going.list));
 	for (size_t i = world->object_count; i-- > 0;)
 		world->unused[world->unused_count++] = &world->objects[i];
 
@@ -199,7 +230,12 @@ static struct va_world *create(size_t count, size_t spare, enum va_shape shape, 
 	drm_gpuvm_init(&world->vm, BENCH_SIDE.name, 0, &world->drm, &world->resv, 0, SPACE_END, 0,
 		       0, &vm_ops);
 	lay_places(world, shape);
-	choose_all(world, shape);
+	order = world->out;
+	for (size_t i = 0; i < count; i++)
+		put_out(world, i);
+	if (shape == VA_RANDOM)
+		shuffle(order, count, &world->random);
+	prepare(world, count);
 	return world;
 }
 
@@ -214,7 +250,9 @@ static void destroy(struct va_world *world)
 	free(world->unused);
 	free(world->places);
 	free(world->holes);
-	free(world->changes);
+	free(world->out);
+	free(world->coming.list);
+	free(world->going.list);
 	free(world);
 }
 
@@ -321,12 +359,12 @@ static uint64_t walk(struct va_world *world, size_t count)
 
 static uint64_t insert(struct va_world *world, size_t count)
 {
-	const size_t from = world->in_count;
-	const size_t left = world->change_count - from;
-	const size_t to = from + (count < left ? count : left);
+	struct va_changes *const coming = &world->coming;
+	const size_t left = coming->count - coming->made;
+	const size_t end = coming->made + (count < left ? count : left);
 
-	for (size_t i = from; i < to; i++) {
-		const struct va_change *const change = &world->changes[i];
+	for (size_t i = coming->made; i < end; i++) {
+		const struct va_change *const change = &coming->list[i];
 		struct drm_gpuva *const va = &change->object->va;
 
 		va->va.addr = change->addr;
@@ -336,38 +374,60 @@ static uint64_t insert(struct va_world *world, size_t count)
 		if (drm_gpuva_insert(&world->vm, va))
 			abort();
 	}
-	world->in_count = to;
-	return to - from;
+	count = end - coming->made;
+	coming->made = end;
+	return count;
 }
 
 static uint64_t choose(struct va_world *world, size_t count)
 {
-	insert(world, world->change_count);
-	for (size_t i = 0; i < world->change_count; i++)
-		world->changes[i].place->chosen = false;
-	world->change_count = 0;
+	insert(world, world->place_count);
+	settle(world);
+	if (world->out_count > world->stay_out) {
+		prepare(world, world->out_count - world->stay_out);
+		insert(world, world->place_count);
+	}
 	while (count--) {
 		const size_t i = below(&world->random, world->place_count);
+		struct va_place *const place = &world->places[i];
 
-		if (!world->places[i].chosen)
-			choose_place(world, &world->places[i]);
+		if (!place->object || place->chosen)
+			continue;
+		place->chosen = true;
+		add_change(&world->going, place);
 	}
-	world->in_count = world->change_count;
-	return world->change_count;
+	return world->going.count;
 }
 
 static uint64_t remove_chosen(struct va_world *world, size_t count)
 {
-	const size_t gone = count < world->in_count ? count : world->in_count;
+	struct va_changes *const going = &world->going;
+	const size_t left = going->count - going->made;
+	const size_t end = going->made + (count < left ? count : left);
 
-	for (size_t i = 0; i < gone; i++)
-		drm_gpuva_remove(&world->changes[--world->in_count].object->va);
-	return gone;
+	for (size_t i = going->made; i < end; i++)
+		drm_gpuva_remove(&going->list[i].object->va);
+	count = end - going->made;
+	going->made = end;
+	return count;
 }
 
 static uint64_t take_out(struct va_world *world, size_t count)
 {
-	return remove_chosen(world, choose(world, count));
+	const size_t gone = remove_chosen(world, choose(world, count));
+
+	settle(world);
+	prepare(world, gone);
+	return gone;
+}
+
+static void stay_out(struct va_world *world, size_t count)
+{
+	world->stay_out = count;
+	choose(world, 0);
+	if (world->out_count < count)
+		remove_chosen(world, choose(world, count - world->out_count));
+	settle(world);
 }
 
 static void request(struct va_world *world, uint64_t addr, uint64_t range)
@@ -488,6 +548,7 @@ const struct va_side BENCH_SIDE = {
 	.choose = choose,
 	.remove = remove_chosen,
 	.take_out = take_out,
+	.stay_out = stay_out,
 	.replace = replace,
 	.replace_ascending = replace_ascending,
 	.replace_whole = replace_whole,

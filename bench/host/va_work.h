@@ -49,14 +49,20 @@ struct va_side {
 	uint64_t (*walk)(struct va_world *world, size_t count); /* steps from one to the next */
 
 	/*
-	 * Puts up to so many in, of those that are out; chooses so many, at random places, to go
-	 * next, when all are in; takes up to so many of these out; chooses and takes out. Each
-	 * returns how many it were.
+	 * Puts up to so many in, of those that take_out() has prepared to come; chooses so many,
+	 * at random places, to go next, when all are in that are to be; takes up to so many of these
+	 * out; chooses, takes out, and prepares as many to come. Each returns how many it were.
+	 *
+	 * Who comes is who was out longest, and whose place nobody has looked at for long, therefore.
+	 * Its object is the one that was given back last, as from the kernel's allocator, and as
+	 * one that a driver has just set up is near.
 	 */
 	uint64_t (*insert)(struct va_world *world, size_t count);
 	uint64_t (*choose)(struct va_world *world, size_t count);
 	uint64_t (*remove)(struct va_world *world, size_t count);
 	uint64_t (*take_out)(struct va_world *world, size_t count);
+	/* So many, about, are out from now on when a batch is over. */
+	void (*stay_out)(struct va_world *world, size_t count);
 
 	/* Maps over what is there: in random places and sizes, or 64 KiB in ascending order. */
 	uint64_t (*replace)(struct va_world *world, size_t count);
