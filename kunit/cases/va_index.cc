@@ -281,6 +281,50 @@ DSVM_CASE(va_index, find_all)
 	}
 }
 
+// Who looks in order takes the finger along; who looks at random hardly ever, and in a few leaves
+// nobody does.
+DSVM_CASE(va_index, finger_goes_along)
+{
+	Slots slots(kMany);
+	dsvm_va_leaf *&finger = slots.space.index.finger;
+	u32 moves = 0;
+
+	for (u32 i = 0; i < kMany; i++)
+		DSVM_REQUIRE(slots.put(i));
+	const auto find = [&slots, &moves, &finger](u32 i) {
+		const dsvm_va_leaf *const before = finger;
+		dsvm_va &va = slots.at(i);
+
+		if (!DSVM_CASE_CHECK_(dsvm_va_find_first(&slots.space, va.map.addr, 1) == &va))
+			return false;
+		moves += finger != before;
+		return true;
+	};
+
+	u32 near = 0;
+	for (u32 i = 0; i < kMany; i++) {
+		DSVM_REQUIRE(find(i));
+		near += finger->first[0] <= slots.at(i).map.addr &&
+			slots.at(i).map.addr <= finger->first[finger->count - 1];
+	}
+	DSVM_EXPECT(near > kMany / 10 * 9);
+
+	moves = 0;
+	for (u32 i = 0; i < kMany; i++)
+		DSVM_REQUIRE(find(permuted(2, i, kMany, kStride)));
+	DSVM_EXPECT(moves < kMany / 8);
+	DSVM_EXPECT(slots.check());
+	for (u32 i = kMany; i-- > 31;)
+		DSVM_REQUIRE(slots.take(i));
+
+	moves = 0;
+	for (u32 i = 0; i < 31; i++)
+		DSVM_REQUIRE(find(i));
+	DSVM_EXPECT_EQ(moves, 0u);
+	while (slots.members() > 0)
+		DSVM_REQUIRE(slots.take(slots.members() - 1));
+}
+
 DSVM_CASE(va_index, lengths_beyond_32_bits)
 {
 	constexpr u64 k4G = u64{1} << 32;

@@ -53,25 +53,10 @@ public:
 		}
 		return Status::ok();
 	}
-	[[nodiscard]] dsvm_va_leaf &leaf()
+	// Nothing is set in it.
+	template <class Node> [[nodiscard]] Node &take()
 	{
-		dsvm_va_leaf &leaf = *static_cast<dsvm_va_leaf *>(node_[--count_]);
-
-		for (u64 &first : leaf.first)
-			first = kU64Max;
-		leaf.next = nullptr;
-		leaf.prev = nullptr;
-		leaf.count = 0;
-		return leaf;
-	}
-	[[nodiscard]] VaInner &inner()
-	{
-		VaInner &inner = *static_cast<VaInner *>(node_[--count_]);
-
-		for (u64 &key : inner.key)
-			key = kU64Max;
-		inner.count = 0;
-		return inner;
+		return *static_cast<Node *>(node_[--count_]);
 	}
 
 private:
@@ -136,21 +121,31 @@ DSVM_UNIT_INLINE VaPos VaIndex::place_near(u64 addr) const
 {
 	dsvm_va_leaf *const finger = read_once(index_.finger);
 
-	if (finger == nullptr)
-		return place(addr);
-	// One branch for both ends: to which side of it something is nobody can predict. The last
-	// leaf is where all belongs that is behind the beginning of it.
-	const u64 first = finger->first[0];
-	const u64 width = finger->next != nullptr ? finger->first[finger->count - 1] - first
-						  : kU64Max - first;
-	if (addr - first <= width)
+	if (finger != nullptr && node::belongs(*finger, addr))
 		return VaPos{finger, node::slot_for(*finger, addr)};
 	return place(addr);
 }
 
+// The same for who only looks, maybe near where he has looked before. Of a few leaves each is
+// near, which nobody can predict, and to walk down takes as little.
+DSVM_ALWAYS_INLINE VaPos VaIndex::place_to_look(u64 addr) const
+{
+	dsvm_va_leaf *const finger = index_.height > kLow ? read_once(index_.finger) : nullptr;
+
+	if (finger == nullptr)
+		return place(addr);
+	if (node::belongs(*finger, addr))
+		return VaPos{finger, node::slot_for(*finger, addr)};
+
+	const VaPos pos = place(addr);
+	if (pos.leaf == finger->next || takes_finger(addr))
+		expect(pos);
+	return pos;
+}
+
 DSVM_UNIT_INLINE VaPos VaIndex::lower(u64 addr) const
 {
-	const VaPos pos = place(addr);
+	const VaPos pos = place_to_look(addr);
 
 	if (pos.leaf == nullptr)
 		return pos;
@@ -229,7 +224,10 @@ DSVM_COLD Status VaIndex::grow(dsvm_va &va, VaPos at)
 
 	if (at.leaf == nullptr) {
 		DSVM_TRY(fresh.have(1));
-		dsvm_va_leaf &leaf = fresh.leaf();
+		dsvm_va_leaf &leaf = fresh.take<dsvm_va_leaf>();
+		node::clear(leaf);
+		leaf.next = nullptr;
+		leaf.prev = nullptr;
 		leaf.count = 1;
 		node::set(leaf, 0, va);
 		index_.root = &leaf;
@@ -254,12 +252,12 @@ DSVM_COLD Status VaIndex::grow(dsvm_va &va, VaPos at)
 void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 {
 	dsvm_va_leaf &leaf = *at.leaf;
-	dsvm_va_leaf &right = fresh.leaf();
+	dsvm_va_leaf &right = fresh.take<dsvm_va_leaf>();
 	const usize stays = node::left_share(
 		kVaLeafMax + 1, at.at, leaf.prev == nullptr && at.at == 0, leaf.next == nullptr);
 	const bool is_left = at.at < stays;
 
-	node::move_some(right, 0, leaf, stays - is_left, kVaLeafMax - (stays - is_left));
+	node::split_off(right, leaf, stays - is_left);
 	dsvm_va_leaf &home = is_left ? leaf : right;
 	const usize slot = is_left ? at.at : at.at - stays;
 	node::shift(home, slot, 0, 1);
@@ -282,12 +280,11 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 			node::add_child(inner, slot_above, key, node);
 			return;
 		}
-		VaInner &other = fresh.inner();
+		VaInner &other = fresh.take<VaInner>();
 		const usize left = node::left_share(kVaInnerMax + 1, slot_above,
 						    path.is_first(level), path.is_last(level));
 		const bool goes_left = slot_above < left;
-		node::move_some(other, 0, inner, left - goes_left,
-				kVaInnerMax - (left - goes_left));
+		node::split_off(other, inner, left - goes_left);
 		if (goes_left)
 			node::add_child(inner, slot_above, key, node);
 		else
@@ -296,7 +293,8 @@ void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
 		node = &other;
 	}
 
-	VaInner &root = fresh.inner();
+	VaInner &root = fresh.take<VaInner>();
+	node::clear(root);
 	node::add_child(root, 0, 0, index_.root);
 	node::add_child(root, 1, key, node);
 	index_.root = &root;

@@ -29,10 +29,10 @@
 //    at most 46 bytes, and a constant for each level. Because those two may be nearly
 //    empty, what is mapped upwards or downwards leaves full nodes behind.
 //
-// insert(), remove(): O(log n), any context but NMI. Near the last change (the "finger") a
-// change does not walk down, unless a node has to be split or merged. Who only looks may move the
-// finger to where a change is going to be: it is written and read in one access. lower(): O(log n),
-// changes nothing, so readers may look side by side.
+// insert(), remove(): O(log n), any context but NMI. lower(): O(log n), and readers may look side by
+// side. Near the "finger" nobody walks down, unless a node has to be split or merged: it is where
+// the last change was, or where who only looks has gone on in order, or says that a change is going
+// to be. So readers move it, too, and it is written and read in one access.
 //
 // What it does not do: no locking; what is to be removed and is not here is reported, and stays.
 #ifndef DSVM_CORE_VA_VA_INDEX_H
@@ -90,8 +90,8 @@ public:
 	// Where a member is; none, and a report, if it is none.
 	[[nodiscard]] VaPos find(const dsvm_va &va) const;
 
-	// A change is likely there. Readers may say so side by side.
-	void expect_change(VaPos pos) { write_once(index_.finger, pos.leaf); }
+	// The next one is likely there. Readers may say so side by side.
+	void expect(VaPos pos) const { write_once(index_.finger, pos.leaf); }
 
 	// The first that begins behind `addr`; cheap near the last change.
 	[[nodiscard]] VaPos after(u64 addr) const;
@@ -100,10 +100,21 @@ private:
 	struct Path;
 	class Fresh;
 
+	// The height of a tree of a root and leaves.
+	static constexpr u32 kLow = 2;
+	// Whether who looks takes the finger to where he found it: one time in sixteen, as the
+	// address says. Who goes on in order does so soon, and then from leaf to leaf; who looks at
+	// random seldom writes what others read.
+	[[nodiscard]] static bool takes_finger(u64 addr)
+	{
+		return (addr * 0x9e3779b97f4a7c15) >> 60 == 0;
+	}
+
 	[[nodiscard]] VaPos place(u64 addr) const;
 	static VaPos place_of_top(const dsvm_va_index &index);
 	void trace(u64 addr, Path &path) const;
 	[[nodiscard]] VaPos place_near(u64 addr) const;
+	[[nodiscard]] VaPos place_to_look(u64 addr) const;
 	Status grow(dsvm_va &va, VaPos at);
 	void split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh);
 	void shrunk(dsvm_va_leaf &leaf, u64 key);

@@ -66,7 +66,7 @@ public:
 		const dsvm_va_walk walk = this->walk(span);
 
 		if (walk.leaf != nullptr)
-			index_.expect_change(VaPos{walk.leaf, 0});
+			index_.expect(VaPos{walk.leaf, 0});
 		return walk;
 	}
 	// One step on. It is at a member, and this is its map.

@@ -84,6 +84,17 @@ DSVM_ALWAYS_INLINE void prefetch(const void *node)
 	return min(count_up_to<kVaLeafMax>(leaf.first, addr), usize{leaf.count});
 }
 
+// Whether it is sure that `addr` belongs in this leaf. One branch for both ends: to which side of a
+// leaf something is nobody can predict. The last one is where all belongs that is behind the
+// beginning of it.
+[[nodiscard]] DSVM_ALWAYS_INLINE bool belongs(const dsvm_va_leaf &leaf, u64 addr)
+{
+	const u64 first = leaf.first[0];
+	const u64 last = leaf.next != nullptr ? leaf.first[leaf.count - 1] : kU64Max;
+
+	return addr - first <= last - first;
+}
+
 [[nodiscard]] inline u32 short_length(const dsvm_va &va)
 {
 	return va.map.range <= ~u32{0} ? static_cast<u32>(va.map.range) : 0;
@@ -139,6 +150,27 @@ inline void move_some(dsvm_va_leaf &to, usize at, dsvm_va_leaf &from, usize firs
 	shift(from, first, count, 0);
 }
 
+inline void clear(dsvm_va_leaf &leaf)
+{
+	for (u64 &first : leaf.first)
+		first = kU64Max;
+	leaf.count = 0;
+}
+
+// Moves what is behind the first `stays` to a node in which nothing is set.
+inline void split_off(dsvm_va_leaf &to, dsvm_va_leaf &from, usize stays)
+{
+	const usize count = from.count - stays;
+
+	copy(to, 0, from, stays, count);
+	for (usize i = count; i < kVaLeafMax; i++)
+		to.first[i] = kU64Max;
+	for (usize i = stays; i < stays + count; i++)
+		from.first[i] = kU64Max;
+	to.count = static_cast<u32>(count);
+	from.count = static_cast<u32>(stays);
+}
+
 // Whether it is the first or the last.
 [[nodiscard]] inline bool is_edge(const dsvm_va_leaf &leaf)
 {
@@ -174,14 +206,39 @@ inline void shift(VaInner &inner, usize at, usize count, usize room)
 	inner.count = static_cast<u32>(at + room + behind);
 }
 
-inline void move_some(VaInner &to, usize at, VaInner &from, usize first, usize count)
+inline void copy(VaInner &to, usize at, const VaInner &from, usize first, usize count)
 {
-	shift(to, at, 0, count);
 	for (usize i = 0; i < count; i++) {
 		to.key[at + i] = from.key[first + i];
 		to.child[at + i] = from.child[first + i];
 	}
+}
+
+inline void move_some(VaInner &to, usize at, VaInner &from, usize first, usize count)
+{
+	shift(to, at, 0, count);
+	copy(to, at, from, first, count);
 	shift(from, first, count, 0);
+}
+
+inline void clear(VaInner &inner)
+{
+	for (u64 &key : inner.key)
+		key = kU64Max;
+	inner.count = 0;
+}
+
+inline void split_off(VaInner &to, VaInner &from, usize stays)
+{
+	const usize count = from.count - stays;
+
+	copy(to, 0, from, stays, count);
+	for (usize i = count; i <= kVaInnerMax; i++)
+		to.key[i] = kU64Max;
+	for (usize i = stays; i < stays + count; i++)
+		from.key[i] = kU64Max;
+	to.count = static_cast<u32>(count);
+	from.count = static_cast<u32>(stays);
 }
 
 inline void add_child(VaInner &inner, usize at, u64 key, void *child)
