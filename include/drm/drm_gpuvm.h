@@ -102,7 +102,6 @@ enum drm_gpuva_flags {
  * @gem.entry: in @vm_bo's list; under the object's lock
  * @rb: the library's
  * @rb.node: the library's
- * @rb.__skip: the library's
  * @vm: the space it is in
  * @vm_bo: the object in this space, a reference, while it is linked
  *
@@ -127,7 +126,6 @@ struct drm_gpuva {
 			} gem;
 			struct {
 				struct rb_node node;
-				struct drm_gpuva *__skip;
 			} rb;
 		};
 	};

@@ -47,13 +47,15 @@ struct dsvm_va_map {
 struct dsvm_va {
 	struct dsvm_va_map map;
 	struct dsvm_link bo_entry; /* the shim's: with others of the same object */
-	dsvm_usize tree[3]; /* the balanced tree's, if it is in one */
-	/*
-	 * Of a mapping that is to go when the open transaction commits: a later one before
-	 * which all go, or NULL if that has not been looked for. Of one that has gone by
-	 * dsvm_va_replace(): the next that has.
-	 */
-	struct dsvm_va *skip;
+	union {
+		dsvm_usize tree[3]; /* the balanced tree's, if it is in one */
+		/*
+		 * Otherwise: of a mapping that is to go when the open transaction commits, a later
+		 * one before which all go, or NULL if that has not been looked for. Of one that has
+		 * gone by dsvm_va_replace(): the next that has.
+		 */
+		struct dsvm_va *skip;
+	};
 };
 
 /*

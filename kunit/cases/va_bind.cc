@@ -503,6 +503,11 @@ DSVM_CASE(va_bind, claimed_run_is_passed_over)
 	// Nor does a request that comes to nothing make the next ones begin anew.
 	DSVM_EXPECT_EQ(dsvm_bind_prefetch(&driver.bind, 0, 2 * u64{count}, nullptr), -DSVM_ENOENT);
 	DSVM_EXPECT(first->skip == end);
+	// And the checker sees a mark that leads nowhere.
+	DSVM_EXPECT(scene.complaint(&driver.bind) == nullptr);
+	first->skip = first;
+	DSVM_EXPECT(scene.complaint(&driver.bind) != nullptr);
+	first->skip = end;
 	driver.end();
 	DSVM_EXPECT(expect_sound(scene));
 }

@@ -21,7 +21,7 @@ public:
 		mappings_ = scene.mappings;
 		count_ = 0;
 		for (dsvm_va &va : VaMembers(scene.space.index))
-			copies_[count_++] = Copy{&va, va};
+			copies_[count_++] = Copy{&va, meant(va)};
 		for (u32 i = 0; i < kVaObjs; i++) {
 			objs_[i] = scene.objs[i];
 			vm_bo_refs_[i] = refs(scene.objs[i]);
@@ -35,7 +35,7 @@ public:
 			return false;
 		for (dsvm_va &va : VaMembers(scene.space.index)) {
 			if (at == count_ || copies_[at].va != &va ||
-			    !same_bytes(copies_[at].bytes, va))
+			    !same_bytes(copies_[at].bytes, meant(va)))
 				return false;
 			at++;
 		}
@@ -45,6 +45,14 @@ public:
 				return false;
 		}
 		return at == count_;
+	}
+
+	// What is in no tree has anything in the place of a tree's links.
+	[[nodiscard]] static dsvm_va meant(dsvm_va va)
+	{
+		if ((va.map.state & DSVM_VA_SPILLED) == 0)
+			va.tree[0] = va.tree[1] = va.tree[2] = 0;
+		return va;
 	}
 
 	// References to objects that transactions hold, and did not hold before.

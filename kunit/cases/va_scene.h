@@ -341,16 +341,18 @@ private:
 		return kernel_seen == (kernel.map.range != 0) ? nullptr : "the kernel's mapping";
 	}
 
-	// Whether a transaction is open and the mark leads past what is claimed, and no further;
-	// or there is no mark.
+	// Whether what is claimed is so by an open transaction, and the mark, if there is one,
+	// leads past what is claimed, and no further.
 	[[nodiscard]] bool is_mark_right(const dsvm_va &va)
 	{
 		bool begun = false;
 
-		if (va.skip == nullptr)
-			return (va.map.state & DSVM_VA_CLAIMED) == 0 || space.bind != nullptr;
-		if (space.bind == nullptr || (va.map.state & DSVM_VA_CLAIMED) == 0)
+		if ((va.map.state & DSVM_VA_CLAIMED) == 0)
+			return true;
+		if (space.bind == nullptr)
 			return false;
+		if ((va.map.state & DSVM_VA_SPILLED) != 0 || va.skip == nullptr)
+			return true;
 		for (const dsvm_va &at : VaMembers(space.index)) {
 			if (begun && &at == va.skip)
 				return true;

@@ -244,7 +244,6 @@ DSVM_CASE(va_space, insert_begins_anew)
 	map.state = ~0u;
 	dsvm_va *const va = scene.make(map);
 	DSVM_REQUIRE(va != nullptr);
-	va->skip = va;
 	va->tree[0] = va->tree[1] = va->tree[2] = ~usize{0};
 	DSVM_REQUIRE_EQ(dsvm_va_insert(&scene.space, va), 0);
 	DSVM_EXPECT(expect_sound(scene));
@@ -380,7 +379,6 @@ DSVM_CASE(va_space, checkers_find_damage)
 	DSVM_EXPECT(is_seen_in(va.map.flags, u32{DSVM_VA_SPARSE}));
 	DSVM_EXPECT(is_seen_in(va.map.state, u32{DSVM_VA_PLANNED}));
 	DSVM_EXPECT(is_seen_in(va.map.obj, &scene.objs[1]));
-	DSVM_EXPECT(is_seen_in(va.skip, dsvm_va_find(&scene.space, 24, 4)));
 	DSVM_EXPECT(is_seen_in(va.map.state, u32{DSVM_VA_SPILLED}));
 	DSVM_EXPECT(is_seen_in(va.map.state, u32{DSVM_VA_CLAIMED}));
 	DSVM_EXPECT(is_seen_in(scene.space.index.spilled, 1u));

@@ -310,7 +310,6 @@ int drm_svm_gpuva_replace(struct drm_gpuvm *gpuvm, struct drm_gpuva *va,
 		struct drm_gpuva *this = to_gpuva(old);
 
 		old = old->skip;
-		this->rb.__skip = NULL;
 		trace_gpuva_remove(this);
 		gone(this, arg);
 		more--;

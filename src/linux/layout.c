@@ -131,7 +131,6 @@ SAME_PLACE(drm_gpuva, gem.repeat_offset, map.repeat_offset);
 SAME_PLACE(drm_gpuva, gem.repeat_range, map.repeat_range);
 SAME_PLACE(drm_gpuva, gem.entry, bo_entry);
 SAME_PLACE(drm_gpuva, rb.node, tree);
-SAME_PLACE(drm_gpuva, rb.__skip, skip);
 static_assert(offsetof(struct drm_gpuva, core) == 0);
 static_assert(offsetof(struct drm_gpuva, vm) == sizeof(struct dsvm_va));
 

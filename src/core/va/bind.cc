@@ -97,17 +97,23 @@ void drop_stale_keep(dsvm_bind_op &op, const dsvm_va &gone)
 		op.base.unmap.keep = false;
 }
 
+// Of a spilled one it would lie where the tree's links do.
+bool has_skip(const dsvm_va &va)
+{
+	return (va.map.state & DSVM_VA_SPILLED) == 0;
+}
+
 // Until a step takes it away: `va` itself; from then on what comes after it, for now.
 void claim(dsvm_va &va)
 {
 	va.map.state |= DSVM_VA_CLAIMED;
-	va.skip = nullptr;
+	if (has_skip(va))
+		va.skip = nullptr;
 }
 
 void unclaim(dsvm_va &va)
 {
 	va.map.state &= ~DSVM_VA_CLAIMED;
-	va.skip = nullptr;
 }
 
 bool is_claimed(const dsvm_va &va)
@@ -122,9 +128,13 @@ bool is_claimed(const dsvm_va &va)
 // What comes after a claimed mapping, with some claimed ones left out; null: nothing.
 dsvm_va *PlannedView::skip_from(dsvm_va &va) const
 {
-	if (va.skip == nullptr)
-		va.skip = VaSpace{*bind_.space}.mappings().after(va);
-	return va.skip;
+	if (has_skip(va) && va.skip != nullptr)
+		return va.skip;
+
+	dsvm_va *const next = VaSpace{*bind_.space}.mappings().after(va);
+	if (has_skip(va))
+		va.skip = next;
+	return next;
 }
 
 dsvm_va *PlannedView::first_unclaimed(VaRange span) const
@@ -132,11 +142,14 @@ dsvm_va *PlannedView::first_unclaimed(VaRange span) const
 	dsvm_va *at = VaSpace{*bind_.space}.mappings().first(span);
 
 	while (at != nullptr && is_claimed(*at)) {
-		dsvm_va *const next = skip_from(*at);
+		dsvm_va *next = skip_from(*at);
 
-		if (next != nullptr && is_claimed(*next))
-			at->skip = skip_from(*next);
-		at = at->skip;
+		if (next != nullptr && is_claimed(*next)) {
+			next = skip_from(*next);
+			if (has_skip(*at))
+				at->skip = next;
+		}
+		at = next;
 	}
 	return at != nullptr && at->map.addr <= span.last ? at : nullptr;
 }

@@ -28,7 +28,6 @@ DSVM_UNIT_INLINE Status VaMap::insert(dsvm_va &va)
 	if (DSVM_UNLIKELY(data_.spilled != 0) && spill().first_overlap(span_of(va.map)) != nullptr)
 		return kExists;
 
-	va.skip = nullptr;
 	const Status status = index_.insert(va);
 	if (status == kNoMemory)
 		put_in_spill(va);
@@ -86,8 +85,6 @@ DSVM_UNIT_INLINE void VaMap::replace(const Overlap &at, VaRange span, dsvm_va *c
 	dsvm_va **link = &gone;
 	usize put = 0;
 
-	for (usize i = 0; i < count; i++)
-		in[i]->skip = nullptr;
 	VaPos from = at.from;
 	if (DSVM_UNLIKELY(data_.spilled != 0 || at.crosses))
 		from = VaMap{data_}.take_most(span, link);
@@ -103,8 +100,6 @@ DSVM_UNIT_INLINE void VaMap::exchange(dsvm_va &va, dsvm_va *const *in, usize cou
 	dsvm_va **link = &gone;
 	usize put = 0;
 
-	for (usize i = 0; i < count; i++)
-		in[i]->skip = nullptr;
 	if (DSVM_UNLIKELY((va.map.state & DSVM_VA_SPILLED) != 0))
 		remove(va);
 	else if (const VaPos at = index_.find(va); !at.is_end())
