@@ -100,145 +100,91 @@ DSVM_ALWAYS_INLINE void prefetch(const void *node)
 	return va.map.range <= ~u32{0} ? static_cast<u32>(va.map.range) : 0;
 }
 
-// --- Leaves as three columns ---
+// --- What a node holds, a row of its columns each ---
+
+[[nodiscard]] DSVM_ALWAYS_INLINE auto &keys(dsvm_va_leaf &leaf)
+{
+	return leaf.first;
+}
+
+[[nodiscard]] DSVM_ALWAYS_INLINE auto &keys(VaInner &inner)
+{
+	return inner.key;
+}
+
+DSVM_ALWAYS_INLINE void copy_row(dsvm_va_leaf &to, usize i, const dsvm_va_leaf &from, usize j)
+{
+	to.first[i] = from.first[j];
+	to.va[i] = from.va[j];
+	to.length[i] = from.length[j];
+}
+
+DSVM_ALWAYS_INLINE void copy_row(VaInner &to, usize i, const VaInner &from, usize j)
+{
+	to.key[i] = from.key[j];
+	to.child[i] = from.child[j];
+}
+
+// Makes `count` places at `at` into `room`; what is behind moves, keys and all.
+template <class Node> inline void shift(Node &node, usize at, usize count, usize room)
+{
+	const usize behind = node.count - at - count;
+	const usize end = node.count;
+
+	if (room > count) {
+		for (usize i = behind; i-- > 0;)
+			copy_row(node, at + room + i, node, at + count + i);
+	} else if (room < count) {
+		for (usize i = 0; i < behind; i++)
+			copy_row(node, at + room + i, node, at + count + i);
+		for (usize i = at + room + behind; i < end; i++)
+			keys(node)[i] = kU64Max;
+	}
+	node.count = static_cast<u32>(at + room + behind);
+}
+
+template <class Node>
+inline void copy(Node &to, usize at, const Node &from, usize first, usize count)
+{
+	for (usize i = 0; i < count; i++)
+		copy_row(to, at + i, from, first + i);
+}
+
+// Moves `count` of them from `first` on to `at` of another node, which makes room.
+template <class Node>
+inline void move_some(Node &to, usize at, Node &from, usize first, usize count)
+{
+	shift(to, at, 0, count);
+	copy(to, at, from, first, count);
+	shift(from, first, count, 0);
+}
+
+template <class Node> inline void clear(Node &node)
+{
+	for (u64 &key : keys(node))
+		key = kU64Max;
+	node.count = 0;
+}
+
+// Moves what is behind the first `stays` to a node in which nothing is set.
+template <class Node> inline void split_off(Node &to, Node &from, usize stays)
+{
+	const usize count = from.count - stays;
+
+	copy(to, 0, from, stays, count);
+	for (usize i = count; i < sizeof(keys(to)) / sizeof(u64); i++)
+		keys(to)[i] = kU64Max;
+	for (usize i = stays; i < stays + count; i++)
+		keys(from)[i] = kU64Max;
+	to.count = static_cast<u32>(count);
+	from.count = static_cast<u32>(stays);
+}
 
 inline void set(dsvm_va_leaf &leaf, usize at, dsvm_va &va)
 {
 	leaf.first[at] = va.map.addr;
 	leaf.va[at] = &va;
 	leaf.length[at] = short_length(va);
-}
-
-// Makes `count` places at `at` into `room`; what is behind moves, keys and all.
-inline void shift(dsvm_va_leaf &leaf, usize at, usize count, usize room)
-{
-	const usize behind = leaf.count - at - count;
-	const usize end = leaf.count;
-
-	if (room > count) {
-		for (usize i = behind; i-- > 0;) {
-			leaf.first[at + room + i] = leaf.first[at + count + i];
-			leaf.va[at + room + i] = leaf.va[at + count + i];
-			leaf.length[at + room + i] = leaf.length[at + count + i];
-		}
-	} else if (room < count) {
-		for (usize i = 0; i < behind; i++) {
-			leaf.first[at + room + i] = leaf.first[at + count + i];
-			leaf.va[at + room + i] = leaf.va[at + count + i];
-			leaf.length[at + room + i] = leaf.length[at + count + i];
-		}
-		for (usize i = at + room + behind; i < end; i++)
-			leaf.first[i] = kU64Max;
-	}
-	leaf.count = static_cast<u32>(at + room + behind);
-}
-
-inline void copy(dsvm_va_leaf &to, usize at, const dsvm_va_leaf &from, usize first, usize count)
-{
-	for (usize i = 0; i < count; i++) {
-		to.first[at + i] = from.first[first + i];
-		to.va[at + i] = from.va[first + i];
-		to.length[at + i] = from.length[first + i];
-	}
-}
-
-// Moves the `count` mappings from `first` on to `at` of another leaf, which makes room.
-inline void move_some(dsvm_va_leaf &to, usize at, dsvm_va_leaf &from, usize first, usize count)
-{
-	shift(to, at, 0, count);
-	copy(to, at, from, first, count);
-	shift(from, first, count, 0);
-}
-
-inline void clear(dsvm_va_leaf &leaf)
-{
-	for (u64 &first : leaf.first)
-		first = kU64Max;
-	leaf.count = 0;
-}
-
-// Moves what is behind the first `stays` to a node in which nothing is set.
-inline void split_off(dsvm_va_leaf &to, dsvm_va_leaf &from, usize stays)
-{
-	const usize count = from.count - stays;
-
-	copy(to, 0, from, stays, count);
-	for (usize i = count; i < kVaLeafMax; i++)
-		to.first[i] = kU64Max;
-	for (usize i = stays; i < stays + count; i++)
-		from.first[i] = kU64Max;
-	to.count = static_cast<u32>(count);
-	from.count = static_cast<u32>(stays);
-}
-
-// Whether it is the first or the last.
-[[nodiscard]] inline bool is_edge(const dsvm_va_leaf &leaf)
-{
-	return leaf.prev == nullptr || leaf.next == nullptr;
-}
-
-// How few mappings a leaf may have.
-[[nodiscard]] inline u32 least(const dsvm_va_leaf &leaf)
-{
-	return is_edge(leaf) ? 1 : kVaLeafMin;
-}
-
-// --- Inner nodes as two columns ---
-
-inline void shift(VaInner &inner, usize at, usize count, usize room)
-{
-	const usize behind = inner.count - at - count;
-	const usize end = inner.count;
-
-	if (room > count) {
-		for (usize i = behind; i-- > 0;) {
-			inner.key[at + room + i] = inner.key[at + count + i];
-			inner.child[at + room + i] = inner.child[at + count + i];
-		}
-	} else {
-		for (usize i = 0; i < behind; i++) {
-			inner.key[at + room + i] = inner.key[at + count + i];
-			inner.child[at + room + i] = inner.child[at + count + i];
-		}
-		for (usize i = at + room + behind; i < end; i++)
-			inner.key[i] = kU64Max;
-	}
-	inner.count = static_cast<u32>(at + room + behind);
-}
-
-inline void copy(VaInner &to, usize at, const VaInner &from, usize first, usize count)
-{
-	for (usize i = 0; i < count; i++) {
-		to.key[at + i] = from.key[first + i];
-		to.child[at + i] = from.child[first + i];
-	}
-}
-
-inline void move_some(VaInner &to, usize at, VaInner &from, usize first, usize count)
-{
-	shift(to, at, 0, count);
-	copy(to, at, from, first, count);
-	shift(from, first, count, 0);
-}
-
-inline void clear(VaInner &inner)
-{
-	for (u64 &key : inner.key)
-		key = kU64Max;
-	inner.count = 0;
-}
-
-inline void split_off(VaInner &to, VaInner &from, usize stays)
-{
-	const usize count = from.count - stays;
-
-	copy(to, 0, from, stays, count);
-	for (usize i = count; i <= kVaInnerMax; i++)
-		to.key[i] = kU64Max;
-	for (usize i = stays; i < stays + count; i++)
-		from.key[i] = kU64Max;
-	to.count = static_cast<u32>(count);
-	from.count = static_cast<u32>(stays);
 }
 
 inline void add_child(VaInner &inner, usize at, u64 key, void *child)
@@ -252,6 +198,18 @@ inline void add_child(VaInner &inner, usize at, u64 key, void *child)
 [[nodiscard]] inline u64 hand_up_key(VaInner &inner)
 {
 	return exchange(inner.key[0], u64{0});
+}
+
+// Whether it is the first or the last.
+[[nodiscard]] inline bool is_edge(const dsvm_va_leaf &leaf)
+{
+	return leaf.prev == nullptr || leaf.next == nullptr;
+}
+
+// How few mappings a leaf may have.
+[[nodiscard]] inline u32 least(const dsvm_va_leaf &leaf)
+{
+	return is_edge(leaf) ? 1 : kVaLeafMin;
 }
 
 // How many of `total` members stay on the left when a full node is split for one at `at`. At
