@@ -196,6 +196,22 @@ DSVM_CASE(va_index, up_and_down_leave_full_nodes)
 	}
 }
 
+// What comes at random fills leaves to three quarters, as a full one gives to those beside it.
+DSVM_CASE(va_index, full_leaves_share)
+{
+	Random random;
+	Slots slots(kMany);
+
+	while (slots.members() < kMany) {
+		const u32 i = static_cast<u32>(random.below(kMany));
+
+		if (!slots.has(i))
+			DSVM_REQUIRE(slots.put(i));
+	}
+	DSVM_EXPECT(slots.nodes() * 17 < kMany);
+	DSVM_EXPECT(slots.check());
+}
+
 // At random, with as many as there is room for and with few, each step checked.
 DSVM_CASE(va_index, come_and_go)
 {

@@ -238,6 +238,8 @@ DSVM_COLD Status VaIndex::grow(dsvm_va &va, VaPos at)
 
 	Path path;
 	trace(va.map.addr, path);
+	if (share(*at.leaf, path))
+		return insert(va);
 	usize full = 0;
 	while (full < path.levels && path.inner[path.levels - 1 - full]->count == kVaInnerMax)
 		full++;
@@ -247,6 +249,41 @@ DSVM_COLD Status VaIndex::grow(dsvm_va &va, VaPos at)
 	DSVM_TRY(fresh.have(1 + full + grows));
 	split(va, at, path, fresh);
 	return Status::ok();
+}
+
+// Evens out two leaves, of which the right one is child `right_child` of the node above.
+void VaIndex::even_out(dsvm_va_leaf &left, dsvm_va_leaf &right, VaInner &above, usize right_child)
+{
+	const usize total = left.count + right.count;
+
+	if (left.count > right.count)
+		node::move_some(right, 0, left, total - total / 2,
+				left.count - (total - total / 2));
+	else
+		node::move_some(left, left.count, right, 0, total / 2 - left.count);
+	above.key[right_child] = right.first[0];
+}
+
+// Whether a full leaf has given some of its members to the one beside it, which has room. At the
+// ends of the level full leaves are what is wanted.
+bool VaIndex::share(dsvm_va_leaf &leaf, Path &path)
+{
+	if (path.levels == 0 || node::is_edge(leaf))
+		return false;
+
+	VaInner &above = *path.inner[path.levels - 1];
+	const usize child = path.child[path.levels - 1];
+	if (child > 0 && leaf.prev->count <= kVaLeafRoomy) {
+		even_out(*leaf.prev, leaf, above, child);
+		touch(&leaf);
+		return true;
+	}
+	if (child + 1 < above.count && leaf.next->count <= kVaLeafRoomy) {
+		even_out(leaf, *leaf.next, above, child + 1);
+		touch(&leaf);
+		return true;
+	}
+	return false;
 }
 
 void VaIndex::split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh)
@@ -412,12 +449,7 @@ DSVM_COLD void VaIndex::settle(dsvm_va_leaf &leaf, u64 key)
 		take_child(path, level, right_child);
 		return;
 	}
-	if (left.count > right.count)
-		node::move_some(right, 0, left, total - total / 2,
-				left.count - (total - total / 2));
-	else
-		node::move_some(left, left.count, right, 0, total / 2 - left.count);
-	above.key[right_child] = right.first[0];
+	even_out(left, right, above, right_child);
 	touch(&leaf);
 }
 

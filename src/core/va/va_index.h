@@ -27,7 +27,9 @@
 //  - a node that is neither the first nor the last of its level is at least half full: 12
 //    mappings, 15 children. The first and the last of a level are not empty. So a member costs
 //    at most 46 bytes, and a constant for each level. Because those two may be nearly
-//    empty, what is mapped upwards or downwards leaves full nodes behind.
+//    empty, what is mapped upwards or downwards leaves full nodes behind. A full leaf between
+//    others gives to the one beside it before it is split, as in a B*-tree (D. E. Knuth, "The Art
+//    of Computer Programming" 3, 6.2.4), so that what comes at random costs 28.
 //
 // insert(), remove(): O(log n), any context but NMI. lower(): O(log n), and readers may look side by
 // side. Near the "finger" nobody walks down, unless a node has to be split or merged: it is where
@@ -116,6 +118,9 @@ private:
 	[[nodiscard]] VaPos place_near(u64 addr) const;
 	[[nodiscard]] VaPos place_to_look(u64 addr) const;
 	Status grow(dsvm_va &va, VaPos at);
+	static void even_out(dsvm_va_leaf &left, dsvm_va_leaf &right, VaInner &above,
+			     usize right_child);
+	bool share(dsvm_va_leaf &leaf, Path &path);
 	void split(dsvm_va &va, VaPos at, Path &path, Fresh &fresh);
 	void shrunk(dsvm_va_leaf &leaf, u64 key);
 	void settle(dsvm_va_leaf &leaf, u64 key);

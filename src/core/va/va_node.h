@@ -16,6 +16,8 @@ namespace dsvm {
 
 constexpr u32 kVaLeafMax = DSVM_VA_LEAF_SIZE;
 constexpr u32 kVaLeafMin = kVaLeafMax / 2;
+// Who has no more takes some of a full leaf's beside it.
+constexpr u32 kVaLeafRoomy = kVaLeafMax / 3 * 2;
 constexpr u32 kVaInnerMax = 31;
 constexpr u32 kVaInnerMin = 15;
 
