@@ -48,7 +48,7 @@ class Profile(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("40: drm_gpusvm_helper 30, kernel 10", result.stdout)
         self.assertIn("100: drm_svm 60, kernel 40", result.stdout)
-        self.assertIn("outside core mm: kernel 30, ours 80, 2.67 of it", result.stdout)
+        self.assertIn("outside core mm: kernel 30.0, ours 60.0, 2.00 of it", result.stdout)
 
     def test_functions(self):
         result = self.profile([sample("kernel", 1, 40), sample("ours", 2, 100)], "fault/4")
@@ -57,6 +57,14 @@ class Profile(unittest.TestCase):
         self.assertIn(["10.0", "20.0", "10.0", "in_kernel"], lines)
         self.assertIn(["0.0", "20.0", "20.0", "user", "space"], lines)
         self.assertEqual(lines[-1], ["40.0", "100.0", "60.0", "in", "all"])
+
+    def test_functions_outside_of_core_mm(self):
+        result = self.profile([sample("kernel", 1, 40), sample("ours", 2, 100)], "fault/4",
+                              "--items", "10", "--outside")
+        lines = [line.split() for line in result.stdout.splitlines()]
+        self.assertEqual(lines[2], ["0.0", "600.0", "600.0", "ours", "[drm_svm]"])
+        self.assertEqual(lines[-1], ["300.0", "600.0", "300.0", "in", "all"])
+        self.assertEqual(len(lines), 5)
 
     def test_parts_of_others_are_left_out(self):
         runs = [sample(side, 1, 40, "fault_but_copy") for side in ("kernel", "ours")]

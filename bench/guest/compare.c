@@ -271,6 +271,7 @@ static const struct workload *const workloads[] = {
 	worker_workloads,
 	whole_workloads,
 	scattered_workloads,
+	scattered_moves,
 };
 
 static bool is_possible(const struct workload *workload)

@@ -107,6 +107,7 @@ struct workload {
 /* The last one has no function. */
 extern const struct workload svm_workloads[], migrate_workloads[], va_workloads[];
 extern const struct workload worker_workloads[], whole_workloads[], scattered_workloads[];
+extern const struct workload scattered_moves[];
 
 /* compare_check.c: all sides do the same. Prints KTAP, returns how many results were bad. */
 unsigned int check_sides(struct side *sides, size_t count);

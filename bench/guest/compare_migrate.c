@@ -5,6 +5,35 @@
 #include "compare.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* For scattered pages, of which a move takes some in RAM while it has not given others back. */
+#define SINGLES_TO_SPARE MIB(8)
+
+/*
+ * Leaves more single free frames than there are pages in @bytes, whose neighbours are in use until
+ * mend_memory(). The kernel gives such frames out first, so no two pages of RAM lie in a row,
+ * neither those that the CPU touches nor those that something comes back to.
+ */
+static char *scatter_memory(size_t bytes)
+{
+	const size_t all = 2 * (bytes + SINGLES_TO_SPARE);
+	char *start = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (start == MAP_FAILED)
+		abort();
+	madvise(start, all, MADV_NOHUGEPAGE);
+	touch(start, all);
+	for (size_t i = 0; i < all; i += 2 * PAGE)
+		madvise(start + i, PAGE, MADV_DONTNEED);
+	return start;
+}
+
+static void mend_memory(char *start, size_t bytes)
+{
+	munmap(start, 2 * (bytes + SINGLES_TO_SPARE));
+}
 
 /* What a move took, in all and without the copy routine; an item is a page. */
 static void report_move(struct side *side, const char *what, const char *kind, size_t size,
@@ -91,6 +120,16 @@ static void cpu_return(struct side *side, const struct workload *w)
 	tear_down(side);
 }
 
+/* Both of scattered pages. */
+static void move_scattered(struct side *side, const struct workload *w)
+{
+	char *const memory = scatter_memory(w->bytes);
+
+	evict(side, w);
+	cpu_return(side, w);
+	mend_memory(memory, w->bytes);
+}
+
 /* A GPU fault on memory of the CPU's that ends with the memory in VRAM and mapped. */
 static void fault_moves(struct side *side, const struct workload *w)
 {
@@ -157,5 +196,12 @@ const struct workload migrate_workloads[] = {
 	{ first_access, "_huge", MIB(16), 0, HUGE, .only_timed = true },
 	{ pinned, "to_device_one_page_pinned", MIB(2), MIB(8), SMALL, .only_timed = true,
 	  .extended = true },
+	{}
+};
+
+/* Frames that come one by one for a while are best left to the end. */
+const struct workload scattered_moves[] = {
+	{ move_scattered, "_scattered", KIB(64), MIB(2), SMALL, .only_timed = true },
+	{ move_scattered, "_scattered", MIB(2), MIB(8), SMALL, .only_timed = true },
 	{}
 };

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""profile.py DIRECTORY [WORKLOAD/SIZE...] [--top N]
+"""profile.py DIRECTORY [WORKLOAD/SIZE...] [--top N] [--items N] [--outside]
 
-Which functions the instructions of a workload are spent in, on both sides, for one item. DIRECTORY
-is what bench/guest.sh profile left: compare.json, blocks (of profile_plugin.c), kallsyms, and
-core_mm, a list of functions. Without a workload, says of each how much of it is spent in which
-module, and outside core mm: what hmm_range_fault(), migrate_vma_setup() and the copying of pages
-take is the same on both sides and nobody's merit.
+Which functions the instructions of a workload are spent in, on both sides, for one item, or for so
+many as 512, which are the pages of a huge one. DIRECTORY is what bench/guest.sh profile left:
+compare.json, blocks (of profile_plugin.c), kallsyms, and core_mm, a list of functions. Without a
+workload, says of each how much of it is spent in which module, and outside core mm: what
+hmm_range_fault(), migrate_vma_setup(), the copying of pages and the program that touches them take
+is the same on both sides and nobody's merit. --outside leaves that out of the functions as well.
 
 A block counts for the function that it begins in.
 """
@@ -21,6 +22,7 @@ import sys
 SIDES = ("kernel", "ours")
 # Where user space ends.
 KERNEL = 1 << 63
+USER_SPACE = ("user space", "")
 
 
 class Symbols:
@@ -37,7 +39,7 @@ class Symbols:
     def find(self, address):
         """(function, module) of an address."""
         if address < KERNEL:
-            return "user space", ""
+            return USER_SPACE
         index = bisect.bisect_right(self.starts, address) - 1
         return self.symbols[index][1:] if index >= 0 else ("?", "")
 
@@ -86,13 +88,16 @@ def read_core_mm(path):
 
 
 def outside_of(functions, core_mm):
-    return sum(count for (name, module), count in functions.items()
-               if module or name not in core_mm)
+    """What is neither core mm's nor the program's."""
+    return {(name, module): count for (name, module), count in functions.items()
+            if module or (name not in core_mm and (name, module) != USER_SPACE)}
 
 
 def print_outside(theirs, mine, core_mm):
-    theirs, mine = outside_of(theirs, core_mm), outside_of(mine, core_mm)
-    print(f"  outside core mm: kernel {theirs:.0f}, ours {mine:.0f}, {mine / theirs:.2f} of it")
+    theirs, mine = (sum(outside_of(side, core_mm).values()) for side in (theirs, mine))
+    digits = 0 if theirs >= 200 else 1
+    print(f"  outside core mm: kernel {theirs:.{digits}f}, ours {mine:.{digits}f}, "
+          f"{mine / theirs:.2f} of it")
 
 
 def modules_of(functions):
@@ -113,12 +118,12 @@ def print_modules(sections, workloads, core_mm):
         print_outside(*functions, core_mm)
 
 
-def print_functions(sections, name, sides, top):
-    functions = {side: per_item(sections, *sides[side]) for side in SIDES}
+def print_functions(name, functions, items, top):
     names = set(functions["kernel"]) | set(functions["ours"])
     difference = {name: functions["ours"].get(name, 0) - functions["kernel"].get(name, 0)
                   for name in names}
-    print(f"{name}: instructions an item, largest differences first")
+    what = "an item" if items == 1 else f"{items} items"
+    print(f"{name}: instructions {what}, largest differences first")
     print(f"{'kernel':>9} {'ours':>9} {'more':>9}")
     for key in sorted(names, key=lambda key: -abs(difference[key]))[:top]:
         print(f"{functions['kernel'].get(key, 0):9.1f} {functions['ours'].get(key, 0):9.1f} "
@@ -132,16 +137,25 @@ def main():
     parser.add_argument("directory")
     parser.add_argument("workload", nargs="*")
     parser.add_argument("--top", type=int, default=30)
+    parser.add_argument("--items", type=int, default=1)
+    parser.add_argument("--outside", action="store_true")
     arguments = parser.parse_intermixed_args()
     path = lambda name: os.path.join(arguments.directory, name)  # noqa: E731
     workloads = read_workloads(path("compare.json"))
     sections = read_sections(path("blocks"), Symbols(path("kallsyms")))
+    core_mm = read_core_mm(path("core_mm"))
     if not arguments.workload:
-        print_modules(sections, workloads, read_core_mm(path("core_mm")))
+        print_modules(sections, workloads, core_mm)
     for name in arguments.workload:
         if name not in workloads:
             sys.exit(f"profile.py: there is no {name}; known are: {', '.join(workloads)}")
-        print_functions(sections, name, workloads[name], arguments.top)
+        functions = {}
+        for side in SIDES:
+            section, cost = workloads[name][side]
+            functions[side] = per_item(sections, section, cost * arguments.items)
+            if arguments.outside:
+                functions[side] = outside_of(functions[side], core_mm)
+        print_functions(name, functions, arguments.items, arguments.top)
 
 
 if __name__ == "__main__":
