@@ -235,6 +235,13 @@ int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out);
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
 /*
+ * The same of the single pages of @count entries of a migration, each by itself: how many it came
+ * to, from the first one on, until one could not be mapped. Reclaim-safe.
+ */
+dsvm_usize dsvm_os_dma_map_entries(struct dsvm_os_dev *dev, const dsvm_usize *entries,
+				   dsvm_usize count, enum dsvm_dma_dir dir,
+				   struct dsvm_dma_addr *out);
+/*
  * Maps @npages of RAM from @page on, whose frames are in a row, whatever they belong to: the device
  * has them in a row from @addr on. 0 or -EFAULT. Reclaim-safe.
  */
@@ -371,6 +378,9 @@ dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src);
 dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd);
 /* The page of an entry that has one. */
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry);
+/* The same of @count entries. */
+void dsvm_os_migrate_list_pages(const dsvm_usize *entries, dsvm_usize count,
+				struct dsvm_os_page **pages);
 
 /* The @index-th page from @page on, of a folio or of frames in a row. Any context. */
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index);

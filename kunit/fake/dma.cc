@@ -215,6 +215,17 @@ int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *page, dsvm_u32 order, dsvm_d
 	return 0;
 }
 
+dsvm_usize dsvm_os_dma_map_entries(dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
+				   dsvm_dma_dir dir, dsvm_dma_addr *out)
+{
+	usize i = 0;
+
+	while (i < count &&
+	       dsvm_os_dma_map(dev, dsvm_os_migrate_page(entries[i]), 0, dir, &out[i]) == 0)
+		i++;
+	return i;
+}
+
 // Models dma_unmap_page().
 void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
 {

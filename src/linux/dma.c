@@ -3,7 +3,9 @@
  * drm_svm/os.h: how a device reaches a page.
  */
 #include <linux/dma-map-ops.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/pfn.h>
 
 #include <drm/drm_pagemap.h>
 
@@ -16,18 +18,35 @@ static struct drm_pagemap_addr *to_addr(struct dsvm_dma_addr *addr)
 	return (struct drm_pagemap_addr *)addr;
 }
 
+static int map_ram(struct device *dev, phys_addr_t phys, unsigned int order,
+		   enum dma_data_direction dir, struct drm_pagemap_addr *out)
+{
+	dma_addr_t addr = compat_dma_map_ram(dev, phys, PAGE_SIZE << order, dir);
+
+	if (dma_mapping_error(dev, addr))
+		return -EFAULT;
+
+	*out = drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM, order, dir);
+	return 0;
+}
+
 int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out)
 {
-	dma_addr_t addr = dma_map_page(to_dev(dev), to_page(page), 0, PAGE_SIZE << order,
-				       (enum dma_data_direction)dir);
+	return map_ram(to_dev(dev), page_to_phys(to_page(page)), order,
+		       (enum dma_data_direction)dir, to_addr(out));
+}
 
-	if (dma_mapping_error(to_dev(dev), addr))
-		return -EFAULT;
+dsvm_usize dsvm_os_dma_map_entries(struct dsvm_os_dev *dev, const dsvm_usize *entries,
+				   dsvm_usize count, enum dsvm_dma_dir dir,
+				   struct dsvm_dma_addr *out)
+{
+	dsvm_usize i = 0;
 
-	*to_addr(out) = drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM, order,
-						(enum dma_data_direction)dir);
-	return 0;
+	while (i < count && !map_ram(to_dev(dev), PFN_PHYS(entries[i] >> MIGRATE_PFN_SHIFT), 0,
+				     (enum dma_data_direction)dir, to_addr(&out[i])))
+		i++;
+	return i;
 }
 
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr)
@@ -39,8 +58,8 @@ void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr
 int dsvm_os_dma_map_run(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_usize npages,
 			enum dsvm_dma_dir dir, dsvm_u64 *addr)
 {
-	*addr = dma_map_page(to_dev(dev), to_page(page), 0, npages << PAGE_SHIFT,
-			     (enum dma_data_direction)dir);
+	*addr = compat_dma_map_ram(to_dev(dev), page_to_phys(to_page(page)), npages << PAGE_SHIFT,
+				   (enum dma_data_direction)dir);
 	return dma_mapping_error(to_dev(dev), *addr) ? -EFAULT : 0;
 }
 

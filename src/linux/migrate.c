@@ -125,6 +125,15 @@ struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 	return os_page(migrate_pfn_to_page(entry));
 }
 
+void dsvm_os_migrate_list_pages(const dsvm_usize *entries, dsvm_usize count,
+				struct dsvm_os_page **pages)
+{
+	dsvm_usize i;
+
+	for (i = 0; i < count; i++)
+		pages[i] = dsvm_os_migrate_page(entries[i]);
+}
+
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index)
 {
 	return os_page(pfn_to_page(page_to_pfn(to_page(page)) + index));

@@ -169,6 +169,9 @@ usize Copies::map_at(usize index, usize &count)
 		return count;
 	}
 	if (in_rows_ && !is_huge) {
+		count = scattered_at(index);
+		if (count != 0)
+			return map_scattered(index, count);
 		count = map_row(index);
 		if (count != 0)
 			return count;
@@ -176,6 +179,38 @@ usize Copies::map_at(usize index, usize &count)
 	const Part part = part_at(index);
 	count = is_huge ? entry_pages(span_->dst[index]) : stretch(part);
 	return map_stretch(part, count);
+}
+
+// Single pages from @index on that have a page of RAM on the other side each, as long as none of
+// these lies beside the next one's.
+inline usize Copies::scattered_at(usize index) const
+{
+	const usize *const src = span_->src;
+	const usize *const dst = span_->dst;
+	const usize *const ram = way_ == Way::kToRam ? dst : src;
+	const usize npages = span_->npages;
+	usize at = index;
+
+	for (; at < npages && entry_has_page(src[at] & dst[at]) && !entry_is_huge(dst[at]); ++at) {
+		// By one, either way.
+		if (at + 1 < npages &&
+		    ((entry_pfn(ram[at + 1]) - entry_pfn(ram[at]) + 1) & ~usize{2}) == 0)
+			break;
+	}
+	return at - index;
+}
+
+// Maps @count pages, each by itself; how many it came to.
+inline usize Copies::map_scattered(usize index, usize count)
+{
+	const bool to_ram = way_ == Way::kToRam;
+	const usize *const ram = to_ram ? span_->dst : span_->src;
+	const usize mapped = dsvm_os_dma_map_entries(
+		devmem_->dev, ram + index, count,
+		to_ram ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE, scratch_.addrs() + index);
+
+	pieces_ += mapped;
+	return mapped;
 }
 
 // The row of single pages that begins at @index.
@@ -404,42 +439,61 @@ void Copies::conclude(const Part &part, Status status)
 		scratch_.addrs()[i].dir = DSVM_DMA_NONE;
 }
 
-// Calls @visit(index, entry, offset) for each piece: where it begins, and that it is @offset pages
-// into the folio of the entry, on the copier's side.
-template <class Visit> void Copies::for_each_piece(const Part &part, Visit visit) const
+// Where the entries are that say what the part's engine copies, on its own side.
+inline const usize *Copies::own_side(const Part &part) const
+{
+	return part.out ? span_->src : span_->dst;
+}
+
+// Calls @visit(index, entry, offset) for each piece that begins with the entry at @index: where it
+// begins, and that it is @offset pages into the folio of the entry, on the copier's side. Where the
+// next entry is.
+template <class Visit> usize Copies::visit_pieces(const Part &part, usize index, Visit visit) const
+{
+	const usize dst = span_->dst[index];
+	const usize entry = own_side(part)[index];
+	const dsvm_dma_addr *const addrs = scratch_.addrs();
+
+	if (!dst)
+		return index + 1;
+	if (!entry_is_huge(dst)) {
+		visit(index, entry, 0);
+		return index + (usize{1} << addrs[index].order);
+	}
+	const usize behind = index + entry_pages(dst);
+	for (usize i = index; i < behind; i += usize{1} << addrs[i].order)
+		visit(i, entry, i - index);
+	return behind;
+}
+
+// How many pages from @index on are pieces of their own.
+inline usize Copies::alone_at(usize index, usize end) const
 {
 	const usize *const dst = span_->dst;
-	const usize *const entries = part.out ? span_->src : dst;
 	const dsvm_dma_addr *const addrs = scratch_.addrs();
-	const usize end = part.end;
+	usize at = index;
 
-	for (usize i = part.first; i < end;) {
-		if (!dst[i]) {
-			++i;
-			continue;
-		}
-		if (!entry_is_huge(dst[i])) {
-			visit(i, entries[i], 0);
-			i += usize{1} << addrs[i].order;
-			continue;
-		}
-		const usize first = i;
-		const usize behind = first + entry_pages(dst[first]);
-		while (i < behind) {
-			visit(i, entries[first], i - first);
-			i += usize{1} << addrs[i].order;
-		}
-	}
+	while (at < end && dst[at] && !entry_is_huge(dst[at]) && addrs[at].order == 0)
+		++at;
+	return at - index;
 }
 
 inline dsvm_os_page **Copies::build_pages(const Part &part)
 {
 	dsvm_os_page **const pages = scratch_.empty_pages(part.end - part.first);
+	const usize *const entries = own_side(part);
 	const usize first = part.first;
 
-	for_each_piece(part, [=](usize at, usize entry, usize offset) {
-		pages[at - first] = page_in(entry, offset);
-	});
+	for (usize i = first; i < part.end;) {
+		const usize count = alone_at(i, part.end);
+
+		dsvm_os_migrate_list_pages(entries + i, count, pages + (i - first));
+		i += count;
+		if (i < part.end)
+			i = visit_pieces(part, i, [=](usize at, usize entry, usize offset) {
+				pages[at - first] = page_in(entry, offset);
+			});
+	}
 	return pages;
 }
 
@@ -449,7 +503,7 @@ inline usize Copies::build_runs(const Part &part)
 	usize nruns = 0;
 	usize pfn = 0; // of the last run
 
-	for_each_piece(part, [&](usize at, usize entry, usize offset) {
+	const auto visit = [&](usize at, usize entry, usize offset) {
 		const dsvm_dma_addr &addr = scratch_.addrs()[at];
 		const usize count = usize{1} << addr.order;
 		const dsvm_copy_run next{nullptr, addr, count};
@@ -463,7 +517,9 @@ inline usize Copies::build_runs(const Part &part)
 		runs[nruns] = next;
 		runs[nruns].page = page_in(entry, offset);
 		runs[nruns++].addr.order = 0;
-	});
+	};
+	for (usize i = part.first; i < part.end;)
+		i = visit_pieces(part, i, visit);
 	return nruns;
 }
 

@@ -101,6 +101,8 @@ private:
 	bool is_in_window(const dsvm_dma_addr &addr) const;
 
 	usize stretch(const Part &part) const;
+	usize scattered_at(usize index) const;
+	usize map_scattered(usize index, usize count);
 	Row row_at(usize index) const;
 	usize map_at(usize index, usize &count);
 	usize map_row(usize index);
@@ -112,7 +114,9 @@ private:
 	template <class Dropped> void drop_window(Dropped dropped);
 
 	void issue(Part part);
-	template <class Visit> void for_each_piece(const Part &part, Visit visit) const;
+	const usize *own_side(const Part &part) const;
+	template <class Visit> usize visit_pieces(const Part &part, usize index, Visit visit) const;
+	usize alone_at(usize index, usize end) const;
 	dsvm_os_page **build_pages(const Part &part);
 	usize build_runs(const Part &part);
 	void conclude(const Part &part, Status status);

@@ -48,6 +48,20 @@ static inline void dma_iova_free(struct device *dev, struct dma_iova_state *stat
 #endif
 
 /*
+ * 2026-11: not in 6.12, in 7.3: RAM is mapped by its physical address. Before, by its page, which
+ * leads there.
+ */
+static inline dma_addr_t compat_dma_map_ram(struct device *dev, phys_addr_t phys, size_t size,
+					    enum dma_data_direction dir)
+{
+#ifdef HAVE_DMA_MAP_PHYS
+	return dma_map_phys(dev, phys, size, dir, 0);
+#else
+	return dma_map_page(dev, pfn_to_page(PHYS_PFN(phys)), 0, size, dir);
+#endif
+}
+
+/*
  * 2026-11: not in 6.12, in 7.3: dma_need_unmap(). Before, nobody says, so everything is
  * unmapped.
  */

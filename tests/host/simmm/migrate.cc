@@ -429,3 +429,9 @@ dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 
 	return page != nullptr ? to_os(*page) : nullptr;
 }
+
+void dsvm_os_migrate_list_pages(const dsvm_usize *entries, dsvm_usize count, dsvm_os_page **pages)
+{
+	for (usize i = 0; i < count; i++)
+		pages[i] = dsvm_os_migrate_page(entries[i]);
+}
