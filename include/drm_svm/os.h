@@ -372,10 +372,14 @@ void dsvm_os_migrate_device_finalize(struct dsvm_migrate_span *span);
 
 /* Any context. */
 void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out);
-/* Only a part of that: the page of a source entry that has one is RAM, and the entry moves. */
-dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src);
-/* The same: it is a page of @zdd's, and not retired. */
-dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd);
+/*
+ * Only a part of that, of @count source entries that are next to each other: so many of them, from
+ * the first one on, have a page of RAM and move.
+ */
+dsvm_usize dsvm_os_migrate_count_ram(const dsvm_usize *src, dsvm_usize count);
+/* The same: they have a page of @zdd's that is not retired, and move. */
+dsvm_usize dsvm_os_migrate_count_of(const dsvm_usize *src, dsvm_usize count,
+				    struct dsvm_os_zdd *zdd);
 /* The page of an entry that has one. */
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry);
 /* The same of @count entries. */
@@ -405,17 +409,26 @@ void *dsvm_os_next_owner(void *owner);
  */
 dsvm_usize dsvm_os_entry_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order);
 /*
+ * The same of @count single pages, for the addresses from @addr on, if @vma is not NULL: the entries
+ * of so many destinations, from the first one on, until there was none. May sleep and reclaim.
+ */
+dsvm_usize dsvm_os_entries_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_usize count,
+				 dsvm_usize *dst);
+/*
  * Makes the device page frames from @pfn on a folio in use: locked, one reference, one of @zdd.
  */
 struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd,
 					      dsvm_u32 order);
+/* The same of @count frames from @pfn on, which become single pages: the entries of destinations. */
+void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, struct dsvm_os_zdd *zdd,
+				 dsvm_usize *dst);
 /* Unlocks and drops a folio that one of the two functions above gave. */
 void dsvm_os_page_discard(struct dsvm_os_page *page);
 /*
- * Marks the device folio of a source, locked, whose data has gone to RAM for good: until its
- * last reference goes, others may still find it, and must not move it again.
+ * Marks the device folios of @count sources, locked, whose data has gone to RAM for good: until
+ * their last reference goes, others may still find them, and must not move them again.
  */
-void dsvm_os_entry_retire(dsvm_usize src);
+void dsvm_os_entries_retire(const dsvm_usize *src, dsvm_usize count);
 /*
  * Lets one CPU fault at a time work on a device folio: false if another one
  * does. The caller has a reference. Does not wait. Any context.

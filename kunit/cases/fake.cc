@@ -257,27 +257,27 @@ DSVM_CASE(fake, retired_pages)
 	const usize src = make_entry(fake::kDevicePfn, 0);
 
 	DSVM_EXPECT(!fake::from_os(page)->retired);
-	dsvm_os_entry_retire(src);
+	dsvm_os_entries_retire(&src, 1);
 	DSVM_EXPECT(fake::from_os(page)->retired);
 	// Twice; not locked; free; RAM.
 	dsvm_env_expect_begin();
-	dsvm_os_entry_retire(src);
+	dsvm_os_entries_retire(&src, 1);
 	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
 	dsvm_os_page_discard(page);
 	dsvm_env_expect_begin();
-	dsvm_os_entry_retire(src);
+	dsvm_os_entries_retire(&src, 1);
 	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 2u);
 	page = dsvm_os_page_init_device(fake::kDevicePfn, fake::to_os(zdd), 0);
 	DSVM_EXPECT(!fake::from_os(page)->retired);
 	world.unlock_page(fake::from_os(page));
 	dsvm_env_expect_begin();
-	dsvm_os_entry_retire(src);
+	dsvm_os_entries_retire(&src, 1);
 	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
 	world.put_page(fake::from_os(page));
 	const usize ram = dsvm_os_entry_alloc(nullptr, 0, 0);
 	page = dsvm_os_migrate_page(ram);
 	dsvm_env_expect_begin();
-	dsvm_os_entry_retire(ram);
+	dsvm_os_entries_retire(&ram, 1);
 	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
 	fake::from_os(page)->retired = false;
 	dsvm_os_migrate_decode(ram, &entry);

@@ -191,6 +191,19 @@ dsvm_usize dsvm_os_entry_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order
 	return make_entry(world.pfn_of(page), order);
 }
 
+dsvm_usize dsvm_os_entries_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_usize count,
+				 dsvm_usize *dst)
+{
+	usize i = 0;
+
+	for (; i < count; i++) {
+		dst[i] = dsvm_os_entry_alloc(vma, addr + i * kPageSize, 0);
+		if (dst[i] == 0)
+			break;
+	}
+	return i;
+}
+
 // Models zone_device_page_init() and drm_pagemap_get_devmem_page(): free frames become a
 // folio with one reference, locked, that refers to the zdd and is not retired.
 dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u32 order)
@@ -217,6 +230,15 @@ dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u3
 	return to_os(page);
 }
 
+void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, dsvm_os_zdd *zdd,
+				 dsvm_usize *dst)
+{
+	for (usize i = 0; i < count; i++) {
+		dsvm_os_page_init_device(pfn + i, zdd, 0);
+		dst[i] = make_entry(pfn + i, 0);
+	}
+}
+
 // Models folio_unlock() and folio_put().
 void dsvm_os_page_discard(dsvm_os_page *page)
 {
@@ -230,17 +252,21 @@ void dsvm_os_page_discard(dsvm_os_page *page)
 
 // Models the lowest bit of zone_device_data: under the folio's lock, by whoever has a
 // reference. It stays until the frame is initialised again.
-void dsvm_os_entry_retire(dsvm_usize src)
+void dsvm_os_entries_retire(const dsvm_usize *src, dsvm_usize count)
 {
 	World &world = World::current();
-	Page &p = *from_os(dsvm_os_migrate_page(src));
 
-	static_cast<void>(world.enter(Call::kPageRetire));
-	if (!world.is_device(&p) || p.refs == 0 || !p.locked)
-		dsvm_env_violation("a page retired that is not a device's, in use and locked");
-	if (p.retired)
-		dsvm_env_violation("a page retired twice");
-	fake::for_each_page_of(&p, [](Page &part) { part.retired = true; });
+	for (usize i = 0; i < count; i++) {
+		Page &p = *from_os(dsvm_os_migrate_page(src[i]));
+
+		static_cast<void>(world.enter(Call::kPageRetire));
+		if (!world.is_device(&p) || p.refs == 0 || !p.locked)
+			dsvm_env_violation(
+				"a page retired that is not a device's, in use and locked");
+		if (p.retired)
+			dsvm_env_violation("a page retired twice");
+		fake::for_each_page_of(&p, [](Page &part) { part.retired = true; });
+	}
 }
 
 // Models test_and_set_bit_lock() of another bit there: the caller has a reference.

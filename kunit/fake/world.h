@@ -209,7 +209,7 @@ struct Page {
 	bool entered;	  // device pages: a CPU fault is at work on the folio
 	bool was_entered; // the same, before the folio was split
 	bool given_back;  // device pages: the driver has them back
-	bool retired;	  // device pages: dsvm_os_entry_retire()
+	bool retired;	  // device pages: dsvm_os_entries_retire()
 	bool spent;	  // device pages: the data has gone to RAM, whoever noted it
 	bool coherent;	  // foreign pages: the CPU maps them as it maps RAM
 	bool lazyfree;	  // after MADV_FREE: dropped instead of swapped out, as long as clean

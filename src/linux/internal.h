@@ -51,7 +51,7 @@ DSVM_HANDLE(zdd, dsvm_os_zdd, drm_pagemap_zdd)
 bool dsvm_page_is_ours(struct page *page);
 /* The zdd of a device page in use; NULL for a page that is not ours. */
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page);
-/* Whether dsvm_os_entry_retire() was called for a page in use that is ours. */
+/* Whether dsvm_os_entries_retire() was called for a page in use that is ours. */
 bool dsvm_page_is_retired(struct page *page);
 
 /* Reclaim takes this lock inside mmu notifiers: lets lockdep know at once. */

@@ -112,12 +112,25 @@ void dsvm_os_migrate_decode(dsvm_usize src, struct dsvm_migrate_entry *out)
 	};
 }
 
-/* Asked of each page, so it is no part of the one above. */
-dsvm_bool dsvm_os_migrate_is_ram(dsvm_usize src)
+static bool is_ram_that_moves(unsigned long src)
 {
-	struct page *page = migrate_pfn_to_page(src);
+	struct page *page;
 
-	return !is_zone_device_page(page) && (src & MIGRATE_PFN_MIGRATE) && !is_merged(page);
+	if (!dsvm_has_page_and_moves(src))
+		return false;
+
+	page = pfn_to_page(src >> MIGRATE_PFN_SHIFT);
+	return !is_zone_device_page(page) && !is_merged(page);
+}
+
+/* Asked of each page, so it is no part of the one above. */
+dsvm_usize dsvm_os_migrate_count_ram(const dsvm_usize *src, dsvm_usize count)
+{
+	dsvm_usize i = 0;
+
+	while (i < count && is_ram_that_moves(src[i]))
+		i++;
+	return i;
 }
 
 struct dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
@@ -131,7 +144,7 @@ void dsvm_os_migrate_list_pages(const dsvm_usize *entries, dsvm_usize count,
 	dsvm_usize i;
 
 	for (i = 0; i < count; i++)
-		pages[i] = dsvm_os_migrate_page(entries[i]);
+		pages[i] = os_page(pfn_to_page(entries[i] >> MIGRATE_PFN_SHIFT));
 }
 
 struct dsvm_os_page *dsvm_os_page_nth(struct dsvm_os_page *page, dsvm_usize index)
@@ -149,9 +162,9 @@ static gfp_t page_gfp(const struct vm_area_struct *vma, unsigned int order)
 		     GFP_TRANSHUGE | __GFP_RETRY_MAYFAIL;
 }
 
-dsvm_usize dsvm_os_entry_alloc(struct dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 order)
+static __always_inline unsigned long
+entry_alloc(struct vm_area_struct *vma, unsigned long addr, unsigned int order)
 {
-	struct vm_area_struct *vma = to_vma(handle);
 	const gfp_t gfp = page_gfp(vma, order);
 	struct folio *folio = vma ? compat_vma_alloc_folio(gfp, order, vma, addr) :
 				    folio_alloc(gfp, order);
@@ -163,6 +176,21 @@ dsvm_usize dsvm_os_entry_alloc(struct dsvm_os_vma *handle, dsvm_usize addr, dsvm
 	/* It has no mapping yet that would have to know. */
 	folio_set_dirty(folio);
 	return migrate_pfn(folio_pfn(folio)) | (order ? COMPAT_PFN_COMPOUND : 0);
+}
+
+dsvm_usize dsvm_os_entry_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order)
+{
+	return entry_alloc(to_vma(vma), addr, order);
+}
+
+dsvm_usize dsvm_os_entries_alloc(struct dsvm_os_vma *vma, dsvm_usize addr, dsvm_usize count,
+				 dsvm_usize *dst)
+{
+	dsvm_usize i = 0;
+
+	while (i < count && (dst[i] = entry_alloc(to_vma(vma), addr + i * PAGE_SIZE, 0)))
+		i++;
+	return i;
 }
 
 void dsvm_os_page_discard(struct dsvm_os_page *page)

@@ -14,6 +14,7 @@
 #include <linux/container_of.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/migrate.h>
 #include <linux/mm_types.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
@@ -42,6 +43,14 @@ struct drm_pagemap_dev_hold {
 	void *reserve;			/* DSVM_RESERVE_BYTES, or NULL: taken; atomic */
 	struct dsvm_migrate_counters counters; /* the core's */
 };
+
+/* Of an entry of a migration. */
+static inline bool dsvm_has_page_and_moves(unsigned long src)
+{
+	const unsigned long both = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE;
+
+	return (src & both) == both;
+}
 
 /*
  * What the device pages of one allocation point to. Each folio in use has a

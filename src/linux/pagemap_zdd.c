@@ -312,20 +312,43 @@ EXPORT_SYMBOL_GPL(drm_pagemap_pagemap_ops_get);
 
 /* What the core asks of device pages and zdds; see drm_svm/os.h. */
 
-struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *handle,
-					      dsvm_u32 order)
+/* With a reference to the zdd. */
+static struct page *page_init(unsigned long pfn, struct drm_pagemap_zdd *zdd, unsigned int order)
 {
-	struct drm_pagemap_zdd *zdd = dsvm_zdd_get(to_zdd(handle));
 	struct page *page = pfn_to_page(pfn);
 
 	compat_zone_device_page_init(page, zdd->dpagemap->pagemap, order);
 	page->zone_device_data = zdd;	/* and no flag */
-	return os_page(page);
+	return page;
 }
 
-void dsvm_os_entry_retire(dsvm_usize src)
+struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd,
+					      dsvm_u32 order)
 {
-	set_bit(PAGE_RETIRED, (unsigned long *)&migrate_pfn_to_page(src)->zone_device_data);
+	return os_page(page_init(pfn, dsvm_zdd_get(to_zdd(zdd)), order));
+}
+
+void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, struct dsvm_os_zdd *zdd,
+				 dsvm_usize *dst)
+{
+	dsvm_usize i;
+
+	refcount_add(count, &to_zdd(zdd)->refcount.refcount);
+	for (i = 0; i < count; i++) {
+		page_init(pfn + i, to_zdd(zdd), 0);
+		dst[i] = migrate_pfn(pfn + i);
+	}
+}
+
+void dsvm_os_entries_retire(const dsvm_usize *src, dsvm_usize count)
+{
+	dsvm_usize i;
+
+	for (i = 0; i < count; i++) {
+		struct page *page = pfn_to_page(src[i] >> MIGRATE_PFN_SHIFT);
+
+		set_bit(PAGE_RETIRED, (unsigned long *)&page->zone_device_data);
+	}
 }
 
 dsvm_bool dsvm_os_page_enter(struct dsvm_os_page *page)
@@ -368,12 +391,26 @@ dsvm_u32 dsvm_os_frame_order(dsvm_usize pfn)
 }
 
 /* Nothing but a zdd's own pages ever has its address in this word. */
-dsvm_bool dsvm_os_migrate_is_of(dsvm_usize src, struct dsvm_os_zdd *zdd)
+static bool moves_from(unsigned long src, struct dsvm_os_zdd *zdd)
 {
-	struct page *page = migrate_pfn_to_page(src);
-	unsigned long data = (unsigned long)READ_ONCE(page->zone_device_data);
+	struct page *page;
 
-	return (data & ~BIT(PAGE_ENTERED)) == (unsigned long)zdd;
+	if (!dsvm_has_page_and_moves(src))
+		return false;
+
+	page = pfn_to_page(src >> MIGRATE_PFN_SHIFT);
+	return ((unsigned long)READ_ONCE(page->zone_device_data) & ~BIT(PAGE_ENTERED)) ==
+	       (unsigned long)zdd;
+}
+
+dsvm_usize dsvm_os_migrate_count_of(const dsvm_usize *src, dsvm_usize count,
+				    struct dsvm_os_zdd *zdd)
+{
+	dsvm_usize i = 0;
+
+	while (i < count && moves_from(src[i], zdd))
+		i++;
+	return i;
 }
 
 dsvm_bool dsvm_os_zdd_is_unused(struct dsvm_os_zdd *zdd)

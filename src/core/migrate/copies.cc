@@ -191,11 +191,14 @@ inline usize Copies::scattered_at(usize index) const
 	const usize npages = span_->npages;
 	usize at = index;
 
-	for (; at < npages && entry_has_page(src[at] & dst[at]) && !entry_is_huge(dst[at]); ++at) {
-		// By one, either way.
-		if (at + 1 < npages &&
-		    ((entry_pfn(ram[at + 1]) - entry_pfn(ram[at]) + 1) & ~usize{2}) == 0)
+	for (usize last = ~usize{1}; at < npages; ++at) {
+		if (!entry_has_page(src[at] & dst[at]) || entry_is_huge(dst[at]))
 			break;
+		// Beside the last one, either way; the first one is beside none.
+		const usize pfn = entry_pfn(ram[at]);
+		if (((pfn - last + 1) & ~usize{2}) == 0)
+			return at - 1 - index;
+		last = pfn;
 	}
 	return at - index;
 }

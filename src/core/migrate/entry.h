@@ -26,6 +26,12 @@ namespace dsvm {
 	return (entry & DSVM_ENTRY_HUGE) != 0;
 }
 
+// The same, and it is no huge page.
+[[nodiscard]] inline bool entry_moves_alone(usize src)
+{
+	return (src & (DSVM_ENTRY_MOVES | DSVM_ENTRY_HUGE)) == DSVM_ENTRY_MOVES;
+}
+
 [[nodiscard]] inline usize entry_pfn(usize entry)
 {
 	return entry >> DSVM_ENTRY_PFN_SHIFT;
@@ -62,6 +68,37 @@ template <class Visit> void for_each_entry(const dsvm_migrate_span &span, Visit 
 
 		visit(i, src, count);
 		i += count;
+	}
+}
+
+// Where the entry is that is next to @count entries from @index on, each of which has a page: what
+// is behind a huge one is empty, so that it is the last of them.
+[[nodiscard]] inline usize behind_entries(const dsvm_migrate_span &span, usize index, usize count)
+{
+	return index + count + (count != 0 ? entry_pages(span.src[index + count - 1]) - 1 : 0);
+}
+
+// After the switch: calls @visit(index, count, npages) for all sources that have moved, @count of
+// them at a time, which are single pages or a huge one.
+template <class Visit> void for_each_moved(const dsvm_migrate_span &span, Visit visit)
+{
+	const usize *const entries = span.src;
+	const usize *const dst = span.dst;
+	const usize npages = span.npages;
+
+	for (usize i = 0; i < npages;) {
+		usize end = i;
+		while (end < npages && dst[end] && entry_moves_alone(entries[end]))
+			++end;
+		if (end != i) {
+			visit(i, end - i, end - i);
+			i = end;
+			continue;
+		}
+		const usize src = entries[i];
+		if (dst[i] && entry_moves(src))
+			visit(i, 1, entry_pages(src));
+		i += entry_pages(src);
 	}
 }
 

@@ -24,6 +24,18 @@ inline usize frame_at(const dsvm_devmem &devmem, usize index)
 	return devmem.frames ? devmem.frames[index] : devmem.base + index;
 }
 
+// How many of the @most frames from @index on are in a row.
+inline usize frames_in_a_row(const dsvm_devmem &devmem, usize index, usize most)
+{
+	usize count = min<usize>(most, 1);
+
+	if (!devmem.frames)
+		return most;
+	while (count < most && devmem.frames[index + count] == devmem.frames[index] + count)
+		++count;
+	return count;
+}
+
 // The index of a frame that is one of them, none before @from.
 inline usize index_of(const dsvm_devmem &devmem, usize frame, usize from)
 {

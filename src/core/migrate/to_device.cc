@@ -50,15 +50,26 @@ bool ToDevice::page_is_peer(usize src) const
 
 inline void ToDevice::survey()
 {
+	const usize *const entries = span_.src;
+	const usize npages = span_.npages;
 	usize movable = 0;
 
 	is_plain_ = true;
-	for_each_entry(span_, [&](usize i, usize src, usize count) {
-		if (entry_has_page(src) ? dsvm_os_migrate_is_ram(src) : entry_moves(src))
-			movable += count;
-		else
-			survey_other(i, src, count);
-	});
+	for (usize i = 0; i < npages;) {
+		const usize src = entries[i];
+		const bool is_hole = entry_moves(src) && !entry_has_page(src);
+		const usize count =
+			is_hole ? 1 : dsvm_os_migrate_count_ram(entries + i, npages - i);
+		const usize behind = behind_entries(span_, i, count);
+
+		if (count == 0) {
+			survey_other(i, src, entry_pages(src));
+			i += entry_pages(src);
+			continue;
+		}
+		movable += behind - i;
+		i = behind;
+	}
 	movable_ += movable;
 }
 
@@ -132,26 +143,38 @@ inline void ToDevice::prepare_huge(usize index)
 	prepared_ += usize{1} << order;
 }
 
+// How many single pages from @index on move.
+inline usize ToDevice::singles_at(usize index) const
+{
+	const usize *const src = span_.src;
+	const usize npages = span_.npages;
+	usize at = index;
+
+	while (at < npages && entry_moves_alone(src[at]) && (is_plain_ || moves(src[at])))
+		++at;
+	return at - index;
+}
+
 // A frame for each page that moves.
 inline void ToDevice::prepare()
 {
 	const dsvm_devmem &devmem = *request_.devmem;
-	usize *const dst = span_.dst;
-	usize prepared = 0;
+	const usize npages = span_.npages;
 
-	for_each_entry(span_, [&, dst](usize i, usize src, usize) {
-		if (!moves(src))
-			return;
-		if (entry_is_huge(src)) {
-			prepare_huge(i);
-			return;
+	for (usize i = 0; i < npages;) {
+		const usize count = frames_in_a_row(devmem, i, singles_at(i));
+		if (count != 0) {
+			dsvm_os_entries_init_device(frame_at(devmem, i), count, devmem.zdd,
+						    span_.dst + i);
+			prepared_ += count;
+			i += count;
+			continue;
 		}
-		const usize frame = frame_at(devmem, i);
-		dsvm_os_page_init_device(frame, devmem.zdd, 0);
-		dst[i] = make_entry(frame, 0);
-		++prepared;
-	});
-	prepared_ += prepared;
+		const usize src = span_.src[i];
+		if (moves(src))
+			prepare_huge(i);
+		i += entry_pages(src);
+	}
 	give_back_unused();
 }
 
@@ -238,15 +261,12 @@ Status ToDevice::begin(const Request &request)
 // What has moved, and what lost a race for a reference between setup and the switch.
 inline void ToDevice::take_stock()
 {
-	const usize *const dst = span_.dst;
 	usize moved = 0;
 	usize nhuge = 0;
 
-	for_each_entry(span_, [&, dst](usize i, usize src, usize count) {
-		if (!dst[i] || !entry_moves(src))
-			return;
-		moved += count;
-		nhuge += entry_is_huge(src);
+	for_each_moved(span_, [&](usize, usize count, usize npages) {
+		moved += npages;
+		nhuge += npages != count;
 	});
 	migrated_ = moved;
 	if (nhuge != 0)
@@ -274,7 +294,7 @@ void ToDevice::let_go(usize src, usize npages)
 
 	if (entry.provider != request_.devmem->provider)
 		count(request_.devmem->counters->from_device, npages);
-	dsvm_os_entry_retire(src);
+	dsvm_os_entries_retire(&src, 1);
 }
 
 // What another device could not copy stays where it is, unless everything has to go.

@@ -79,6 +79,7 @@ private:
 	void explain();
 	Status check() const;
 	Status fill();
+	usize singles_at(usize index) const;
 	void prepare();
 	void prepare_huge(usize index);
 	void map();

@@ -32,13 +32,6 @@ inline void ToRam::finalize()
 
 // Destinations -------------------------------------------------------------------------
 
-// The callbacks of one allocation cannot copy another one's pages.
-inline bool ToRam::moves(usize src) const
-{
-	return entry_moves(src) && entry_has_page(src) &&
-	       dsvm_os_migrate_is_of(src, request_.devmem->zdd);
-}
-
 bool ToRam::is_fault_page(usize src) const
 {
 	return request_.fault_page && entry_has_page(src) &&
@@ -59,8 +52,7 @@ inline usize ToRam::addr_of(usize index, usize src)
 // RAM where the owner would have it.
 inline usize ToRam::ram_for(usize index, usize src, u32 order)
 {
-	return dsvm_os_entry_alloc(is_by_tables() ? request_.vma : request_.hint_vma,
-				   addr_of(index, src), order);
+	return dsvm_os_entry_alloc(vma(), addr_of(index, src), order);
 }
 
 void ToRam::fail(usize src, Status status)
@@ -91,25 +83,46 @@ inline void ToRam::prepare_huge(usize index, usize src)
 		fail(src, kNoMemory);
 }
 
-// RAM for each page that moves.
-inline void ToRam::prepare()
+// RAM for the single pages from @index to @end.
+inline void ToRam::prepare_singles(usize index, usize end)
 {
 	usize *const dst = span_.dst;
-	usize movable = 0;
 
-	for_each_entry(span_, [&, dst](usize i, usize src, usize) {
-		if (!moves(src))
-			return;
-		if (entry_is_huge(src)) {
-			prepare_huge(i, src);
-			return;
+	movable_ += end - index;
+	for (usize i = index; i < end;) {
+		// What is found by frames may have its addresses anywhere, if they matter.
+		const usize count = request_.hint_vma ? 1 : end - i;
+		const usize had =
+			dsvm_os_entries_alloc(vma(), addr_of(i, span_.src[i]), count, dst + i);
+		i += had;
+		if (had != count) {
+			fail(span_.src[i], kNoMemory);
+			++i;
 		}
-		++movable;
-		dst[i] = ram_for(i, src, 0);
-		if (!dst[i])
-			fail(src, kNoMemory);
-	});
-	movable_ += movable;
+	}
+}
+
+// RAM for each page that moves: the callbacks of one allocation cannot copy another one's pages.
+inline void ToRam::prepare()
+{
+	const usize *const entries = span_.src;
+	const usize npages = span_.npages;
+
+	for (usize i = 0; i < npages;) {
+		const usize count =
+			dsvm_os_migrate_count_of(entries + i, npages - i, request_.devmem->zdd);
+		const usize behind = behind_entries(span_, i, count);
+		if (count == 0) {
+			i += entry_pages(entries[i]);
+			continue;
+		}
+		const usize last = i + count - 1;
+		const bool is_huge = entry_is_huge(entries[last]);
+		prepare_singles(i, is_huge ? last : behind);
+		if (is_huge)
+			prepare_huge(last, entries[last]);
+		i = behind;
+	}
 	if (request_.huge_ram)
 		dsvm_os_page_discard(dsvm_os_migrate_page(exchange(request_.huge_ram, 0)));
 }
@@ -165,16 +178,13 @@ Status ToRam::begin(const Request &request)
 // Marks what has moved for good, while it is still locked.
 inline void ToRam::retire()
 {
-	const usize *const dst = span_.dst;
 	usize moved = 0;
 	usize nhuge = 0;
 
-	for_each_entry(span_, [&, dst](usize i, usize src, usize count) {
-		if (!dst[i] || !entry_moves(src))
-			return;
-		dsvm_os_entry_retire(src);
-		moved += count;
-		nhuge += entry_is_huge(src);
+	for_each_moved(span_, [&](usize i, usize count, usize npages) {
+		dsvm_os_entries_retire(span_.src + i, count);
+		moved += npages;
+		nhuge += npages != count;
 	});
 	moved_ = moved;
 	if (nhuge != 0)

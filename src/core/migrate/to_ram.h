@@ -57,13 +57,15 @@ public:
 
 private:
 	bool is_by_tables() const { return request_.vma != nullptr; }
+	// Of the addresses that pages are for, or nullptr.
+	dsvm_os_vma *vma() const { return is_by_tables() ? request_.vma : request_.hint_vma; }
 	Status setup();
 	void switch_over();
 	void finalize();
-	bool moves(usize src) const;
 	bool is_fault_page(usize src) const;
 	Status fill();
 	void prepare();
+	void prepare_singles(usize index, usize end);
 	void prepare_huge(usize index, usize src);
 	usize addr_of(usize index, usize src);
 	usize ram_for(usize index, usize src, u32 order);

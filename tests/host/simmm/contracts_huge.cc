@@ -29,7 +29,7 @@ bool move_block(u32 select, Give give, Page *fault_page = nullptr, Mm &mm = proc
 	dsvm_os_migrate_pages(&moving.span);
 	const bool moved = moving.moves(0);
 	if (moved && (select & DSVM_MIGRATE_DEVICE) != 0)
-		dsvm_os_entry_retire(moving.src[0]);
+		dsvm_os_entries_retire(moving.src, 1);
 	dsvm_os_migrate_finalize(&moving.span);
 	return moved;
 }
@@ -356,7 +356,7 @@ bool evicted_by_all_of_its_frames()
 			moving.give_ram(0, kOrder);
 			dsvm_os_migrate_device_pages(&moving.span);
 			check(moving.moves(0), "it does not move");
-			dsvm_os_entry_retire(moving.src[0]);
+			dsvm_os_entries_retire(moving.src, 1);
 			dsvm_os_migrate_device_finalize(&moving.span);
 		})
 		.holds([] {

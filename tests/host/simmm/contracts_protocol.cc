@@ -137,7 +137,8 @@ bool retiring_what_stays_is_found()
 		.thread([] {
 			to_device(0, 0, 0);
 			machine().lock_page(page_at(0));
-			dsvm_os_entry_retire(make_entry(kDevicePfn, 0));
+			const usize entry = make_entry(kDevicePfn, 0);
+			dsvm_os_entries_retire(&entry, 1);
 		})
 		.breaks("a page is retired that must not be");
 }

@@ -36,6 +36,19 @@ dsvm_usize dsvm_os_entry_alloc(dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 or
 	return make_entry(m.pfn_of(index), order);
 }
 
+dsvm_usize dsvm_os_entries_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_usize count,
+				 dsvm_usize *dst)
+{
+	usize i = 0;
+
+	for (; i < count; i++) {
+		dst[i] = dsvm_os_entry_alloc(vma, addr + i * kPageSize, 0);
+		if (dst[i] == 0)
+			break;
+	}
+	return i;
+}
+
 // Kernel: zone_device_folio_init(): free frames become a folio that is locked and referenced.
 dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u32 order)
 {
@@ -50,6 +63,15 @@ dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u3
 		scheduler().fail("a folio is made that cannot be moved", "of order %u", order);
 	machine().init_device_folio(index, order, from_os(zdd));
 	return to_os(machine().page(index));
+}
+
+void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, dsvm_os_zdd *zdd,
+				 dsvm_usize *dst)
+{
+	for (usize i = 0; i < count; i++) {
+		dsvm_os_page_init_device(pfn + i, zdd, 0);
+		dst[i] = make_entry(pfn + i, 0);
+	}
 }
 
 void dsvm_os_page_discard(dsvm_os_page *page)
@@ -70,7 +92,7 @@ dsvm_os_page *dsvm_os_page_nth(dsvm_os_page *page, dsvm_usize index)
 // Bits beside the zdd ---------------------------------------------------------
 
 // src/linux: changed under the folio's lock.
-void dsvm_os_entry_retire(dsvm_usize src)
+static void retire(usize src)
 {
 	Page &folio = machine().folio_of(from_os(dsvm_os_migrate_page(src)));
 	const char *broken = nullptr;
@@ -86,6 +108,12 @@ void dsvm_os_entry_retire(dsvm_usize src)
 		scheduler().fail("a page is retired that must not be", "page %u: %s",
 				 machine().index_of(folio), broken);
 	folio.retired = true;
+}
+
+void dsvm_os_entries_retire(const dsvm_usize *src, dsvm_usize count)
+{
+	for (usize i = 0; i < count; i++)
+		retire(src[i]);
 }
 
 // Kernel: test_and_set_bit_lock(), for who has a reference to the page.

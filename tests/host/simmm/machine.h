@@ -107,7 +107,7 @@ struct Page {
 	u32 head = 0;
 	u32 dma = 0;	      // DMA mappings
 	u32 generation = 0;   // goes up when it is freed
-	bool retired = false; // device: dsvm_os_entry_retire()
+	bool retired = false; // device: dsvm_os_entries_retire()
 	bool entered = false; // device: dsvm_os_page_enter()
 	bool spent = false;   // device: the data has gone to RAM
 	bool dirty = false;   // dsvm_os_page_mark_dirty()

@@ -430,7 +430,7 @@ static u32 bring_back(Moving &moving, void (*pages)(dsvm_migrate_span *),
 	for (u32 i = 0; i < moving.span.npages; i++) {
 		if (moving.dst[i] == 0 || !moving.moves(i))
 			continue;
-		dsvm_os_entry_retire(moving.src[i]);
+		dsvm_os_entries_retire(&moving.src[i], 1);
 		moved++;
 	}
 	finalize(&moving.span);
