@@ -163,7 +163,8 @@ static void zdd_release_atomic(struct kref *ref)
 
 struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem, unsigned long start)
 {
-	struct drm_pagemap_zdd *zdd = kzalloc(sizeof(*zdd), GFP_KERNEL_ACCOUNT);
+	/* All that is not set here is set before it is looked at. */
+	struct drm_pagemap_zdd *zdd = kmalloc(sizeof(*zdd), GFP_KERNEL_ACCOUNT);
 	int err;
 
 	if (!zdd)
@@ -172,6 +173,7 @@ struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem, unsig
 	kref_init(&zdd->refcount);
 	INIT_WORK(&zdd->work, zdd_destroy_work);
 	init_waitqueue_head(&zdd->timeslice_over);
+	zdd->is_kept = 0;
 	zdd->devmem = devmem;
 	zdd->dpagemap = drm_pagemap_get(devmem->dpagemap);
 	zdd->mm = devmem->mm;
