@@ -96,11 +96,14 @@ bool Copies::map_folio()
 	return true;
 }
 
+// A device behind an IOMMU has something to undo, so nobody else needs to ask for a window.
 void Copies::choose_way_to_map()
 {
-	open_window();
-	in_rows_ = way_ != Way::kFromAll && window_.size == 0 &&
-		   !dsvm_os_dma_needs_unmap(devmem_->dev);
+	const bool needs_unmap = dsvm_os_dma_needs_unmap(devmem_->dev);
+
+	if (needs_unmap)
+		open_window();
+	in_rows_ = way_ != Way::kFromAll && !needs_unmap;
 }
 
 // All RAM of a batch is that of one device, its own. A window for a single page, small or huge, is
