@@ -15,6 +15,7 @@ ffffffff81000100 T behind_it
 ffffffff82000000 D no_code
 ffffffffc0000000 t theirs\t[drm_gpusvm_helper]
 ffffffffc0001000 t ours\t[drm_svm]
+ffffffffc0002000 t driver\t[drm_svm_plain]
 """
 BLOCKS = """section 1
 ffffffff81000010 100
@@ -24,6 +25,10 @@ ffffffff81000010 100
 ffffffff810000ff 100
 ffffffffc0001000 600
 400000 200
+section 3
+ffffffff81000010 300
+ffffffffc0001000 600
+ffffffffc0002000 400
 """
 
 
@@ -49,6 +54,13 @@ class Profile(unittest.TestCase):
         self.assertIn("40: drm_gpusvm_helper 30, kernel 10", result.stdout)
         self.assertIn("100: drm_svm 60, kernel 40", result.stdout)
         self.assertIn("outside core mm: kernel 30.0, ours 60.0, 2.00 of it", result.stdout)
+
+    def test_without_the_driver(self):
+        runs = [sample("kernel", 1, 40), sample("ours", 3, 130)]
+        result = self.profile(runs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("outside core mm: kernel 30.0, ours 100.0, 3.33 of it", result.stdout)
+        self.assertIn("and the driver: kernel 30.0, ours 60.0, 2.00 of it", result.stdout)
 
     def test_functions(self):
         result = self.profile([sample("kernel", 1, 40), sample("ours", 2, 100)], "fault/4")

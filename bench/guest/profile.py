@@ -23,6 +23,8 @@ SIDES = ("kernel", "ours")
 # Where user space ends.
 KERNEL = 1 << 63
 USER_SPACE = ("user space", "")
+# The plain driver's modules, which is the same over both libraries, but for how often it is called.
+DRIVER = "[drm_svm_plain"
 
 
 class Symbols:
@@ -93,11 +95,19 @@ def outside_of(functions, core_mm):
             if module or (name not in core_mm and (name, module) != USER_SPACE)}
 
 
-def print_outside(theirs, mine, core_mm):
-    theirs, mine = (sum(outside_of(side, core_mm).values()) for side in (theirs, mine))
+def print_ratio(what, theirs, mine):
+    theirs, mine = sum(theirs.values()), sum(mine.values())
     digits = 0 if theirs >= 200 else 1
-    print(f"  outside core mm: kernel {theirs:.{digits}f}, ours {mine:.{digits}f}, "
+    print(f"  {what}: kernel {theirs:.{digits}f}, ours {mine:.{digits}f}, "
           f"{mine / theirs:.2f} of it")
+
+
+def print_outside(theirs, mine, core_mm):
+    sides = [outside_of(side, core_mm) for side in (theirs, mine)]
+    print_ratio("outside core mm", *sides)
+    print_ratio("and the driver", *(
+        {key: count for key, count in side.items() if not key[1].startswith(DRIVER)}
+        for side in sides))
 
 
 def modules_of(functions):
