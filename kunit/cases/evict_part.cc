@@ -194,6 +194,25 @@ DSVM_CASE(evict_part, ram_of_the_rest)
 	DSVM_EXPECT(s.is_intact());
 }
 
+// The same if they are found by their frames, because the program has moved them.
+DSVM_CASE(evict_part, ram_of_the_rest_by_frames)
+{
+	AllocationOptions options = {};
+	options.hint = page_at(0);
+	options.fault_npages = 1;
+	Scene s(kSpan, options);
+
+	s.world.add_vma(s.world.mm(), page_at(32), page_end(47));
+	DSVM_REQUIRE_EQ(s.out(), 0);
+	DSVM_REQUIRE_EQ(s.touch(5), DSVM_FAULT_DONE);
+	s.world.move_pages(s.world.mm(), page_at(0), page_at(32), kSpan);
+	DSVM_EXPECT_EQ(s.evict(), 0);
+	for (u32 i = 0; i < kSpan; i++) {
+		DSVM_EXPECT_EQ(s.page(32 + i).meant_for, page_at(i));
+		DSVM_EXPECT_EQ(s.world.read(s.world.mm(), page_at(32 + i)), page_at(i));
+	}
+}
+
 // What several batches have moved is counted once.
 DSVM_CASE(evict_part, batches_are_counted)
 {

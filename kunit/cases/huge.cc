@@ -87,6 +87,25 @@ DSVM_CASE(huge, mapped_by_a_copy)
 	}
 }
 
+// Single pages that lie in no row, before and behind huge ones.
+DSVM_CASE(huge, among_scattered_pages)
+{
+	const u32 singles[] = {5, 7, 4, 6, 13, 15, 12, 14};
+	HugeScene s(false);
+
+	s.world.populate_huge(s.world.mm(), page_at(0));
+	s.world.populate_huge(s.world.mm(), page_at(8));
+	for (const u32 i : singles)
+		s.world.populate(s.world.mm(), page_at(i), 1);
+	s.world.set_direct(true);
+	DSVM_EXPECT_EQ(s.out(), 0);
+	DSVM_EXPECT_EQ(s.on_device(), kSpan);
+	DSVM_EXPECT_EQ(s.huge_pages(), 2 * kHuge);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDmaMapRun), 0u);
+	DSVM_EXPECT_EQ(s.world.calls(Call::kDmaMap), 2u + 8u);
+	DSVM_REQUIRE(s.is_intact());
+}
+
 DSVM_CASE(huge, holes)
 {
 	HugeScene s(false);
