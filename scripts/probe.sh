@@ -27,8 +27,8 @@ probe HAVE_DRM_DRIVER_DATE drm/drm_drv.h 'char [*]date;'
 # 6.16 added dma_iova_*(): a window of device addresses that is filled by hand.
 probe HAVE_DMA_IOVA linux/dma-mapping.h 'dma_iova_try_alloc[(]'
 
-# Not in 6.12, in 7.3: mappings by physical address.
-probe HAVE_DMA_MAP_PHYS linux/dma-mapping.h 'dma_addr_t dma_map_phys[(]'
+# Not in 6.12, in 7.3: RAM is mapped by its address, without a page.
+probe HAVE_DMA_MAP_PHYS linux/dma-mapping.h 'dma_map_phys[(]'
 
 # Not in 6.12, in 7.3: whether a device's mappings have to be undone.
 probe HAVE_DMA_NEED_UNMAP linux/dma-mapping.h 'dma_need_unmap[(]'

@@ -197,7 +197,7 @@ enum dsvm_page_kind dsvm_os_hmm_kind(dsvm_usize entry);
 #define DSVM_RAM_PRESENT     (1u << 0)
 #define DSVM_RAM_WRITABLE    (1u << 1)
 #define DSVM_RAM_DISCARDABLE (1u << 2)
-#define DSVM_RAM_CLEAN	     (1u << 3) /* dsvm_os_page_mark_dirty() has something to say */
+#define DSVM_RAM_CLEAN	     (1u << 3) /* DSVM_MARK_DIRTIED has something to say */
 #define DSVM_RAM_ORDER	     8
 dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry);
 /*
@@ -215,32 +215,34 @@ const void *dsvm_os_hmm_pagemap(dsvm_usize entry);
 dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry);
 
 /*
- * Notes that a page of RAM is going to be written behind the CPU's back. To the kernel a
- * page whose entries are clean has what it had when it was last read or written out, and
- * may be dropped (MADV_FREE, swap cache). One call for a folio is enough. Any context in
- * which the page is known to stay.
+ * Marks pages of RAM as @marks says: those of the first one of @count entries, and of all after it
+ * of which dsvm_os_hmm_ram() says the same, up to the first that is different. How many these are.
+ * One page of a folio is enough for what its entry maps. As long as dsvm_os_hmm_decode().
+ *
+ * DIRTIED: they are going to be written behind the CPU's back. To the kernel a page whose entries
+ * are clean has what it had when it was last read or written out, and may be dropped (MADV_FREE,
+ * swap cache). ACCESSED: somebody uses them, so that reclaim takes others first. 0: they are counted.
  */
-void dsvm_os_page_mark_dirty(struct dsvm_os_page *page);
-
-/*
- * Notes that somebody uses a page of RAM, so that reclaim takes others first. Any context in which
- * the page is known to stay; one call for a folio is enough.
- */
-void dsvm_os_page_mark_accessed(struct dsvm_os_page *page);
+#define DSVM_MARK_DIRTIED  (1u << 0)
+#define DSVM_MARK_ACCESSED (1u << 1)
+dsvm_usize dsvm_os_hmm_mark_alike(const dsvm_usize *entries, dsvm_usize count, dsvm_u32 marks);
 
 /* DMA ----------------------------------------------------------------------- */
 
 /* Maps 2^order pages of RAM for the device. 0 or -EFAULT. Reclaim-safe. */
 int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out);
-void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
 /*
- * The same of the single pages of @count entries of a migration, each by itself: how many it came
- * to, from the first one on, until one could not be mapped. Reclaim-safe.
+ * The same for the pages of @count entries of HMM, and of a migration, each by itself. How many are
+ * mapped: all, or those before the first one that cannot be. Reclaim-safe.
  */
-dsvm_usize dsvm_os_dma_map_entries(struct dsvm_os_dev *dev, const dsvm_usize *entries,
+dsvm_usize dsvm_os_dma_map_hmm(struct dsvm_os_dev *dev, const dsvm_usize *entries,
+			       dsvm_usize count, enum dsvm_dma_dir dir,
+			       struct dsvm_dma_addr *out);
+dsvm_usize dsvm_os_dma_map_migrate(struct dsvm_os_dev *dev, const dsvm_usize *entries,
 				   dsvm_usize count, enum dsvm_dma_dir dir,
 				   struct dsvm_dma_addr *out);
+void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
 /*
  * Maps @npages of RAM from @page on, whose frames are in a row, whatever they belong to: the device
  * has them in a row from @addr on. 0 or -EFAULT. Reclaim-safe.

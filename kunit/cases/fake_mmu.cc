@@ -197,7 +197,7 @@ DSVM_CASE(fake_mmu, mapping_for_writing)
 			    static_cast<void>(dsvm_os_dma_map(world.device(), fake::to_os(zero), 0,
 							      DSVM_DMA_BIDIRECTIONAL, &addr));
 			    dsvm_os_dma_unmap(world.device(), &addr);
-			    dsvm_os_page_mark_dirty(fake::to_os(zero));
+			    world.mark_dirty(zero);
 			    world.put_page(zero);
 		    }) == 2);
 	// Unmapped for a device that does not have it.

@@ -445,23 +445,21 @@ dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry)
 	return to_os(World::current().page_of_pfn(entry & fake::kEntryPfnMask));
 }
 
-// Models folio_mark_dirty().
-void dsvm_os_page_mark_dirty(dsvm_os_page *page)
+dsvm_usize dsvm_os_hmm_mark_alike(const dsvm_usize *entries, dsvm_usize count, dsvm_u32 marks)
 {
-	if (from_os(page)->refs == 0)
-		dsvm_env_violation("a free page is marked dirty");
-	if (World::current().is_zero_page(from_os(page)))
-		dsvm_env_violation("the zero page is marked dirty");
-	from_os(page)->dirty = true;
-	from_os(page)->dirtied++;
-}
+	const u32 ram = dsvm_os_hmm_ram(*entries);
+	usize alike = 0;
 
-// Models folio_mark_accessed().
-void dsvm_os_page_mark_accessed(dsvm_os_page *page)
-{
-	if (from_os(page)->refs == 0)
-		dsvm_env_violation("a free page is marked accessed");
-	if (!World::current().is_ram(from_os(page)))
-		dsvm_env_violation("a page that is no RAM is marked accessed");
-	from_os(page)->accessed++;
+	if (ram == 0)
+		dsvm_env_violation("what is no RAM is marked");
+	do {
+		fake::Page *const page = from_os(dsvm_os_hmm_page(entries[alike]));
+
+		if ((marks & DSVM_MARK_DIRTIED) != 0)
+			World::current().mark_dirty(page);
+		// Models folio_mark_accessed().
+		if ((marks & DSVM_MARK_ACCESSED) != 0)
+			page->accessed++;
+	} while (++alike < count && dsvm_os_hmm_ram(entries[alike]) == ram);
+	return alike;
 }

@@ -188,6 +188,17 @@ bool World::is_zero_page(const Page *page) const
 	return page != nullptr && page == state_->zero;
 }
 
+// Models folio_mark_dirty().
+void World::mark_dirty(Page *page)
+{
+	if (page->refs == 0)
+		dsvm_env_violation("a free page is marked dirty");
+	if (current().is_zero_page(page))
+		dsvm_env_violation("the zero page is marked dirty");
+	page->dirty = true;
+	page->dirtied++;
+}
+
 Collection &World::last_collection()
 {
 	return state_->collections[state_->last_collection % kCollections];

@@ -199,9 +199,9 @@ struct Page {
 	bool pinned;	  // somebody has a reference that migration finds at once
 	bool merged;	  // by KSM
 	bool raced;	  // somebody takes one between collecting and moving
-	bool dirty;	  // dsvm_os_page_mark_dirty()
+	bool dirty;	  // DSVM_MARK_DIRTIED
 	u32 dirtied;	  // how often
-	u32 accessed;	  // dsvm_os_page_mark_accessed(), how often
+	u32 accessed;	  // DSVM_MARK_ACCESSED, how often
 	u8 order;	  // it is part of a folio of 2^order pages,
 	u16 index;	  // and which of them
 	u8 stays;	  // enum dsvm_stay: why migration does not take it, if not 0
@@ -437,6 +437,8 @@ public:
 	// The zero page with a reference for the caller; nullptr: reading allocates.
 	[[nodiscard]] Page *zero_page();
 	[[nodiscard]] bool is_zero_page(const Page *page) const;
+	// What DSVM_MARK_DIRTIED does for a page.
+	static void mark_dirty(Page *page);
 	// For the first address space.
 	[[nodiscard]] Zdd *make_zdd(dsvm_os_provider *provider, void *owner,
 				    void (*released)(void *), void *arg,

@@ -3,6 +3,7 @@
  * drm_svm/os.h: how a device reaches a page.
  */
 #include <linux/dma-map-ops.h>
+#include <linux/hmm.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pfn.h>
@@ -18,35 +19,62 @@ static struct drm_pagemap_addr *to_addr(struct dsvm_dma_addr *addr)
 	return (struct drm_pagemap_addr *)addr;
 }
 
-static int map_ram(struct device *dev, phys_addr_t phys, unsigned int order,
-		   enum dma_data_direction dir, struct drm_pagemap_addr *out)
-{
-	dma_addr_t addr = compat_dma_map_ram(dev, phys, PAGE_SIZE << order, dir);
-
-	if (dma_mapping_error(dev, addr))
-		return -EFAULT;
-
-	*out = drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM, order, dir);
-	return 0;
-}
-
 int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out)
 {
-	return map_ram(to_dev(dev), page_to_phys(to_page(page)), order,
-		       (enum dma_data_direction)dir, to_addr(out));
+	dma_addr_t addr = compat_dma_map_phys(to_dev(dev), page_to_phys(to_page(page)),
+					      PAGE_SIZE << order, (enum dma_data_direction)dir);
+
+	if (dma_mapping_error(to_dev(dev), addr))
+		return -EFAULT;
+
+	*to_addr(out) = drm_pagemap_addr_encode(addr, DRM_INTERCONNECT_SYSTEM, order,
+						(enum dma_data_direction)dir);
+	return 0;
 }
 
-dsvm_usize dsvm_os_dma_map_entries(struct dsvm_os_dev *dev, const dsvm_usize *entries,
+/* What of the two kinds of entries is asked for is known when this is compiled. */
+static __always_inline dsvm_usize
+map_entries(struct dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
+	    unsigned long (*pfn_of)(unsigned long), enum dsvm_dma_dir dir,
+	    struct dsvm_dma_addr *out)
+{
+	struct drm_pagemap_addr addr =
+		drm_pagemap_addr_encode(0, DRM_INTERCONNECT_SYSTEM, 0,
+					(enum dma_data_direction)dir);
+	dsvm_usize i;
+
+	for (i = 0; i < count; i++) {
+		addr.addr = compat_dma_map_phys(to_dev(dev), PFN_PHYS(pfn_of(entries[i])),
+						PAGE_SIZE, (enum dma_data_direction)dir);
+		if (dma_mapping_error(to_dev(dev), addr.addr))
+			break;
+		*to_addr(&out[i]) = addr;
+	}
+	return i;
+}
+
+static unsigned long pfn_of_hmm(unsigned long entry)
+{
+	return entry & ~HMM_PFN_FLAGS;
+}
+
+static unsigned long pfn_of_migrate(unsigned long entry)
+{
+	return entry >> MIGRATE_PFN_SHIFT;
+}
+
+dsvm_usize dsvm_os_dma_map_hmm(struct dsvm_os_dev *dev, const dsvm_usize *entries,
+			       dsvm_usize count, enum dsvm_dma_dir dir, struct dsvm_dma_addr *out)
+{
+	return map_entries(dev, entries, count, pfn_of_hmm, dir, out);
+}
+
+dsvm_usize dsvm_os_dma_map_migrate(struct dsvm_os_dev *dev, const dsvm_usize *entries,
 				   dsvm_usize count, enum dsvm_dma_dir dir,
 				   struct dsvm_dma_addr *out)
 {
-	dsvm_usize i = 0;
-
-	while (i < count && !map_ram(to_dev(dev), PFN_PHYS(entries[i] >> MIGRATE_PFN_SHIFT), 0,
-				     (enum dma_data_direction)dir, to_addr(&out[i])))
-		i++;
-	return i;
+	return map_entries(dev, entries, count, pfn_of_migrate, dir, out);
 }
 
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr)
@@ -58,8 +86,8 @@ void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr
 int dsvm_os_dma_map_run(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_usize npages,
 			enum dsvm_dma_dir dir, dsvm_u64 *addr)
 {
-	*addr = compat_dma_map_ram(to_dev(dev), page_to_phys(to_page(page)), npages << PAGE_SHIFT,
-				   (enum dma_data_direction)dir);
+	*addr = compat_dma_map_phys(to_dev(dev), page_to_phys(to_page(page)),
+				    npages << PAGE_SHIFT, (enum dma_data_direction)dir);
 	return dma_mapping_error(to_dev(dev), *addr) ? -EFAULT : 0;
 }
 

@@ -96,25 +96,34 @@ static noinline dsvm_u32 ram_of_file(struct folio *folio, dsvm_u32 ram)
 	return is_secret(folio) ? 0 : ram;
 }
 
+/* A folio's flags, in one load: this is asked of every page. */
+static unsigned long flags_of(struct folio *folio)
+{
+	return READ_ONCE(*folio_flags(folio, 0));
+}
+
 dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry)
 {
 	struct page *page = hmm_pfn_to_page(entry);
 	struct folio *folio;
+	unsigned long flags;
 	dsvm_u32 ram;
 
 	if ((entry & (HMM_PFN_VALID | HMM_PFN_ERROR)) != HMM_PFN_VALID ||
 	    is_zone_device_page(page))
 		return 0;
 
-	/* Bits put beside each other, and no branches: this is asked of every page. */
 	folio = page_folio(page);
-	ram = DSVM_RAM_PRESENT | hmm_pfn_to_map_order(entry) << DSVM_RAM_ORDER |
-	      !!(entry & HMM_PFN_WRITE) * DSVM_RAM_WRITABLE |
-	      (DSVM_RAM_CLEAN ^ folio_test_dirty(folio) * DSVM_RAM_CLEAN);
+	flags = flags_of(folio);
+	ram = DSVM_RAM_PRESENT | hmm_pfn_to_map_order(entry) << DSVM_RAM_ORDER;
+	if (entry & HMM_PFN_WRITE)
+		ram |= DSVM_RAM_WRITABLE;
+	if (!(flags & BIT(PG_dirty)))
+		ram |= DSVM_RAM_CLEAN;
 	if (!folio_test_anon(folio))
 		return ram_of_file(folio, ram);
 	/* Under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
-	return ram | (DSVM_RAM_DISCARDABLE ^ folio_test_swapbacked(folio) * DSVM_RAM_DISCARDABLE);
+	return flags & BIT(PG_swapbacked) ? ram : ram | DSVM_RAM_DISCARDABLE;
 }
 
 struct dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry)
@@ -142,21 +151,77 @@ void dsvm_os_hmm_decode(dsvm_usize entry, struct dsvm_page_desc *out)
 	out->provider = zdd ? os_provider(zdd->dpagemap) : NULL;
 }
 
-void dsvm_os_page_mark_dirty(struct dsvm_os_page *page)
+/* A file's own page became dirty when an entry of it became writable. */
+static noinline void mark_dirty_elsewhere(struct folio *folio)
 {
-	struct folio *folio = page_folio(to_page(page));
-
-	/* Anonymous memory that is not in the swap cache has nobody else to be told. */
-	if (folio_test_anon(folio) && !folio_test_swapcache(folio))
-		folio_set_dirty(folio);
-	/* A file's own page became dirty when an entry of it became writable. */
-	else if (folio_test_swapbacked(folio) || !folio_mapping(folio))
+	if (folio_test_swapbacked(folio) || !folio_mapping(folio))
 		folio_mark_dirty(folio);
 }
 
-void dsvm_os_page_mark_accessed(struct dsvm_os_page *page)
+/* Anonymous memory that is not in the swap cache has nobody else to be told. */
+static void mark_dirty(struct folio *folio, unsigned long flags, bool anon)
 {
-	folio_mark_accessed(page_folio(to_page(page)));
+	if (anon && !(flags & BIT(PG_swapcache)))
+		folio_set_dirty(folio);
+	else
+		mark_dirty_elsewhere(folio);
+}
+
+static __always_inline void mark(struct folio *folio, unsigned long flags, bool anon,
+				 dsvm_u32 marks)
+{
+	if (marks & DSVM_MARK_DIRTIED)
+		mark_dirty(folio, flags, anon);
+	if (marks & DSVM_MARK_ACCESSED)
+		folio_mark_accessed(folio);
+}
+
+/* Made into a loop for each kind of memory and what is usual to mark: it is asked of every page. */
+static __always_inline dsvm_usize mark_alike(const dsvm_usize *entries, dsvm_usize count,
+					     dsvm_u32 marks, bool anon)
+{
+	const unsigned long asked = BIT(PG_dirty) | BIT(PG_swapbacked);
+	const unsigned long first = *entries;
+	struct folio *folio = page_folio(hmm_pfn_to_page(first));
+	unsigned long flags = flags_of(folio);
+	const unsigned long as_first = flags;
+	dsvm_usize i = 0;
+
+	for (;;) {
+		mark(folio, flags, anon, marks);
+		if (++i == count || (entries[i] ^ first) & HMM_PFN_FLAGS)
+			return i;
+		folio = page_folio(hmm_pfn_to_page(entries[i]));
+		flags = flags_of(folio);
+		if (folio_is_zone_device(folio) || (flags ^ as_first) & asked ||
+		    folio_test_anon(folio) != anon || (!anon && is_secret(folio)))
+			return i;
+	}
+}
+
+static noinline dsvm_usize mark_many(const dsvm_usize *entries, dsvm_usize count, dsvm_u32 marks)
+{
+	if (!folio_test_anon(page_folio(hmm_pfn_to_page(*entries))))
+		return mark_alike(entries, count, marks, false);
+
+	switch (marks) {
+	case 0:
+		return mark_alike(entries, count, 0, true);
+	case DSVM_MARK_DIRTIED:
+		return mark_alike(entries, count, DSVM_MARK_DIRTIED, true);
+	default:
+		return mark_alike(entries, count, marks, true);
+	}
+}
+
+dsvm_usize dsvm_os_hmm_mark_alike(const dsvm_usize *entries, dsvm_usize count, dsvm_u32 marks)
+{
+	struct folio *folio = page_folio(hmm_pfn_to_page(*entries));
+
+	if (count > 1)
+		return mark_many(entries, count, marks);
+	mark(folio, flags_of(folio), folio_test_anon(folio), marks);
+	return 1;
 }
 
 /* Of RAM that the caller has a reference to. */

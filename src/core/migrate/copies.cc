@@ -211,7 +211,7 @@ inline usize Copies::map_scattered(usize index, usize count)
 {
 	const bool to_ram = way_ == Way::kToRam;
 	const usize *const ram = to_ram ? span_->dst : span_->src;
-	const usize mapped = dsvm_os_dma_map_entries(
+	const usize mapped = dsvm_os_dma_map_migrate(
 		devmem_->dev, ram + index, count,
 		to_ram ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE, scratch_.addrs() + index);
 

@@ -105,8 +105,9 @@ public:
 	{
 		if (npages > kFew)
 			return entries_.allocate(npages);
-		for (usize i = 0; i < npages; ++i)
-			few_[i] = 0;
+		// All of them, which takes no loop.
+		for (usize &entry : few_)
+			entry = 0;
 		return Status::ok();
 	}
 	usize *data() { return entries_.data() ? entries_.data() : few_; }
@@ -115,7 +116,7 @@ private:
 	static constexpr usize kFew = 16;
 
 	HmmEntries entries_;
-	usize few_[kFew]; // those asked for are set
+	usize few_[kFew]; // set if they are asked for
 };
 
 // Before entries are used again. The kernel carries bits of an old entry over into the new one

@@ -30,32 +30,116 @@ inline dsvm_dma_dir direction(const dsvm_get_pages &request, bool writable, bool
 	return DSVM_DMA_TO_DEVICE;
 }
 
+// What RAM is mapped for, and what the kernel is told of it.
+struct RamUse {
+	dsvm_dma_dir dir;
+	u32 marks;
+};
+
+// HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
+// Whatever makes a page clean again is an invalidation first.
+inline u32 marks_of(const dsvm_get_pages &request, dsvm_dma_dir dir, u32 ram)
+{
+	if (request.marks == DSVM_MARK_NONE)
+		return 0;
+	const bool dirtied = dir == DSVM_DMA_BIDIRECTIONAL && ram & DSVM_RAM_CLEAN;
+
+	return (dirtied ? DSVM_MARK_DIRTIED : 0) |
+	       (request.marks == DSVM_MARK_USED ? DSVM_MARK_ACCESSED : 0);
+}
+
+// What the request allows with pages of RAM of which this is known, if anything.
+DSVM_ALWAYS_INLINE Expected<RamUse> use_of(const dsvm_get_pages &request, u32 ram,
+					   bool after_device)
+{
+	if (request.access == DSVM_ACCESS_WRITE && !(ram & DSVM_RAM_WRITABLE))
+		return kAgain;
+	if (!request.allow_mixed && after_device)
+		return kUnsupported;
+	if (request.devmem_only)
+		return kFault;
+
+	const dsvm_dma_dir dir =
+		direction(request, ram & DSVM_RAM_WRITABLE, ram & DSVM_RAM_DISCARDABLE);
+	return RamUse{dir, marks_of(request, dir, ram)};
+}
+
+// A page, or all that is mapped in one go.
+inline void mark(usize hmm, RamUse use)
+{
+	if (use.marks != 0)
+		dsvm_os_hmm_mark_alike(&hmm, 1, use.marks);
+}
+
 // Pages that lie in a row, the first entry at one end of it.
 struct Row {
 	usize npages;
 	bool down; // the frames descend
 };
 
-// Whether the first of `left` entries and the next one lie side by side.
-inline bool begins_row(const usize *entries, usize left)
+// How many of the first of `count` entries lie in no row: a row begins where two are side by side.
+inline usize pages_before_row(const usize *entries, usize count)
 {
-	// By one, either way. All of a span may be the zero page.
-	return left > 1 && ((entries[1] - entries[0] + 1) & ~usize{2}) == 0;
+	for (usize i = 1; i < count; ++i) {
+		// By one, either way. All of a span may be the zero page.
+		if (((entries[i] - entries[i - 1] + 1) & ~usize{2}) == 0)
+			return i - 1;
+	}
+	return count;
 }
 
-// The row that begins with the first of `left` entries, of RAM of which all that is known is alike.
-inline Row row_of(const usize *entries, usize left, u32 ram)
+// The row that begins with the first two of `count` entries.
+inline Row row_of(const usize *entries, usize count)
 {
-	if (!begins_row(entries, left))
-		return {1, false};
-
 	const usize step = entries[1] - entries[0];
-	usize npages = 1;
-	while (npages < left && entries[npages] - entries[npages - 1] == step &&
-	       dsvm_os_hmm_ram(entries[npages]) == ram)
+	usize npages = 2;
+
+	while (npages < count && entries[npages] - entries[npages - 1] == step)
 		++npages;
 	return {npages, step != 1};
 }
+
+// Maps one after the other, and knows what it has done so far.
+class Mapper {
+public:
+	Mapper(const dsvm_get_pages &request, dsvm_mapping &mapping)
+		: request_(request), mapping_(mapping)
+	{}
+
+	// See map_entries().
+	Expected<MappedPages> map(const usize *entries, usize npages);
+
+private:
+	void take_back();
+	Status admit(const dsvm_page_desc &desc) const;
+	Status admit_ram(u32 ram);
+	Status map_device(usize hmm, usize npages);
+	Status map_ram(const usize *entries, usize npages, u32 ram);
+	Status map_pages(const usize *entries, usize npages);
+	void choose(usize hmm, usize npages);
+	Status link_run(usize hmm, u32 order);
+	Status map_run(usize hmm, u32 order, usize npages);
+	Status map_alone(usize hmm, u32 order);
+	Status map_alike(const usize *entries, usize count);
+	Status map_scattered(const usize *entries, usize count);
+	bool needs_no_unmap();
+	bool have_copies(const dsvm_dma_addr *entries, usize count);
+	usize map_row(const usize *entries, usize count);
+	Status finish_window(usize npages) const;
+	usize next_addr() const { return request_.first + (pages_ << kPageShift); }
+
+	const dsvm_get_pages &request_;
+	dsvm_mapping &mapping_;
+	usize count_ = 0;		       // entries made
+	usize pages_ = 0;		       // pages they cover
+	u32 ram_ = 0;			       // what is known of the RAM before; 0: nothing
+	RamUse use_ = {DSVM_DMA_NONE, 0};      // of such RAM
+	dsvm_os_zdd *zdd_ = nullptr;	       // allocation of the last device page
+	dsvm_os_provider *provider_ = nullptr; // of all device pages so far, referenced
+	bool writable_ = true;		       // all so far
+	bool chosen_ = false;		       // how RAM is mapped
+	bool in_rows_ = true;		       // nothing has to be unmapped so far
+};
 
 } // namespace
 
@@ -96,16 +180,9 @@ DSVM_ALWAYS_INLINE Status Mapper::admit_ram(u32 ram)
 {
 	if (ram == ram_)
 		return Status::ok();
-	if (request_.access == DSVM_ACCESS_WRITE && !(ram & DSVM_RAM_WRITABLE))
-		return kAgain;
-	if (!request_.allow_mixed && zdd_)
-		return kUnsupported;
-	if (request_.devmem_only)
-		return kFault;
-
+	use_ = DSVM_TRY(use_of(request_, ram, zdd_ != nullptr));
 	ram_ = ram;
-	dir_ = direction(request_, ram & DSVM_RAM_WRITABLE, ram & DSVM_RAM_DISCARDABLE);
-	if (dir_ != DSVM_DMA_BIDIRECTIONAL)
+	if (use_.dir != DSVM_DMA_BIDIRECTIONAL)
 		writable_ = false;
 	return Status::ok();
 }
@@ -147,9 +224,10 @@ Status Mapper::link_run(usize hmm, u32 order)
 	const usize offset = pages_ << kPageShift;
 
 	DSVM_TRY(Status{dsvm_os_iova_link(request_.dev, &mapping_.iova, dsvm_os_hmm_page(hmm),
-					  order, offset, dir_)});
-	mark(&hmm, 1);
-	mapping_.entries[count_++] = {mapping_.iova.addr + offset, DSVM_PROTO_SYSTEM, order, dir_};
+					  order, offset, use_.dir)});
+	mark(hmm, use_);
+	mapping_.entries[count_++] = {mapping_.iova.addr + offset, DSVM_PROTO_SYSTEM, order,
+				      use_.dir};
 	pages_ += usize{1} << order;
 	return Status::ok();
 }
@@ -178,12 +256,13 @@ DSVM_ALWAYS_INLINE Status Mapper::map_alone(usize hmm, u32 order)
 {
 	dsvm_dma_addr &entry = mapping_.entries[count_];
 
-	DSVM_TRY(Status{dsvm_os_dma_map(request_.dev, dsvm_os_hmm_page(hmm), order, dir_, &entry)});
+	DSVM_TRY(Status{
+		dsvm_os_dma_map(request_.dev, dsvm_os_hmm_page(hmm), order, use_.dir, &entry)});
 	if (have_copies(&entry, 1)) {
 		dsvm_os_dma_unmap(request_.dev, &entry);
 		return kUnsupported;
 	}
-	mark(&hmm, 1);
+	mark(hmm, use_);
 	++count_;
 	pages_ += usize{1} << order;
 	return Status::ok();
@@ -202,54 +281,37 @@ Status Mapper::map_run(usize hmm, u32 order, usize npages)
 	return map_alone(hmm, 0);
 }
 
-// Maps pages each by itself, as long as they are alike and no row begins.
-DSVM_ALWAYS_INLINE Status Mapper::map_scattered(const usize *entries, usize left)
+// Maps pages that are alike, each by itself.
+DSVM_ALWAYS_INLINE Status Mapper::map_scattered(const usize *entries, usize count)
 {
 	dsvm_dma_addr *const first = &mapping_.entries[count_];
-	dsvm_os_dev *const dev = request_.dev;
-	const dsvm_dma_dir dir = dir_;
-	const bool in_rows = in_rows_;
-	const u32 ram = ram_;
-	Status status = Status::ok();
-	usize npages = 0;
+	const usize npages = dsvm_os_dma_map_hmm(request_.dev, entries, count, use_.dir, first);
 
-	do {
-		status = Status{dsvm_os_dma_map(dev, dsvm_os_hmm_page(entries[npages]), 0, dir,
-						&first[npages])};
-		if (status.is_error())
-			break;
-		++npages;
-	} while (npages < left && !(in_rows && begins_row(entries + npages, left - npages)) &&
-		 dsvm_os_hmm_ram(entries[npages]) == ram);
 	count_ += npages;
 	pages_ += npages;
-	DSVM_TRY(status);
-	mark(entries, npages);
+	if (npages < count)
+		return kFault;
 	return have_copies(first, npages) ? kUnsupported : Status::ok();
 }
 
 // Maps the pages of a row with one call, if nobody has to undo that: it is not known later where
-// one ends. False: nothing is mapped, and each page is to be mapped by itself.
-DSVM_ALWAYS_INLINE bool Mapper::map_row(const usize *entries, usize left)
+// one ends. How many; 0: nothing is mapped, and each page is to be mapped by itself.
+DSVM_ALWAYS_INLINE usize Mapper::map_row(const usize *entries, usize count)
 {
-	const Row row = row_of(entries, left, ram_);
-	if (row.npages == 1)
-		return false;
-
+	const Row row = row_of(entries, count);
 	const usize lowest = entries[row.down ? row.npages - 1 : 0];
 	u64 addr;
 	const Status status{dsvm_os_dma_map_run(request_.dev, dsvm_os_hmm_page(lowest), row.npages,
-						dir_, &addr)};
+						use_.dir, &addr)};
 	if (status.is_error() || !needs_no_unmap()) {
 		if (status.is_ok())
-			dsvm_os_dma_unmap_run(request_.dev, addr, row.npages, dir_);
+			dsvm_os_dma_unmap_run(request_.dev, addr, row.npages, use_.dir);
 		in_rows_ = false;
-		return false;
+		return 0;
 	}
 
-	mark(entries, row.npages);
 	const u64 step = row.down ? ~kPageSize + 1 : kPageSize;
-	dsvm_dma_addr entry{addr, DSVM_PROTO_SYSTEM, 0, dir_};
+	dsvm_dma_addr entry{addr, DSVM_PROTO_SYSTEM, 0, use_.dir};
 	if (row.down)
 		entry.addr += (row.npages - 1) << kPageShift;
 	dsvm_dma_addr *const first = &mapping_.entries[count_];
@@ -257,7 +319,22 @@ DSVM_ALWAYS_INLINE bool Mapper::map_row(const usize *entries, usize left)
 		first[i] = entry;
 	count_ += row.npages;
 	pages_ += row.npages;
-	return true;
+	return row.npages;
+}
+
+// Maps single pages that are alike: those in a row with one call, and what lies between rows.
+DSVM_ALWAYS_INLINE Status Mapper::map_alike(const usize *entries, usize count)
+{
+	for (usize done = 0; done < count;) {
+		const usize *const next = entries + done;
+		const usize left = count - done;
+		const usize alone = in_rows_ ? pages_before_row(next, left) : left;
+
+		if (alone != 0)
+			DSVM_TRY(map_scattered(next, alone));
+		done += alone != 0 ? alone : map_row(next, left);
+	}
+	return Status::ok();
 }
 
 DSVM_ALWAYS_INLINE Status Mapper::map_ram(const usize *entries, usize npages, u32 ram)
@@ -266,29 +343,15 @@ DSVM_ALWAYS_INLINE Status Mapper::map_ram(const usize *entries, usize npages, u3
 	if (!chosen_)
 		choose(*entries, npages);
 
-	const u32 order = run_order(ram >> DSVM_RAM_ORDER, next_addr(), npages - pages_);
+	const usize left = npages - pages_;
+	const u32 order = run_order(ram >> DSVM_RAM_ORDER, next_addr(), left);
 	if (mapping_.iova.size != 0)
 		return link_run(*entries, order);
-	// Of what the CPU maps in one go, the large pieces are worth more.
-	const bool is_single = ram >> DSVM_RAM_ORDER == 0;
-	if (is_single && in_rows_ && map_row(entries, npages - pages_))
-		return Status::ok();
-	return is_single ? map_scattered(entries, npages - pages_)
-			 : map_run(*entries, order, npages);
-}
-
-// HMM leaves an entry that is writable but clean as it is, and nobody sees the device write.
-// Whatever makes a page clean again is an invalidation first.
-DSVM_ALWAYS_INLINE void Mapper::mark(const usize *entries, usize count) const
-{
-	const bool dirty = dir_ == DSVM_DMA_BIDIRECTIONAL && ram_ & DSVM_RAM_CLEAN &&
-			   request_.marks != DSVM_MARK_NONE;
-	const bool used = request_.marks == DSVM_MARK_USED;
-
-	for (usize i = 0; dirty && i < count; ++i)
-		dsvm_os_page_mark_dirty(dsvm_os_hmm_page(entries[i]));
-	for (usize i = 0; used && i < count; ++i)
-		dsvm_os_page_mark_accessed(dsvm_os_hmm_page(entries[i]));
+	// Of what the CPU maps in one go, the large pieces are worth more than rows.
+	if (ram >> DSVM_RAM_ORDER != 0)
+		return map_run(*entries, order, npages);
+	// They are marked at once: of what cannot be mapped in the end that says too much.
+	return map_alike(entries, dsvm_os_hmm_mark_alike(entries, left, use_.marks));
 }
 
 // After all RAM has been linked into the window.
@@ -305,17 +368,6 @@ Status Mapper::finish_window(usize npages) const
 	return Status::ok();
 }
 
-// A page that is all there is has no use for a window, and lies in no row.
-DSVM_ALWAYS_INLINE Status Mapper::map_page(usize hmm)
-{
-	const u32 ram = dsvm_os_hmm_ram(hmm);
-
-	if (ram == 0)
-		return map_device(hmm, 1);
-	DSVM_TRY(admit_ram(ram));
-	return map_alone(hmm, 0);
-}
-
 Status Mapper::map_pages(const usize *entries, usize npages)
 {
 	while (pages_ < npages) {
@@ -327,11 +379,55 @@ Status Mapper::map_pages(const usize *entries, usize npages)
 	return mapping_.iova.size != 0 ? finish_window(npages) : Status::ok();
 }
 
-DSVM_UNIT_INLINE Status Mapper::map(const usize *entries, usize npages)
+Expected<MappedPages> Mapper::map(const usize *entries, usize npages)
 {
-	DSVM_TRY(npages == 1 ? map_page(*entries) : map_pages(entries, npages));
+	const Status status = map_pages(entries, npages);
+	if (status.is_error()) {
+		take_back();
+		return status;
+	}
 	mapping_.unmaps = !in_rows_;
-	return Status::ok();
+	return MappedPages{provider_, writable_};
+}
+
+namespace {
+
+// Out of the way of a page that is all there is.
+DSVM_NOINLINE Expected<MappedPages> map_one_by_one(const dsvm_get_pages &request,
+						   dsvm_mapping &mapping, const usize *entries,
+						   usize npages)
+{
+	return Mapper{request, mapping}.map(entries, npages);
+}
+
+// That has no use for a window, and lies in no row.
+DSVM_ALWAYS_INLINE Expected<MappedPages> map_page_of_ram(const dsvm_get_pages &request,
+							 dsvm_mapping &mapping, usize hmm, u32 ram)
+{
+	const RamUse use = DSVM_TRY(use_of(request, ram, false));
+	dsvm_dma_addr *const entry = mapping.entries;
+
+	if (dsvm_os_dma_map_hmm(request.dev, &hmm, 1, use.dir, entry) == 0)
+		return kFault;
+	mapping.unmaps = dsvm_os_dma_needs_unmap(request.dev);
+	if (mapping.unmaps && dsvm_os_dma_needs_sync(request.dev, entry)) {
+		dsvm_os_dma_unmap(request.dev, entry);
+		return kUnsupported;
+	}
+	mark(hmm, use);
+	return MappedPages{nullptr, use.dir == DSVM_DMA_BIDIRECTIONAL};
+}
+
+} // namespace
+
+DSVM_UNIT_INLINE Expected<MappedPages> map_entries(const dsvm_get_pages &request,
+						   dsvm_mapping &mapping, const usize *entries,
+						   usize npages)
+{
+	const u32 ram = npages == 1 ? dsvm_os_hmm_ram(*entries) : 0;
+
+	return ram != 0 ? map_page_of_ram(request, mapping, *entries, ram)
+			: map_one_by_one(request, mapping, entries, npages);
 }
 
 } // namespace dsvm

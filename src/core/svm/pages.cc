@@ -155,10 +155,9 @@ inline Expected<dsvm_mapping *> Pages::make_mapping_for(usize room)
 //
 // kAgain: it is not, or it is to be collected in another way; kNoSpace: there are more entries.
 DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &lock,
-					dsvm_hmm_request &hmm, const usize *entries,
+					dsvm_hmm_request &hmm, const usize *entries, usize npages,
 					dsvm_mapping *&mapping)
 {
-	const usize npages = VaRange{request.first, request.last}.page_count();
 	// From here an invalidation either waits for the lock or finds the mapping.
 	ReadGuard guard{lock};
 
@@ -168,14 +167,13 @@ DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &l
 		return kAgain;
 
 	mapping->renew();
-	DSVM_UNSET Mapper mapper{request, *mapping};
-	const Status status = mapper.map(entries, npages);
+	const Expected<MappedPages> mapped = map_entries(request, *mapping, entries, npages);
 	// Device pages that are shared, after a fork, and to be written: as somebody who owns none
 	// the caller gets them into RAM, and copies of his own.
-	if (status == kAgain)
+	if (mapped.status() == kAgain)
 		hmm.owner = nullptr;
-	DSVM_TRY(status);
-	mapper.release();
+	if (mapped.is_error())
+		return mapped.status();
 
 	// A mapping that was too narrow for the access goes only now that there is a better one.
 	unmap(npages);
@@ -183,21 +181,22 @@ DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &l
 	pages_.lock = lock_of(request);
 	pages_.range = request.range;
 	pages_.dma_addr = pages_.mapping->entries;
-	pages_.provider = mapper.provider();
+	pages_.provider = mapped.value().provider;
 	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
 	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_DMA_MAPPED |
 					(pages_.provider ? DSVM_PAGES_DEVMEM : 0) |
-					(mapper.is_writable() ? DSVM_PAGES_WRITABLE : 0));
+					(mapped.value().writable ? DSVM_PAGES_WRITABLE : 0));
 	return Status::ok();
 }
 
 // The same, with room for so many entries.
 DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock,
-					  dsvm_hmm_request &hmm, const usize *entries, usize room)
+					  dsvm_hmm_request &hmm, const usize *entries, usize npages,
+					  usize room)
 {
 	dsvm_mapping *const left = left_over(room);
 	dsvm_mapping *mapping = left ? left : DSVM_TRY(make_mapping_for(room));
-	const Status status = commit(request, lock, hmm, entries, mapping);
+	const Status status = commit(request, lock, hmm, entries, npages, mapping);
 
 	if (!left)
 		put_mapping(mapping);
@@ -206,13 +205,13 @@ DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock 
 
 // Most memory needs an entry a page, or a single one.
 DSVM_ALWAYS_INLINE Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock,
-					       dsvm_hmm_request &hmm, const usize *entries)
+					       dsvm_hmm_request &hmm, const usize *entries,
+					       usize npages)
 {
 	const VaRange span{request.first, request.last};
-	const usize npages = span.page_count();
 
 	for (usize room = npages > 1 && is_whole_run(*entries, span) ? 1 : npages;;) {
-		const Status status = map_into(request, lock, hmm, entries, room);
+		const Status status = map_into(request, lock, hmm, entries, npages, room);
 		// Else the device cannot have it in one go.
 		if (status != kNoSpace || room == npages)
 			return status;
@@ -235,23 +234,41 @@ DSVM_ALWAYS_INLINE Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_reque
 	});
 }
 
-// For pages that are not mapped as the access needs it.
-DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock,
-					      const Deadline &deadline)
+// Into entries that are all zero.
+DSVM_ALWAYS_INLINE Status Pages::collect_into(dsvm_get_pages &request, RwLock &lock,
+					      const Deadline &deadline, usize *entries,
+					      usize npages)
 {
-	const usize npages = VaRange{request.first, request.last}.page_count();
-	DSVM_UNSET ScratchEntries entries;
-	DSVM_TRY(entries.allocate(npages));
+	dsvm_hmm_request hmm = to_hmm(request, entries);
 
-	dsvm_hmm_request hmm = to_hmm(request, entries.data());
 	for (;;) {
 		DSVM_TRY(attempt(request, hmm, npages, deadline));
-		const Status status = map_collected(request, lock, hmm, entries.data());
+		const Status status = map_collected(request, lock, hmm, entries, npages);
 		if (status != kAgain)
 			return status;
 		DSVM_TRY(deadline.next_attempt());
 		clear_entries(hmm.entries, npages);
 	}
+}
+
+DSVM_NOINLINE Status Pages::collect_many(dsvm_get_pages &request, RwLock &lock,
+					 const Deadline &deadline, usize npages)
+{
+	DSVM_UNSET ScratchEntries entries;
+	DSVM_TRY(entries.allocate(npages));
+
+	return collect_into(request, lock, deadline, entries.data(), npages);
+}
+
+// For pages that are not mapped as the access needs it. With a single one a fault is hardly more
+// than what is done once, so that has a path of its own, without loops over pages.
+DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock,
+					      const Deadline &deadline, usize npages)
+{
+	usize entry = 0;
+
+	return npages == 1 ? collect_into(request, lock, deadline, &entry, 1)
+			   : collect_many(request, lock, deadline, npages);
 }
 
 // Whether a device may have all that was collected. Locking: the window's lock.
@@ -322,7 +339,7 @@ Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 	hmm.notifier = disturber_of(request);
 	hmm.seq = seq;
 
-	DSVM_TRY(map_collected(request, lock, hmm, entries));
+	DSVM_TRY(map_collected(request, lock, hmm, entries, span.page_count()));
 	count(request.svm->counters.pages_mapped, span.page_count());
 	return Status::ok();
 }
@@ -353,10 +370,11 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 
 	const u64 start_ns = dsvm_os_tick_ns();
 	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
-	const Status status = collect_anew(request, lock, deadline);
+	const usize npages = span.page_count();
+	const Status status = collect_anew(request, lock, deadline, npages);
 	count_collection(request, start_ns, status);
 	if (status.is_ok())
-		count(request.svm->counters.pages_mapped, span.page_count());
+		count(request.svm->counters.pages_mapped, npages);
 	return status;
 }
 

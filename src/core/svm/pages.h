@@ -91,17 +91,22 @@ private:
 	static Status find_range_of(dsvm_get_pages &request);
 	bool knows_range(const dsvm_get_pages &request) const;
 	Expected<bool> settled(dsvm_get_pages &request, RwLock &lock, usize seq);
-	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline);
+	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
+			    usize npages);
+	Status collect_many(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
+			    usize npages);
+	Status collect_into(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
+			    usize *entries, usize npages);
 	static Status attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
 			      const Deadline &deadline);
 	dsvm_mapping *left_over(usize room) const;
 	Expected<dsvm_mapping *> make_mapping_for(usize room);
 	Status map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-			     const usize *entries);
+			     const usize *entries, usize npages);
 	Status map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-			const usize *entries, usize room);
+			const usize *entries, usize npages, usize room);
 	Status commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		      const usize *entries, dsvm_mapping *&mapping);
+		      const usize *entries, usize npages, dsvm_mapping *&mapping);
 	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 			     usize &seq);
 	static Status check_entries(const dsvm_get_pages &request, const usize *entries,

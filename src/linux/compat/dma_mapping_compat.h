@@ -6,6 +6,7 @@
 #define DSVM_DMA_MAPPING_COMPAT_H
 
 #include <linux/dma-mapping.h>
+#include <linux/mm.h>
 
 /*
  * 2026-11: 6.16 added dma_iova_*(). Before, nobody gets a window of device
@@ -48,11 +49,10 @@ static inline void dma_iova_free(struct device *dev, struct dma_iova_state *stat
 #endif
 
 /*
- * 2026-11: not in 6.12, in 7.3: RAM is mapped by its physical address. Before, by its page, which
- * leads there.
+ * 2026-11: not in 6.12, in 7.3: dma_map_phys(). Before, there was a page to every mapping of RAM.
  */
-static inline dma_addr_t compat_dma_map_ram(struct device *dev, phys_addr_t phys, size_t size,
-					    enum dma_data_direction dir)
+static inline dma_addr_t compat_dma_map_phys(struct device *dev, phys_addr_t phys, size_t size,
+					     enum dma_data_direction dir)
 {
 #ifdef HAVE_DMA_MAP_PHYS
 	return dma_map_phys(dev, phys, size, dir, 0);

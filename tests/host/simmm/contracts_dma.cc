@@ -4,6 +4,7 @@
 // collected page says that decides about its mapping.
 
 #include "tests/host/simmm/contract_tests.h"
+#include "tests/host/simmm/os.h"
 #include "tests/host/simmm/scene.h"
 
 namespace dsvm::sim {
@@ -243,7 +244,7 @@ bool page_out_cleans_a_page()
 			Page &page = page_at(0);
 
 			machine().lock_page(page);
-			dsvm_os_page_mark_dirty(to_os(page));
+			mark_dirty(page);
 			machine().unlock_page(page);
 			machine().get_page(page); // so that it stays in the swap cache
 			machine().page_out(process(), at(0));
@@ -258,7 +259,7 @@ bool mark_of_a_page_that_may_go_is_found()
 {
 	return Scene()
 		.prepare([] { map_written(0, 0); })
-		.thread([] { dsvm_os_page_mark_accessed(to_os(page_at(0))); })
+		.thread([] { mark_accessed(page_at(0)); })
 		.breaks("a page is marked that may go");
 }
 
@@ -272,7 +273,7 @@ bool mark_of_a_device_page_is_found()
 		.thread([] {
 			to_device(0, 0, 0);
 			scheduler().read_lock(listener().lock);
-			dsvm_os_page_mark_dirty(to_os(page_at(0)));
+			mark_dirty(page_at(0));
 		})
 		.breaks("a device page is marked");
 }
@@ -287,9 +288,9 @@ bool marks_are_counted()
 		.thread([] {
 			machine().asked().marks = Marks{};
 			scheduler().read_lock(listener().lock);
-			dsvm_os_page_mark_dirty(to_os(page_at(0)));
-			dsvm_os_page_mark_accessed(to_os(page_at(0)));
-			dsvm_os_page_mark_accessed(to_os(page_at(1)));
+			mark_dirty(page_at(0));
+			mark_accessed(page_at(0));
+			mark_accessed(page_at(1));
 			scheduler().read_unlock(listener().lock);
 			check(machine().asked().marks == Marks{.dirty = 1, .accessed = 2},
 			      "%u and %u", machine().asked().marks.dirty,

@@ -3,6 +3,7 @@
 // What programs and the kernel itself do with memory.
 
 #include "tests/host/simmm/contract_tests.h"
+#include "tests/host/simmm/os.h"
 #include "tests/host/simmm/scene.h"
 
 namespace dsvm::sim {
@@ -307,7 +308,7 @@ bool free_pages_stay_if_written()
 	       free_pages(
 		       [] {
 			       machine().lock_page(page_at(0));
-			       dsvm_os_page_mark_dirty(to_os(page_at(0)));
+			       mark_dirty(page_at(0));
 			       machine().unlock_page(page_at(0));
 			       machine().device_store(process(), at(0), page_at(0), 34);
 		       },

@@ -177,12 +177,12 @@ using namespace dsvm::sim;
 
 // A page of RAM that stays: whoever takes it away waits for the notifier lock, or for the folio's,
 // or nobody knows of it yet.
-static Page &markable(dsvm_os_page *handle)
+static Page &markable(Page &page)
 {
-	const u32 index = machine().index_of(from_os(handle));
+	const u32 index = machine().index_of(page);
 
 	scheduler().point(Point::kOs);
-	Page &folio = machine().folio_of(from_os(handle));
+	Page &folio = machine().folio_of(page);
 	const bool is_locked = folio.locked && folio.locker == scheduler().running();
 	if (folio.refs == 0)
 		scheduler().fail("a free page is used", "page %u is marked", index);
@@ -194,7 +194,7 @@ static Page &markable(dsvm_os_page *handle)
 }
 
 // Kernel: folio_mark_dirty(): what is dirty is not dropped by reclaim, MADV_FREE or not.
-void dsvm_os_page_mark_dirty(dsvm_os_page *page)
+void dsvm::sim::mark_dirty(Page &page)
 {
 	Page &folio = markable(page);
 
@@ -205,10 +205,27 @@ void dsvm_os_page_mark_dirty(dsvm_os_page *page)
 }
 
 // Kernel: folio_mark_accessed(). Reclaim is asked for here and does not choose.
-void dsvm_os_page_mark_accessed(dsvm_os_page *page)
+void dsvm::sim::mark_accessed(Page &page)
 {
 	static_cast<void>(markable(page));
 	machine().asked().marks.accessed++;
+}
+
+// What another thread marks meanwhile is not what it was; the first page is marked all the same.
+dsvm_usize dsvm_os_hmm_mark_alike(const dsvm_usize *entries, dsvm_usize count, dsvm_u32 marks)
+{
+	const u32 ram = dsvm_os_hmm_ram(*entries);
+	usize alike = 0;
+
+	do {
+		Page &page = from_os(dsvm_os_hmm_page(entries[alike]));
+
+		if ((marks & DSVM_MARK_DIRTIED) != 0)
+			mark_dirty(page);
+		if ((marks & DSVM_MARK_ACCESSED) != 0)
+			mark_accessed(page);
+	} while (++alike < count && dsvm_os_hmm_ram(entries[alike]) == ram);
+	return alike;
 }
 
 // May fail, for lack of addresses or because a bounce buffer has a largest size; never sleeps.
@@ -226,15 +243,27 @@ int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *handle, dsvm_u32 order, dsvm
 	return 0;
 }
 
-dsvm_usize dsvm_os_dma_map_entries(dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
+static usize map_entries(dsvm_os_dev *dev, const usize *entries, usize count,
+			 dsvm_os_page *(*page_of)(usize), dsvm_dma_dir dir, dsvm_dma_addr *out)
+{
+	usize mapped = 0;
+
+	while (mapped < count &&
+	       dsvm_os_dma_map(dev, page_of(entries[mapped]), 0, dir, &out[mapped]) == 0)
+		++mapped;
+	return mapped;
+}
+
+dsvm_usize dsvm_os_dma_map_hmm(dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
+			       dsvm_dma_dir dir, dsvm_dma_addr *out)
+{
+	return map_entries(dev, entries, count, dsvm_os_hmm_page, dir, out);
+}
+
+dsvm_usize dsvm_os_dma_map_migrate(dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
 				   dsvm_dma_dir dir, dsvm_dma_addr *out)
 {
-	usize i = 0;
-
-	while (i < count &&
-	       dsvm_os_dma_map(dev, dsvm_os_migrate_page(entries[i]), 0, dir, &out[i]) == 0)
-		i++;
-	return i;
+	return map_entries(dev, entries, count, dsvm_os_migrate_page, dir, out);
 }
 
 void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)

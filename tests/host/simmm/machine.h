@@ -110,7 +110,7 @@ struct Page {
 	bool retired = false; // device: dsvm_os_entries_retire()
 	bool entered = false; // device: dsvm_os_page_enter()
 	bool spent = false;   // device: the data has gone to RAM
-	bool dirty = false;   // dsvm_os_page_mark_dirty()
+	bool dirty = false;   // DSVM_MARK_DIRTIED
 	bool lazy = false;    // the kernel may drop it: MADV_FREE, and no write that it knows of
 	bool written = false; // ... but somebody has written since
 	Zdd *zdd = nullptr;   // device, while in use

@@ -37,6 +37,10 @@ void check_no_windows(const Device &device);
 // that an invalidation takes.
 void no_notifier_lock(const char *what);
 
+// What dsvm_os_hmm_mark_alike() does for a page.
+void mark_dirty(Page &page);
+void mark_accessed(Page &page);
+
 // Whose VMA it is.
 Mm &mm_of(const Vma &vma);
 
