@@ -67,6 +67,7 @@ int dsvm_look_begin(struct mmu_interval_notifier *stand_in, struct mm_struct *mm
 		if (!ret)
 			mmu_interval_notifier_remove(stand_in);
 	}
+	*stand_in = (struct mmu_interval_notifier) {};
 	compat_init_stand_in(stand_in, mm);
 	if (ret)
 		dsvm_look_end(mm);

@@ -41,8 +41,8 @@ static inline bool compat_invalidate(struct mmu_interval_notifier *mni,
 #endif
 
 /*
- * 2026-11: makes a stand-in for a notifier, in no tree, of whose events it is
- * told with mmu_interval_set_seq(). Good for mmu_interval_read_begin(), for
+ * 2026-11: makes a stand-in for a notifier of memory that is all zero, in no tree, of whose events
+ * it is told with mmu_interval_set_seq(). Good for mmu_interval_read_begin(), for
  * mmu_interval_read_retry() and for HMM, which look at two fields alone in
  * 6.1, 6.12 and 7.3: at the mm, for its count of invalidations and what waits
  * for their end, and at the sequence, to compare it.
@@ -50,7 +50,7 @@ static inline bool compat_invalidate(struct mmu_interval_notifier *mni,
 static inline void compat_init_stand_in(struct mmu_interval_notifier *stand_in,
 					struct mm_struct *mm)
 {
-	*stand_in = (struct mmu_interval_notifier) { .mm = mm };
+	stand_in->mm = mm;
 }
 
 #endif /* DSVM_MMU_NOTIFIER_COMPAT_H */
