@@ -40,6 +40,17 @@ struct dsvm_range {
 };
 
 /*
+ * The range that was made last in a window, for who is about to collect its pages and knows their
+ * addresses alone. Changed under the window's lock for writing, read without a lock.
+ */
+struct dsvm_newest {
+	struct dsvm_range *range; /* NULL: none, or it has gone */
+	dsvm_usize first;	  /* its span */
+	dsvm_usize last;
+	dsvm_u32 version;	  /* odd while the rest is changed */
+};
+
+/*
  * A window of the address space with one mmu notifier; in struct drm_gpusvm_notifier.
  *
  * @lock, "the window's lock", guards its ranges and the state of their pages; it is taken
@@ -56,6 +67,7 @@ struct dsvm_notifier {
 	dsvm_u32 unfinished;	    /* invalidations between their two passes; window's lock */
 	struct dsvm_os_rwsem *lock; /* immutable once it is found */
 	struct dsvm_index index;    /* of ranges; changed under the window's lock for writing */
+	struct dsvm_newest newest;  /* where there is no range_pages */
 };
 
 struct dsvm_pages;

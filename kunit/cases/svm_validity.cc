@@ -252,6 +252,48 @@ DSVM_CASE(validity, span_beyond_its_range)
 	dsvm_svm_free_pages(&own, m.world.device(), 32);
 }
 
+// The range that was made last is known without a search: that is no other one's.
+DSVM_CASE(validity, range_made_last)
+{
+	for (const MirrorOptions &options : kVariants) {
+		SixteenPages m{options};
+		dsvm_range *last = nullptr;
+
+		m.world.add_vma(m.world.mm(), at_page(100), end_of_page(100));
+		m.world.populate(m.world.mm(), at_page(0), 16);
+		m.world.populate(m.world.mm(), at_page(100), 1);
+		DSVM_REQUIRE_EQ(m.fault(at_page(100), &last), 0);
+		m.world.at(Call::kMmPutAsync, 1, replace_page);
+		DSVM_REQUIRE_EQ(m.get_pages(*m.range), 0);
+		DSVM_EXPECT_EQ(m.attempts, 2u);
+		DSVM_EXPECT(m.maps_what_the_cpu_maps());
+		m.world.at(Call::kMmPutAsync, 1, replace_page);
+		DSVM_REQUIRE_EQ(m.get_pages(*last), 0);
+		DSVM_EXPECT_EQ(m.attempts, 1u);
+		DSVM_EXPECT(is_sound(m));
+	}
+}
+
+// Where it has gone it is not known any more.
+DSVM_CASE(validity, range_made_last_has_gone)
+{
+	SixteenPages m;
+	dsvm_get_pages get = m.request(*m.range);
+	dsvm_pages own = {};
+	dsvm_range *last = nullptr;
+
+	m.world.add_vma(m.world.mm(), at_page(100), end_of_page(100));
+	m.world.populate(m.world.mm(), at_page(100), 1);
+	DSVM_REQUIRE_EQ(m.fault(at_page(100), &last), 0);
+	m.remove(*last);
+	get.first = at_page(100);
+	get.last = end_of_page(100);
+	m.world.at(Call::kMmPutAsync, 1, replace_page);
+	DSVM_REQUIRE_EQ(dsvm_svm_get_pages(&own, &get), 0);
+	DSVM_EXPECT_EQ(get.attempts, 2u);
+	dsvm_svm_free_pages(&own, m.world.device(), 1);
+}
+
 // The range of a span makes way for another one while the pages are collected.
 DSVM_CASE(validity, range_is_replaced)
 {

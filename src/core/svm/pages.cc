@@ -107,13 +107,16 @@ inline Status Pages::find_range_of(dsvm_get_pages &request)
 	return Status::ok();
 }
 
-// Whether the range is known without a search, and is that of the span: the caller keeps it.
-inline bool Pages::knows_range(const dsvm_get_pages &request) const
+// The range that has the span, if it is known without a search: the caller keeps it.
+DSVM_ALWAYS_INLINE dsvm_range *Pages::known_range(const dsvm_get_pages &request) const
 {
-	const dsvm_range *const range = pages_.range;
+	const VaRange span{request.first, request.last};
+	dsvm_range *const range = pages_.range;
 
-	return request.window && range && (read_once(range->flags) & DSVM_RANGE_REMOVED) == 0 &&
-	       span_of(range->node) == VaRange{request.first, request.last};
+	if (!range)
+		return newest_with(*request.window, span);
+	const bool is_there = (read_once(range->flags) & DSVM_RANGE_REMOVED) == 0;
+	return is_there && span_of(range->node) == span ? range : nullptr;
 }
 
 // True if there is nothing to do. @seq was taken before the look.
@@ -353,8 +356,8 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 
 	RwLock lock{lock_of(request)};
 
-	if (!request.range && knows_range(request))
-		request.range = pages_.range;
+	if (request.window && !request.range)
+		request.range = known_range(request);
 	// What is not mapped stays so, but for us, and what becomes unmapped is seen in the end.
 	const bool is_fresh = request.range && (read_once(pages_.flags) &
 						(DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_UNMAPPED)) == 0;

@@ -89,7 +89,7 @@ private:
 	void unmap_all(usize npages);
 	bool covers(const dsvm_get_pages &request) const;
 	static Status find_range_of(dsvm_get_pages &request);
-	bool knows_range(const dsvm_get_pages &request) const;
+	dsvm_range *known_range(const dsvm_get_pages &request) const;
 	Expected<bool> settled(dsvm_get_pages &request, RwLock &lock, usize seq);
 	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
 			    usize npages);

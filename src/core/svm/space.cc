@@ -198,6 +198,7 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 	DSVM_TRY(Status{svm_.ops->notifier_create(&svm_, span.first, span.last, &made)});
 	made->users = 1;
 	made->index = dsvm_index{0, &svm_.window_shape};
+	made->newest = dsvm_newest{};
 	dsvm_notifier *window = insert_window(*made, spares);
 	if (window != made)
 		svm_.ops->notifier_destroy(&svm_, made);
@@ -277,26 +278,24 @@ DSVM_ALWAYS_INLINE Expected<VaRange> Space::choose_range(dsvm_notifier &window,
 {
 	const ChunkBounds bounds{VaRange{vma.first, vma.last}, span_of(window.node),
 				 VaRange{request.gpuva_first, request.gpuva_last}};
-	RwLock lock{window.lock};
+	const bool driver_locked = !request.get;
 
 	return choose_chunk(svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
 			    [&](VaRange chunk) {
 				    // Nothing overlapped the page itself when it was looked for.
 				    if (chunk.page_count() == 1)
 					    return true;
-				    {
-					    ReadGuard guard{lock};
-					    if (find_range(window, chunk))
-						    return false;
-				    }
+				    if (look_up(window, chunk, driver_locked, false))
+					    return false;
 				    return chunk.size() > request.check_pages_threshold ||
 					   all_present(window, chunk, request.owner);
 			    });
 }
 
-// False, and nothing done, if something overlaps it by now. From here on invalidations meet it.
+// False, and nothing done, if something overlaps it by now. From here on invalidations meet it. It
+// is a user of the window, for which one is added or there is one.
 DSVM_ALWAYS_INLINE bool Space::insert_range(dsvm_notifier &window, dsvm_range &range,
-					    BlockSpares &spares)
+					    BlockSpares &spares, bool add)
 {
 	dsvm_os_notifier *const validity = svm_.ops->range_os(&range);
 	dsvm_os_notifier *const whole = svm_.ops->notifier_os(&window);
@@ -314,7 +313,10 @@ DSVM_ALWAYS_INLINE bool Space::insert_range(dsvm_notifier &window, dsvm_range &r
 	}
 	// What runs by now and has been to the window already is waited for.
 	dsvm_os_notifier_set_seq(validity, dsvm_os_notifier_seq(whole));
-	add_user(window);
+	if (!svm_.ops->range_pages)
+		set_newest(window, &range, span_of(range.node));
+	if (add)
+		add_user(window);
 	return true;
 }
 
@@ -381,8 +383,7 @@ DSVM_NOINLINE Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm
 {
 	MmUser user{svm_.mm};
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
-	// lock for writing, or wait for who has. It is let go of in the end also where it has got a
-	// range: somebody may remove that while we are still unlocking the window's lock.
+	// lock for writing, or wait for who has.
 	auto unpin = on_exit([&] {
 		if (window)
 			unpin_window(*window);
@@ -410,12 +411,16 @@ DSVM_NOINLINE Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm
 	if (request.get)
 		svm_.ops->range_get(&svm_, range);
 
-	if (!insert_range(*window, *range, spares)) {
+	// Our user becomes the range's. Without the driver's lock somebody may remove that while we
+	// are still unlocking the window's lock: then each has one of his own.
+	if (!insert_range(*window, *range, spares, request.get)) {
 		if (request.get)
 			svm_.ops->range_put(&svm_, range);
 		svm_.ops->range_put(&svm_, range);
 		return kAgain;
 	}
+	if (!request.get)
+		window = nullptr;
 	count(svm_.counters.ranges_made);
 	out = range;
 	return Status::ok();
@@ -483,6 +488,8 @@ void Space::remove(dsvm_notifier &window, dsvm_range &range)
 			return;
 		RangeList{window.range_list}.remove(range);
 		range_index(window).remove(range, spares);
+		if (window.newest.range == &range)
+			set_newest(window, nullptr, VaRange{0, 0});
 		set_flags(range.flags, range.flags | DSVM_RANGE_REMOVED);
 	}
 	count(svm_.counters.ranges_removed);

@@ -128,7 +128,7 @@ private:
 	Expected<VaRange> choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
 				       const dsvm_find_or_insert &request);
 	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
-	bool insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares);
+	bool insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares, bool add);
 	void unlink_window(dsvm_notifier &window, BlockSpares &spares) DSVM_REQUIRES(lock_);
 
 	void mark_stale(dsvm_notifier &window, VaRange span, bool stale);
@@ -165,6 +165,35 @@ inline RangeIndex range_index(dsvm_notifier &window)
 inline void add_user(dsvm_notifier &window)
 {
 	__atomic_fetch_add(&window.users, 1, __ATOMIC_RELAXED);
+}
+
+// Notes the range that was made last, or that it has gone.
+// Locking: the window's lock for writing.
+inline void set_newest(dsvm_notifier &window, dsvm_range *range, VaRange span)
+{
+	dsvm_newest &newest = window.newest;
+	const u32 version = newest.version;
+
+	// Who sees any of it sees that it is being changed. No fence: KCSAN's compilers know none.
+	__atomic_store_n(&newest.version, version + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&newest.range, range, __ATOMIC_RELEASE);
+	__atomic_store_n(&newest.first, span.first, __ATOMIC_RELEASE);
+	__atomic_store_n(&newest.last, span.last, __ATOMIC_RELEASE);
+	__atomic_store_n(&newest.version, version + 2, __ATOMIC_RELEASE);
+}
+
+// The range that was made last, if it has the span, or nullptr. Without a lock: it was in the window
+// at some time during the call, and stays if the caller keeps the range that has the span.
+inline dsvm_range *newest_with(const dsvm_notifier &window, VaRange span)
+{
+	const dsvm_newest &newest = window.newest;
+	const u32 version = __atomic_load_n(&newest.version, __ATOMIC_ACQUIRE);
+	dsvm_range *const range = __atomic_load_n(&newest.range, __ATOMIC_ACQUIRE);
+	const VaRange last_made{__atomic_load_n(&newest.first, __ATOMIC_ACQUIRE),
+				__atomic_load_n(&newest.last, __ATOMIC_ACQUIRE)};
+	const bool is_whole =
+		version % 2 == 0 && __atomic_load_n(&newest.version, __ATOMIC_RELAXED) == version;
+	return is_whole && last_made == span ? range : nullptr;
 }
 
 // Nothing of the range has gone.
