@@ -148,6 +148,30 @@ DSVM_CASE(rows, copies_of_single_pages_are_noticed)
 	}
 }
 
+// The same of a page that is all there is.
+DSVM_CASE(rows, copy_of_a_page_alone_is_noticed)
+{
+	for (const bool bounces : kEither) {
+		Direct m;
+		dsvm_range *alone = nullptr;
+
+		m.world.add_vma(m.world.mm(), at_page(100), end_of_page(100));
+		m.put(100);
+		DSVM_REQUIRE_EQ(m.fault(at_page(100), &alone), 0);
+		m.world.set_direct(true, bounces ? 1 : 2);
+		DSVM_REQUIRE_EQ(m.get_pages(*alone), 0);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), bounces ? 1u : 0u);
+		m.world.invalidate(m.world.mm(), at_page(100), end_of_page(100));
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+
+		m.world.set_direct(true, 1);
+		m.world.set_needs_sync(true);
+		DSVM_EXPECT_EQ(m.get_pages(*alone), -DSVM_EOPNOTSUPP);
+		DSVM_EXPECT_EQ(m.world.dma_mappings(), 0u);
+		DSVM_EXPECT(!m.is_valid(*alone));
+	}
+}
+
 // Where each page has to be unmapped nobody tries, and a run of the CPU's is none.
 DSVM_CASE(rows, none_where_they_are_of_no_use)
 {
