@@ -216,12 +216,14 @@ dsvm_u32 dsvm_os_hmm_order(dsvm_usize entry);
 
 /*
  * Marks pages of RAM as @marks says: those of the first one of @count entries, and of all after it
- * of which dsvm_os_hmm_ram() says the same, up to the first that is different. How many these are.
- * One page of a folio is enough for what its entry maps. As long as dsvm_os_hmm_decode().
+ * of which dsvm_os_hmm_ram() says the same, up to the first that is different, be it in something
+ * that only the kernel knows. How many these are. One page of a folio is enough for what its entry
+ * maps. As long as dsvm_os_hmm_decode().
  *
  * DIRTIED: they are going to be written behind the CPU's back. To the kernel a page whose entries
  * are clean has what it had when it was last read or written out, and may be dropped (MADV_FREE,
- * swap cache). ACCESSED: somebody uses them, so that reclaim takes others first. 0: they are counted.
+ * swap cache). ACCESSED: somebody uses them, so that reclaim takes others first. 0: they are only
+ * counted.
  */
 #define DSVM_MARK_DIRTIED  (1u << 0)
 #define DSVM_MARK_ACCESSED (1u << 1)

@@ -180,7 +180,9 @@ static __always_inline void mark(struct folio *folio, unsigned long flags, bool 
 static __always_inline dsvm_usize mark_alike(const dsvm_usize *entries, dsvm_usize count,
 					     dsvm_u32 marks, bool anon)
 {
-	const unsigned long asked = BIT(PG_dirty) | BIT(PG_swapbacked);
+	/* The first one is no device's, nor is what is of its zone; few neighbours are of another. */
+	const unsigned long asked = BIT(PG_dirty) | BIT(PG_swapbacked) |
+				    (unsigned long)ZONES_MASK << ZONES_PGSHIFT;
 	const unsigned long first = *entries;
 	struct folio *folio = page_folio(hmm_pfn_to_page(first));
 	unsigned long flags = flags_of(folio);
@@ -193,8 +195,8 @@ static __always_inline dsvm_usize mark_alike(const dsvm_usize *entries, dsvm_usi
 			return i;
 		folio = page_folio(hmm_pfn_to_page(entries[i]));
 		flags = flags_of(folio);
-		if (folio_is_zone_device(folio) || (flags ^ as_first) & asked ||
-		    folio_test_anon(folio) != anon || (!anon && is_secret(folio)))
+		if ((flags ^ as_first) & asked || folio_test_anon(folio) != anon ||
+		    (!anon && is_secret(folio)))
 			return i;
 	}
 }

@@ -106,8 +106,7 @@ public:
 		if (npages > kFew)
 			return entries_.allocate(npages);
 		// All of them, which takes no loop.
-		for (usize &entry : few_)
-			entry = 0;
+		__builtin_memset(few_, 0, sizeof(few_));
 		return Status::ok();
 	}
 	usize *data() { return entries_.data() ? entries_.data() : few_; }
