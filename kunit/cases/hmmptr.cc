@@ -14,6 +14,9 @@ using fake::Writable;
 
 namespace {
 
+constexpr VaRange kNoSpans[] = {
+	{at_page(1), at_page(1) - 1}, {at_page(1) + 1, end_of_page(1)}, {at_page(1), at_page(2)}};
+
 // Sixteen pages of RAM, and a hmmptr over them.
 struct OneHmmptr : HmmptrScene {
 	explicit OneHmmptr(const HmmptrOptions &options = {}) : held(prepare(options)) {}
@@ -58,22 +61,25 @@ u32 marks_of(HmmptrScene &s, u32 page)
 
 } // namespace
 
-DSVM_CASE(hmmptr, life)
+DSVM_CASE(hmmptr, made_over_no_span)
 {
-	const VaRange bad[] = {{at_page(1), at_page(1) - 1},
-			       {at_page(1) + 1, end_of_page(1)},
-			       {at_page(1), at_page(2)}};
+	HmmptrScene s;
 
-	OneHmmptr s;
-	for (const VaRange &span : bad) {
+	for (const VaRange &span : kNoSpans) {
 		dsvm_hmmptr hmmptr = {};
 		hmmptr.set = &s.set;
 		hmmptr.window.node.first = span.first;
 		hmmptr.window.node.last = span.last;
 		DSVM_EXPECT_EQ(dsvm_hmmptr_init(&hmmptr), -DSVM_EINVAL);
 	}
+}
+
+DSVM_CASE(hmmptr, life)
+{
+	OneHmmptr s;
+
 	// Calls with spans that are none of its own.
-	for (const VaRange &span : bad) {
+	for (const VaRange &span : kNoSpans) {
 		DSVM_EXPECT_EQ(
 			dsvm_hmmptr_populate(&s.held.base, span.first, span.last, DSVM_ACCESS_READ),
 			-DSVM_EINVAL);
