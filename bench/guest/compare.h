@@ -21,7 +21,7 @@
  * same. Its first 2 MiB make a window of the VM's, before anything is measured.
  */
 #define AREA ((char *)(1ul << 40))
-#define AREA_BYTES MIB(64)
+#define AREA_BYTES MIB(256)
 #define SPAN (AREA + MIB(2))
 
 /* The pages of @bytes that can move when one of every 2 MiB is pinned: 511 of 512. */
