@@ -237,6 +237,7 @@ DSVM_COLD Status VaIndex::grow(dsvm_va &va, VaPos at)
 	}
 
 	Path path;
+	node::prefetch_beside(*at.leaf);
 	trace(va.map.addr, path);
 	if (share(*at.leaf, path))
 		return insert(va);

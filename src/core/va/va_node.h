@@ -75,6 +75,15 @@ DSVM_ALWAYS_INLINE void prefetch(const void *node)
 		__builtin_prefetch(bytes + line);
 }
 
+// How many are in the leaves beside a leaf, before that is asked.
+DSVM_ALWAYS_INLINE void prefetch_beside(const dsvm_va_leaf &leaf)
+{
+	if (leaf.prev != nullptr)
+		__builtin_prefetch(&leaf.prev->count);
+	if (leaf.next != nullptr)
+		__builtin_prefetch(&leaf.next->count);
+}
+
 [[nodiscard]] DSVM_ALWAYS_INLINE usize child_for(const VaInner &inner, u64 addr)
 {
 	return min(count_up_to<kVaInnerMax + 1>(inner.key, addr), usize{inner.count}) - 1;
