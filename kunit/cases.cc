@@ -12,6 +12,7 @@
 #include "fake/engine.cc"
 #include "fake/env.cc"
 #include "fake/folio.cc"
+#include "fake/many.cc"
 #include "fake/migrate.cc"
 #include "fake/mm.cc"
 #include "fake/notifier.cc"

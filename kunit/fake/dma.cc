@@ -215,29 +215,6 @@ int dsvm_os_dma_map(dsvm_os_dev *dev, dsvm_os_page *page, dsvm_u32 order, dsvm_d
 	return 0;
 }
 
-static usize map_entries(dsvm_os_dev *dev, const usize *entries, usize count,
-			 dsvm_os_page *(*page_of)(usize), dsvm_dma_dir dir, dsvm_dma_addr *out)
-{
-	usize mapped = 0;
-
-	while (mapped < count &&
-	       dsvm_os_dma_map(dev, page_of(entries[mapped]), 0, dir, &out[mapped]) == 0)
-		++mapped;
-	return mapped;
-}
-
-dsvm_usize dsvm_os_dma_map_hmm(dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
-			       dsvm_dma_dir dir, dsvm_dma_addr *out)
-{
-	return map_entries(dev, entries, count, dsvm_os_hmm_page, dir, out);
-}
-
-dsvm_usize dsvm_os_dma_map_migrate(dsvm_os_dev *dev, const dsvm_usize *entries, dsvm_usize count,
-				   dsvm_dma_dir dir, dsvm_dma_addr *out)
-{
-	return map_entries(dev, entries, count, dsvm_os_migrate_page, dir, out);
-}
-
 // Models dma_unmap_page().
 void dsvm_os_dma_unmap(dsvm_os_dev *dev, const dsvm_dma_addr *addr)
 {

@@ -191,19 +191,6 @@ dsvm_usize dsvm_os_entry_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_u32 order
 	return make_entry(world.pfn_of(page), order);
 }
 
-dsvm_usize dsvm_os_entries_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_usize count,
-				 dsvm_usize *dst)
-{
-	usize i = 0;
-
-	for (; i < count; i++) {
-		dst[i] = dsvm_os_entry_alloc(vma, addr + i * kPageSize, 0);
-		if (dst[i] == 0)
-			break;
-	}
-	return i;
-}
-
 // Models zone_device_page_init() and drm_pagemap_get_devmem_page(): free frames become a
 // folio with one reference, locked, that refers to the zdd and is not retired.
 dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u32 order)
@@ -228,15 +215,6 @@ dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u3
 	world.join_folio(page, order);
 	world.lock_folio(page);
 	return to_os(page);
-}
-
-void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, dsvm_os_zdd *zdd,
-				 dsvm_usize *dst)
-{
-	for (usize i = 0; i < count; i++) {
-		dsvm_os_page_init_device(pfn + i, zdd, 0);
-		dst[i] = make_entry(pfn + i, 0);
-	}
 }
 
 // Models folio_unlock() and folio_put().

@@ -43,18 +43,6 @@ Page *live_page_of(usize src)
 	return page;
 }
 
-// How many of @count entries, from the first one on, have a page of that kind and move.
-template <class Is> usize count_moving(const usize *src, usize count, Is is)
-{
-	usize i = 0;
-
-	for (; i < count && (src[i] & kValid) != 0 && (src[i] & kMigrate) != 0; i++) {
-		if (!is(*live_page_of(src[i])))
-			break;
-	}
-	return i;
-}
-
 // How many pages an entry stands for.
 u32 pages_in(usize entry)
 {
@@ -546,32 +534,10 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 	out->moves = (src & fake::kMigrate) != 0 && (page == nullptr || !page->merged);
 }
 
-// Models a look at the page's zone and at whether ksmd has merged it.
-dsvm_usize dsvm_os_migrate_count_ram(const dsvm_usize *src, dsvm_usize count)
-{
-	return fake::count_moving(src, count, [](const fake::Page &page) {
-		return World::current().is_ram(&page) && !page.merged;
-	});
-}
-
-// Models a look at zone_device_data.
-dsvm_usize dsvm_os_migrate_count_of(const dsvm_usize *src, dsvm_usize count, dsvm_os_zdd *zdd)
-{
-	return fake::count_moving(src, count, [zdd](const fake::Page &page) {
-		return page.zdd == from_os(zdd) && !page.retired;
-	});
-}
-
 // Models migrate_pfn_to_page().
 dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
 	fake::Page *const page = fake::page_of(entry);
 
 	return page != nullptr ? to_os(page) : nullptr;
-}
-
-void dsvm_os_migrate_list_pages(const dsvm_usize *entries, dsvm_usize count, dsvm_os_page **pages)
-{
-	for (usize i = 0; i < count; i++)
-		pages[i] = dsvm_os_migrate_page(entries[i]);
 }

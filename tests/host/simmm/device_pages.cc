@@ -36,19 +36,6 @@ dsvm_usize dsvm_os_entry_alloc(dsvm_os_vma *handle, dsvm_usize addr, dsvm_u32 or
 	return make_entry(m.pfn_of(index), order);
 }
 
-dsvm_usize dsvm_os_entries_alloc(dsvm_os_vma *vma, dsvm_usize addr, dsvm_usize count,
-				 dsvm_usize *dst)
-{
-	usize i = 0;
-
-	for (; i < count; i++) {
-		dst[i] = dsvm_os_entry_alloc(vma, addr + i * kPageSize, 0);
-		if (dst[i] == 0)
-			break;
-	}
-	return i;
-}
-
 // Kernel: zone_device_folio_init(): free frames become a folio that is locked and referenced.
 dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u32 order)
 {
@@ -63,15 +50,6 @@ dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, dsvm_os_zdd *zdd, dsvm_u3
 		scheduler().fail("a folio is made that cannot be moved", "of order %u", order);
 	machine().init_device_folio(index, order, from_os(zdd));
 	return to_os(machine().page(index));
-}
-
-void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, dsvm_os_zdd *zdd,
-				 dsvm_usize *dst)
-{
-	for (usize i = 0; i < count; i++) {
-		dsvm_os_page_init_device(pfn + i, zdd, 0);
-		dst[i] = make_entry(pfn + i, 0);
-	}
 }
 
 void dsvm_os_page_discard(dsvm_os_page *page)

@@ -391,19 +391,6 @@ Page *live_page_of(usize entry)
 	return page;
 }
 
-// How many of @count entries, from the first one on, have a page of that kind and move.
-template <class Is> usize count_moving(const usize *src, usize count, Is is)
-{
-	usize i = 0;
-
-	for (; i < count && (src[i] & kMigrate) != 0; i++) {
-		const Page *const page = live_page_of(src[i]);
-		if (page == nullptr || !is(*page))
-			break;
-	}
-	return i;
-}
-
 } // namespace
 
 void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
@@ -424,27 +411,9 @@ void dsvm_os_migrate_decode(dsvm_usize src, dsvm_migrate_entry *out)
 	}
 }
 
-dsvm_usize dsvm_os_migrate_count_ram(const dsvm_usize *src, dsvm_usize count)
-{
-	return count_moving(src, count, [](const Page &page) { return !is_device(page); });
-}
-
-dsvm_usize dsvm_os_migrate_count_of(const dsvm_usize *src, dsvm_usize count, dsvm_os_zdd *zdd)
-{
-	return count_moving(src, count, [zdd](const Page &page) {
-		return page.zdd == &from_os(zdd) && !page.retired;
-	});
-}
-
 dsvm_os_page *dsvm_os_migrate_page(dsvm_usize entry)
 {
 	Page *const page = page_of(entry);
 
 	return page != nullptr ? to_os(*page) : nullptr;
-}
-
-void dsvm_os_migrate_list_pages(const dsvm_usize *entries, dsvm_usize count, dsvm_os_page **pages)
-{
-	for (usize i = 0; i < count; i++)
-		pages[i] = dsvm_os_migrate_page(entries[i]);
 }
