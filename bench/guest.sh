@@ -59,9 +59,10 @@ table() {
 core_mm() {
 	local objects=()
 	mapfile -t objects < <(find "$kernel/mm" "$kernel/arch/x86/mm" -name '*.o' \
-		! -name 'slub.o' ! -name 'slab_common.o' ! -name 'util.o' ! -name 'vmalloc.o')
+		! -name 'slub.o' ! -name 'slab_common.o' ! -name 'vmalloc.o')
 	objects+=("$kernel"/arch/x86/lib/{memcpy,clear_page,copy_page}_64.o "$kernel/lib/maple_tree.o")
-	nm --defined-only -j "${objects[@]}" 2>/dev/null | sort -u
+	nm --defined-only -j "${objects[@]}" 2>/dev/null |
+		grep -Ev '(mem|str)n?dup|v[cm]alloc' | sort -u
 }
 
 if [[ ${1-} == profile ]]; then
