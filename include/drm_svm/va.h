@@ -18,6 +18,7 @@
 DSVM_EXTERN_C_BEGIN
 
 struct dsvm_bind;
+struct dsvm_va_leaf;
 
 /* What a mapping or a request for one shows. Same layout as struct drm_gpuva_op_map. */
 struct dsvm_va_map {
@@ -49,12 +50,16 @@ struct dsvm_va {
 	struct dsvm_link bo_entry; /* the shim's: with others of the same object */
 	union {
 		dsvm_usize tree[3]; /* the balanced tree's, if it is in one */
-		/*
-		 * Otherwise: of a mapping that is to go when the open transaction commits, a later
-		 * one before which all go, or NULL if that has not been looked for. Of one that has
-		 * gone by dsvm_va_replace(): the next that has.
-		 */
-		struct dsvm_va *skip;
+		/* Otherwise: */
+		struct {
+			/*
+			 * Of a mapping that is to go when the open transaction commits, a later one
+			 * before which all go, or NULL if that has not been looked for. Of one that
+			 * has gone by dsvm_va_replace(): the next that has.
+			 */
+			struct dsvm_va *skip;
+			struct dsvm_va_leaf *leaf; /* that it is in, or NULL */
+		};
 	};
 };
 
@@ -76,7 +81,7 @@ struct dsvm_va_leaf {
 /* Mappings of a space. */
 struct dsvm_va_index {
 	void *root; /* a leaf if @height is 1 */
-	struct dsvm_va_leaf *finger; /* where the last change was, or NULL */
+	struct dsvm_va_leaf *finger; /* where somebody was last, or NULL; readers write it, too */
 	dsvm_u32 height; /* 0: there is nothing */
 	dsvm_u32 spilled; /* how many are in @spill */
 	dsvm_u64 generation; /* of changes */

@@ -121,6 +121,8 @@ private:
 		if (leaf.first[i] != map.addr ||
 		    leaf.length[i] != (map.range >> 32 == 0 ? map.range : 0))
 			return complain("a leaf and its mapping disagree");
+		if (leaf.va[i]->leaf != &leaf)
+			return complain("a mapping takes another leaf for its own");
 		if (map.addr < low || map.addr > high)
 			return complain("a mapping in the wrong leaf");
 		if (before_ != nullptr && before_->map.addr + (before_->map.range - 1) >= map.addr)

@@ -167,6 +167,22 @@ DSVM_CASE(va_space, kernel_mapping)
 	DSVM_EXPECT(ground.check());
 }
 
+DSVM_CASE(va_space, what_is_in_no_space_is_not_taken_out)
+{
+	VaGround ground({0, 64, 0, 0});
+	dsvm_va va = {};
+
+	va.map = plain_map(ground.model().base(), 1);
+	for (int i = 0; i < 2; i++) {
+		dsvm_env_expect_begin();
+		static_cast<void>(dsvm_va_remove(&ground.scene.space, &va));
+		DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
+		DSVM_REQUIRE_EQ(dsvm_va_insert(&ground.scene.space, &va), 0);
+		DSVM_EXPECT(dsvm_va_remove(&ground.scene.space, &va));
+	}
+	DSVM_EXPECT(ground.check());
+}
+
 DSVM_CASE(va_space, fini_says_what_is_left)
 {
 	dsvm_va_space space;

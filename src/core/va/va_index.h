@@ -20,7 +20,7 @@
 // Invariants:
 //  - members are disjoint and ascend through each leaf and from leaf to leaf;
 //  - what `first` and `length` of a leaf say of a mapping, it says too; a length that does
-//    not fit 32 bits is 0;
+//    not fit 32 bits is 0. A mapping says which leaf it is in;
 //  - keys behind a node's last are 2^64 - 1, so that a search need not know how many there are;
 //  - all below child i begins at key i or behind it, all below child i - 1 before it. Key 0 is
 //    0, wherever the node is: nobody gets there who belongs further left;
@@ -31,12 +31,13 @@
 //    others gives to the one beside it before it is split, as in a B*-tree (D. E. Knuth, "The Art
 //    of Computer Programming" 3, 6.2.4), so that what comes at random costs 28.
 //
-// insert(), remove(): O(log n), any context but NMI. lower(): O(log n), and readers may look side by
-// side. Near the "finger" nobody walks down, unless a node has to be split or merged: it is where
+// insert(), lower(): O(log n). remove(): O(1), but O(log n) where a node is merged. All in any context
+// but NMI, and readers may look side by side.
+// Near the "finger" nobody walks down, unless a node has to be split or merged: it is where
 // the last change was, or where who only looks has gone on in order, or says that a change is going
 // to be. So readers move it, too, and it is written and read in one access.
 //
-// What it does not do: no locking; what is to be removed and is not here is reported, and stays.
+// What it does not do: no locking; what is to be removed and is in no index is reported, and stays.
 #ifndef DSVM_CORE_VA_VA_INDEX_H
 #define DSVM_CORE_VA_VA_INDEX_H
 
@@ -76,7 +77,7 @@ public:
 
 	// kExists if a member overlaps; kNoMemory, and then all is as it was.
 	Status insert(dsvm_va &va);
-	// Of what is not in this index it takes nothing, and reports that.
+	// Of what is in no index it takes nothing, and reports that.
 	void remove(dsvm_va &va);
 	// Puts mappings in the place of the members from `from` on that begin at `last` or before
 	// it, as far as they are in the same leaf: as many of the `count` at `in` (ascending) as
@@ -89,8 +90,8 @@ public:
 
 	// The first that ends at `addr` or behind it.
 	[[nodiscard]] VaPos lower(u64 addr) const;
-	// Where a member is; none, and a report, if it is none.
-	[[nodiscard]] VaPos find(const dsvm_va &va) const;
+	// Where a member of any index is; none, and a report, if it is in none.
+	[[nodiscard]] static VaPos find(const dsvm_va &va);
 
 	// The next one is likely there. Readers may say so side by side.
 	void expect(VaPos pos) const { write_once(index_.finger, pos.leaf); }

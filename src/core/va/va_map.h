@@ -12,7 +12,7 @@
 // Invariants: members are disjoint, wherever they are; DSVM_VA_SPILLED is set in those in the
 // spill; index.spilled is how many they are; with each change the generation is another.
 //
-// insert(), remove(), replace(): O(log n) for each mapping that comes or goes. first():
+// insert(), remove(), replace(): O(log n) at most for each mapping that comes or goes. first():
 // O(log n). A walk: O(1) each, O(log n) each while something is spilled.
 //
 // What it does not do: no locking; it does not know which addresses are valid.

@@ -154,11 +154,22 @@ template <class Node> inline void shift(Node &node, usize at, usize count, usize
 	node.count = static_cast<u32>(at + room + behind);
 }
 
+// Rows that have come from another node: a mapping knows the leaf that it is in.
+DSVM_ALWAYS_INLINE void adopt(dsvm_va_leaf &leaf, usize at, usize count)
+{
+	for (usize i = at; i < at + count; i++)
+		leaf.va[i]->leaf = &leaf;
+}
+
+DSVM_ALWAYS_INLINE void adopt(VaInner &, usize, usize) {}
+
+// From another node.
 template <class Node>
 inline void copy(Node &to, usize at, const Node &from, usize first, usize count)
 {
 	for (usize i = 0; i < count; i++)
 		copy_row(to, at + i, from, first + i);
+	adopt(to, at, count);
 }
 
 // Moves `count` of them from `first` on to `at` of another node, which makes room.
@@ -196,6 +207,7 @@ inline void set(dsvm_va_leaf &leaf, usize at, dsvm_va &va)
 	leaf.first[at] = va.map.addr;
 	leaf.va[at] = &va;
 	leaf.length[at] = short_length(va);
+	va.leaf = &leaf;
 }
 
 inline void add_child(VaInner &inner, usize at, u64 key, void *child)
