@@ -131,7 +131,8 @@ void dsvm_hmmptr_release(struct dsvm_hmmptr *hmmptr);
 
 /*
  * Collects the pages of [first, last], those that are populated for the access already left alone.
- * All of it, or what there was before, and nothing more. Hmmptr's lock; takes the mm's.
+ * All of it, or what there was before, and nothing more; a piece of which a part had to be cut off
+ * may have lost its mapping by that, as by an invalidation. Hmmptr's lock; takes the mm's.
  *
  * 0; -EINVAL: not of whole pages, or not of the hmmptr; -EPERM: a write to memory that may not be
  * written, or with @read_only; -EFAULT: no memory there, or no process any more; -EBUSY: a piece
@@ -142,7 +143,8 @@ int dsvm_hmmptr_populate(struct dsvm_hmmptr *hmmptr, dsvm_usize first, dsvm_usiz
 			 enum dsvm_access access);
 /*
  * Maps what was populated of [first, last] for the device. A piece that reaches beyond is mapped
- * whole. All of it, or what was mapped before. Hmmptr's lock; takes the notifier lock.
+ * whole. All of it, or what was mapped before, but for a piece that was to become writable: it has lost
+ * its mapping, as by an invalidation. Hmmptr's lock; takes the notifier lock.
  *
  * 0; -EAGAIN: some of it is not populated, or not any more; -EINVAL; -ENOMEM; -EOPNOTSUPP: device
  * memory of two providers in a piece, or RAM that the device would see a copy of; -EFAULT: not to

@@ -257,6 +257,107 @@ DSVM_CASE(hmmptr, made_read_only)
 	DSVM_EXPECT(s.is_sound(s.one));
 }
 
+// Makes all of it read-only behind the process's back, and takes it from the GPU: as mprotect(), or
+// as fork() if the VMA stays writable.
+static void protect(TwoHmmptrs &s, bool vma_too)
+{
+	s.world.mm().vmas[0].writable = !vma_too;
+	for (u32 i = 0; i < 16; i++)
+		s.world.pte(s.world.mm(), at_page(i)).writable = false;
+	s.invalidate(0, 15);
+}
+
+// All of both is with the GPU, in as many pieces as before, and nothing was lost.
+static void expect_all(TwoHmmptrs &s)
+{
+	DSVM_EXPECT_EQ(s.revalidate(), 0);
+	DSVM_EXPECT_EQ(s.set.lost, 0u);
+	DSVM_EXPECT_EQ(s.bound(s.one, 0, 8), 8u);
+	DSVM_EXPECT_EQ(s.bound(s.other, 8, 8), 8u);
+	DSVM_EXPECT_EQ(s.pieces_of(s.one), 1u);
+}
+
+// It turned out to be writable when it was mapped for reading, and was read again.
+DSVM_CASE(hmmptr, made_read_only_after_reads)
+{
+	TwoHmmptrs s;
+
+	DSVM_REQUIRE_EQ(s.populate(s.one, 0, 8), 0);
+	protect(s, true);
+	DSVM_EXPECT_EQ(s.map(s.one, 0, 8), -DSVM_EAGAIN);
+	expect_all(s);
+}
+
+// What is populated for writing and never mapped so may be read still.
+DSVM_CASE(hmmptr, made_read_only_before_it_is_mapped)
+{
+	TwoHmmptrs s;
+
+	s.invalidate(0, 15);
+	DSVM_REQUIRE_EQ(s.populate(s.one, 0, 8, DSVM_ACCESS_WRITE), 0);
+	protect(s, true);
+	DSVM_EXPECT_EQ(s.map(s.one, 0, 8), -DSVM_EAGAIN);
+	expect_all(s);
+}
+
+// A revalidation that the driver failed passes over what is valid.
+DSVM_CASE(hmmptr, made_read_only_after_a_failed_rebind)
+{
+	TwoHmmptrs s;
+
+	s.invalidate(0, 15);
+	s.rebind_error = -DSVM_ENOMEM;
+	DSVM_EXPECT_EQ(s.revalidate(), -DSVM_ENOMEM);
+	s.rebind_error = 0;
+	expect_all(s);
+	protect(s, true);
+	expect_all(s);
+}
+
+// However often somebody reads, he does not want to write: a fork() shares the pages.
+DSVM_CASE(hmmptr, reads_do_not_break_sharing)
+{
+	for (u32 reads = 0; reads < 3; reads++) {
+		TwoHmmptrs s;
+
+		for (u32 i = 0; i < reads; i++)
+			DSVM_REQUIRE_EQ(s.get_pages(s.one, 0, 8), 0);
+		protect(s, false);
+		expect_all(s);
+		for (u32 i = 0; i < 8; i++)
+			DSVM_EXPECT(!s.world.pte(s.world.mm(), at_page(i)).writable);
+	}
+}
+
+// Of a piece that can be had in part only, nothing is lost if that part cannot be had, either.
+DSVM_CASE(hmmptr, populated_in_part_or_not_at_all)
+{
+	u32 failed = 0;
+
+	for (u32 n = 1; n <= 6; n++) {
+		HmmptrScene s;
+
+		s.world.add_vma(s.world.mm(), at_page(0), end_of_page(3));
+		s.world.add_vma(s.world.mm(), at_page(4), end_of_page(7), Writable::No);
+		s.world.populate(s.world.mm(), at_page(0), 8);
+		for (u32 i = 4; i < 8; i++)
+			s.world.pte(s.world.mm(), at_page(i)).writable = false;
+		Held &held = s.make(0, 8);
+		DSVM_REQUIRE_EQ(s.get_pages(held, 0, 8), 0);
+		DSVM_REQUIRE(s.bind_pages(held, 0, 8));
+		dsvm_env_fail_alloc(n);
+		const int error = s.populate(held, 0, 4, DSVM_ACCESS_WRITE);
+		dsvm_env_fail_alloc(0);
+		DSVM_EXPECT(error == 0 || error == -DSVM_ENOMEM);
+		if (error != 0) {
+			DSVM_EXPECT_EQ(s.pieces_of(held), 1u);
+			DSVM_EXPECT_EQ(s.bound(held, 0, 8), 8u);
+			failed++;
+		}
+	}
+	DSVM_EXPECT(failed > 1);
+}
+
 // The same of a part: what may be written is written still.
 DSVM_CASE(hmmptr, made_read_only_in_part)
 {

@@ -192,3 +192,25 @@ DSVM_CASE(hmmptr, killed_while_it_is_made_good)
 	DSVM_EXPECT_EQ(s.rebinds, 8u);
 	DSVM_EXPECT_EQ(s.bound(s.one, 0, 8), 8u);
 }
+
+// Between two attempts of a call, what it has mapped is valid, and somebody else may write entries
+// for it. If the call fails in the end, they go before the mapping does.
+DSVM_CASE(hmmptr, bound_by_others_before_a_call_fails)
+{
+	SmallPieces s;
+
+	DSVM_REQUIRE_EQ(s.populate(s.one, 0, 8), 0);
+	s.set.inject_every = 6;
+	s.world.at(
+		Call::kMmGet, 1,
+		[](World &world, void *arg) {
+			SmallPieces &self = *static_cast<SmallPieces *>(arg);
+			DSVM_EXPECT(self.bind_pages(self.one, 0, 5));
+			world.unmap(world.mm(), at_page(5), end_of_page(5));
+		},
+		&s);
+	DSVM_EXPECT_EQ(s.get_pages(s.one, 0, 8), -DSVM_EFAULT);
+	s.set.inject_every = 0;
+	DSVM_EXPECT_EQ(s.world.dma_mappings(), 0u);
+	DSVM_EXPECT_EQ(s.one.gpu->count(at_page(0), end_of_page(7)), 0u);
+}

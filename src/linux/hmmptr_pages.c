@@ -78,7 +78,8 @@ EXPORT_SYMBOL_GPL(drm_svm_hmmptr_populate);
  * Return: 0; -EAGAIN: some of it is not populated, or not any more; -EINVAL: not of whole
  * pages, or not of the hmmptr; -EOPNOTSUPP: RAM that the device would see a copy of; -EFAULT: not
  * to be mapped for the device; -ENOMEM; -EINTR: the caller is being killed; -ENODEV: released.
- * After an error what was mapped before is mapped.
+ * After an error what was mapped before is mapped, but for what was to become writable: the
+ * driver has heard of an invalidation of that.
  */
 int drm_svm_hmmptr_map_dma_pages(struct drm_svm_hmmptr *hmmptr, unsigned long start,
 				 unsigned long end)

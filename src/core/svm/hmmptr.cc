@@ -222,7 +222,8 @@ bool Hmmptr::is_populated(dsvm_piece &piece, dsvm_access access)
 	if (dsvm_os_notifier_read_retry(set_.svm.ops->range_os(&piece.range), piece.seq))
 		return false;
 	// All of it was writable, though nobody had asked for that.
-	if (are_valid(piece.pages) && (piece.pages.flags & DSVM_PAGES_WRITABLE))
+	if (access == DSVM_ACCESS_WRITE && are_valid(piece.pages) &&
+	    (piece.pages.flags & DSVM_PAGES_WRITABLE))
 		piece.access = DSVM_ACCESS_WRITE;
 	return access != DSVM_ACCESS_WRITE || piece.access == DSVM_ACCESS_WRITE;
 }
@@ -238,6 +239,15 @@ Status Hmmptr::collect(dsvm_piece &piece, VaRange span, dsvm_access access,
 	return as_pages(piece, hmmptr_).populate(request, entries.data(), deadline, seq);
 }
 
+// All of a piece has been collected.
+static void set_populated(dsvm_piece &piece, HmmEntries &entries, usize seq, dsvm_access access)
+{
+	entries.swap_with(piece.entries);
+	piece.seq = seq;
+	piece.access = access;
+	piece.state = (piece.state | DSVM_PIECE_POPULATED) & ~DSVM_PIECE_MARKED;
+}
+
 Status Hmmptr::populate_piece(dsvm_piece &piece, dsvm_access access, const Deadline &deadline)
 {
 	if (is_populated(piece, access))
@@ -247,10 +257,7 @@ Status Hmmptr::populate_piece(dsvm_piece &piece, dsvm_access access, const Deadl
 	HmmEntries entries;
 	usize seq = 0;
 	DSVM_TRY(collect(piece, extent(piece), access, deadline, entries, seq));
-	entries.swap_with(piece.entries);
-	piece.seq = seq;
-	piece.access = access;
-	piece.state = (piece.state | DSVM_PIECE_POPULATED) & ~DSVM_PIECE_MARKED;
+	set_populated(piece, entries, seq, access);
 	return Status::ok();
 }
 
@@ -269,7 +276,8 @@ Status Hmmptr::populate_within(dsvm_piece *&piece, VaRange span, dsvm_access acc
 	DSVM_TRY(collect(*piece, VaRange{max(span.first, whole.first), min(span.last, whole.last)},
 			 access, deadline, entries, seq));
 	DSVM_TRY(carve(piece, span));
-	return populate_piece(*piece, access, deadline);
+	set_populated(*piece, entries, seq, access);
+	return Status::ok();
 }
 
 Status Hmmptr::populate_gaps(VaRange span, dsvm_access access)
@@ -377,8 +385,11 @@ bool Hmmptr::claim(VaRange span)
 void Hmmptr::unmap_unwanted(VaRange span)
 {
 	for (dsvm_piece *piece = find(span); piece; piece = after(*piece, span)) {
-		if (!piece->wanted)
-			as_pages(*piece, hmmptr_).free(extent(*piece).page_count());
+		if (piece->wanted || !has_mapping(*piece))
+			continue;
+		// Who has written entries for what was valid meanwhile loses them first.
+		take_away(extent(*piece), true);
+		as_pages(*piece, hmmptr_).free(extent(*piece).page_count());
 	}
 }
 

@@ -159,7 +159,7 @@ Status Hmmptr::make_less(dsvm_piece &piece, Status why)
 	if (vma.last < span.last)
 		return split(piece, vma.last + 1);
 	// It was made read-only: whoever reads is to have it, and whoever writes faults.
-	if (why == kPermission && piece.wanted_write) {
+	if (why == kPermission && (piece.wanted_write || piece.access == DSVM_ACCESS_WRITE)) {
 		piece.wanted_write = false;
 		piece.access = DSVM_ACCESS_READ;
 		return Status::ok();
