@@ -136,10 +136,13 @@ static bool stub_eviction_wants(const struct stub_eviction *eviction,
 	if (!block->owner || block->age <= eviction->age)
 		return false;
 
+	/* In the end all: a timeslice that has run out since the others were tried is none. */
+	if (eviction->in_timeslice)
+		return true;
+
 	/* As it may be set at this moment: either will do. */
-	return time_before64(get_jiffies_64(),
-			     READ_ONCE(block->owner->base.timeslice_expiration)) ==
-	       eviction->in_timeslice;
+	return !time_before64(get_jiffies_64(),
+			      READ_ONCE(block->owner->base.timeslice_expiration));
 }
 
 /* The oldest allocation that has not been tried, with a reference; or NULL. */

@@ -254,7 +254,9 @@ int stub_migrate_to_vram(struct stub_vm *vm, struct drm_svm_stub_migrate *args, 
 		if (tries)
 			usleep_range(100, 200);
 		err = stub_devmem_move(&move);
-		stub_migrate_add_try(args, report, &move.base);
+		/* One that failed before it came to the pages has nothing to say of them. */
+		if (!err || !tries)
+			stub_migrate_add_try(args, report, &move.base);
 	} while (!err && stub_migrate_again(&move.base) && ++tries < STUB_MIGRATE_TRIES);
 	kvfree(move.base.report);
 
