@@ -6,6 +6,7 @@
 #include <linux/dma-resv.h>
 #include <linux/slab.h>
 
+#include "compat/drm_exec_compat.h"
 #include "gpuvm_fixture.h"
 
 #define EXPECT_LOCKED(test, obj, locked) \
@@ -60,7 +61,7 @@ static void prepare(struct kunit *test, enum drm_gpuvm_flags flags)
 	int ret = 0;
 
 	scene_init(test, &s, flags);
-	drm_exec_init(&exec, 0, 0);
+	compat_drm_exec_init(&exec, 0);
 	drm_exec_until_all_locked(&exec) {
 		ret = drm_gpuvm_prepare_vm(&s.vm->base, &exec, 1);
 		drm_exec_retry_on_contention(&exec);
@@ -87,7 +88,7 @@ static void prepare_vm(struct kunit *test)
 	int ret = 0;
 
 	scene_init(test, &s, 0);
-	drm_exec_init(&exec, 0, 0);
+	compat_drm_exec_init(&exec, 0);
 	drm_exec_until_all_locked(&exec) {
 		ret = drm_gpuvm_prepare_vm(&s.vm->base, &exec, 0);
 		drm_exec_retry_on_contention(&exec);
@@ -104,7 +105,7 @@ static int lock_range(struct fx_vm *vm, struct drm_exec *exec, u64 addr, u64 ran
 {
 	int ret = 0;
 
-	drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES, 0);
+	compat_drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES);
 	drm_exec_until_all_locked(exec) {
 		ret = drm_gpuvm_prepare_range(&vm->base, exec, addr, range, num_fences);
 		drm_exec_retry_on_contention(exec);
@@ -234,7 +235,7 @@ static int lock_for_map(struct fx_vm *vm, struct drm_exec *exec, unsigned int nu
 {
 	int ret = 0;
 
-	drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES, 0);
+	compat_drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES);
 	drm_exec_until_all_locked(exec) {
 		ret = drm_gpuvm_sm_map_exec_lock(&vm->base, exec, num_fences, &req);
 		drm_exec_retry_on_contention(exec);
@@ -246,7 +247,7 @@ static int lock_for_unmap(struct fx_vm *vm, struct drm_exec *exec, u64 addr, u64
 {
 	int ret = 0;
 
-	drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES, 0);
+	compat_drm_exec_init(exec, DRM_EXEC_IGNORE_DUPLICATES);
 	drm_exec_until_all_locked(exec) {
 		ret = drm_gpuvm_sm_unmap_exec_lock(&vm->base, exec, addr, range);
 		drm_exec_retry_on_contention(exec);
@@ -513,7 +514,7 @@ static void lock_again_and_again(void *arg)
 	int ret = 0;
 
 	for (i = 0; i < LOCK_ROUNDS; i++) {
-		drm_exec_init(&exec, 0, 0);
+		compat_drm_exec_init(&exec, 0);
 		drm_exec_until_all_locked(&exec) {
 			ret = drm_gpuvm_prepare_objects(gpuvm, &exec, 1);
 			drm_exec_retry_on_contention(&exec);

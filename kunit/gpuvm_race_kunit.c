@@ -7,7 +7,7 @@
 #include "gpuvm_fixture.h"
 
 #if IS_ENABLED(CONFIG_DRM_EXEC)
-#include <drm/drm_exec.h>
+#include "compat/drm_exec_compat.h"
 #endif
 
 /* Lockdep makes each some ten times as long. */
@@ -294,7 +294,7 @@ static void bind_locked(void *arg)
 		mutex_lock(&r->vm->lock);
 		if (begin(r)) {
 			queue_requests(r);
-			drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES, 0);
+			compat_drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES);
 			drm_exec_until_all_locked(&exec) {
 				/* The lists of the space are protected by its dma_resv. */
 				ret = drm_gpuvm_prepare_vm(&r->vm->base, &exec, 1);
@@ -332,7 +332,7 @@ static void lock_objects(void *arg)
 	int ret = 0;
 
 	while (!READ_ONCE(d->racer->done)) {
-		drm_exec_init(&exec, 0, 0);
+		compat_drm_exec_init(&exec, 0);
 		drm_exec_until_all_locked(&exec) {
 			ret = drm_gpuvm_prepare_objects(&d->racer->vm->base, &exec, 1);
 			drm_exec_retry_on_contention(&exec);
@@ -376,7 +376,7 @@ static void bind_lock(struct kunit *test)
 	fx_bind_unmap(test, fb, FX_BASE + 0x90, 0x10);
 	fx_bind_unmap(test, fb, FX_BASE + 0x380, 0x10);
 	KUNIT_EXPECT_EQ(test, drm_svm_bind_prefetch(&fb->bind, FX_BASE + 0x100, 1, NULL), 0);
-	drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES, 0);
+	compat_drm_exec_init(&exec, DRM_EXEC_IGNORE_DUPLICATES);
 	drm_exec_until_all_locked(&exec) {
 		ret = drm_svm_bind_lock(&fb->bind, &exec, 1);
 		drm_exec_retry_on_contention(&exec);

@@ -24,6 +24,10 @@ probe()
 # 6.14 removed drm_driver.date; 6.1 warns when it is NULL.
 probe HAVE_DRM_DRIVER_DATE drm/drm_drv.h 'char [*]date;'
 
+# 6.8 added the number of objects; before 6.6 there is no drm_exec at all.
+[ ! -e "$inc/drm/drm_exec.h" ] ||
+	probe HAVE_DRM_EXEC_INIT_NR drm/drm_exec.h 'drm_exec_init[(].*, unsigned nr[)]'
+
 # 6.16 added dma_iova_*(): a window of device addresses that is filled by hand.
 probe HAVE_DMA_IOVA linux/dma-mapping.h 'dma_iova_try_alloc[(]'
 

@@ -17,6 +17,7 @@
 #include <drm/drm_gpuvm.h>
 #include <drm/drm_svm.h>
 
+#include "compat/drm_exec_compat.h"
 #include "gpuvm_internal.h"
 
 static int lock_obj(struct drm_exec *exec, struct drm_gem_object *obj, unsigned int num_fences)
@@ -207,7 +208,7 @@ int drm_gpuvm_exec_lock(struct drm_gpuvm_exec *vm_exec)
 	struct drm_exec *exec = &vm_exec->exec;
 	int ret = 0;
 
-	drm_exec_init(exec, vm_exec->flags, 0);
+	compat_drm_exec_init(exec, vm_exec->flags);
 	drm_exec_until_all_locked(exec) {
 		ret = lock_all(vm_exec);
 		drm_exec_retry_on_contention(exec);
@@ -284,7 +285,7 @@ int drm_gpuvm_exec_lock_range(struct drm_gpuvm_exec *vm_exec,
 	struct drm_exec *exec = &vm_exec->exec;
 	int ret = 0;
 
-	drm_exec_init(exec, vm_exec->flags, 0);
+	compat_drm_exec_init(exec, vm_exec->flags);
 	drm_exec_until_all_locked(exec) {
 		ret = drm_gpuvm_prepare_range(vm_exec->vm, exec, addr, range,
 					      vm_exec->num_fences);
