@@ -407,9 +407,9 @@ struct dsvm_va_walk drm_svm_gpuva_walk_all(struct drm_gpuvm *gpuvm);
 struct dsvm_va_walk drm_svm_gpuva_walk_on(struct dsvm_va_walk walk);
 
 /*
- * A walk takes a call for each 24 mappings or so, and a few instructions for the others. It goes
- * on where it should if the space changes meanwhile. The core's part is the first of a mapping,
- * so a cast turns NULL into NULL.
+ * A walk takes a few instructions for a mapping, and a call near its end and after a change; while
+ * there was no memory for the index, one for each mapping. It goes on where it should if the space
+ * changes meanwhile. The core's part is the first of a mapping, so a cast turns NULL into NULL.
  */
 #define __drm_svm_walk_at(walk__) ((struct drm_gpuva *)(walk__)->now)
 

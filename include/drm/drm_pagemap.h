@@ -215,7 +215,8 @@ struct drm_pagemap_devmem_ops {
 	 * never zero where @pages is not NULL. It may be memory of another
 	 * device, as that one's &drm_pagemap_ops.device_map said. On the way back there is nobody
 	 * to try again: a CPU fault whose copy fails is a bus error (or, for
-	 * -ENOMEM, out of memory), so it must not be interruptible.
+	 * -ENOMEM, out of memory), so it must not be interruptible. -EAGAIN,
+	 * -EBUSY, -EINTR and -ERESTARTSYS say that it may pass: the CPU faults again.
 	 *
 	 * Return: 0 or a negative errno.
 	 */

@@ -79,7 +79,7 @@ struct dsvm_migrate_counters {
 
 /*
  * One allocation of device memory and how data gets in and out of it. Lives as
- * long as the zdd. All callbacks but @free_pages may sleep.
+ * long as the zdd. All callbacks but @unused may sleep.
  */
 struct dsvm_devmem {
 	void *allocation;

@@ -65,7 +65,7 @@ struct dsvm_va {
 
 /*
  * Some mappings, in order, beside their neighbours (core/va/va_index.h). Shown so that a walk
- * costs a call for each of these and not for each mapping.
+ * does not cost a call for each mapping.
  */
 #define DSVM_VA_LEAF_SIZE 24
 struct dsvm_va_leaf {

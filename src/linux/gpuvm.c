@@ -363,7 +363,8 @@ EXPORT_SYMBOL_GPL(drm_gpuva_find);
  *
  * Context: The VM lock, in any mode.
  *
- * Return: the mapping that has the unit before @start; NULL if there is none.
+ * Return: the mapping that has the unit before @start, which may be the kernel's; NULL if there
+ * is none.
  */
 struct drm_gpuva *
 drm_gpuva_find_prev(struct drm_gpuvm *gpuvm, u64 start)
@@ -379,7 +380,7 @@ EXPORT_SYMBOL_GPL(drm_gpuva_find_prev);
  *
  * Context: The VM lock, in any mode.
  *
- * Return: the mapping that has the unit at @end; NULL if there is none.
+ * Return: the mapping that has the unit at @end, which may be the kernel's; NULL if there is none.
  */
 struct drm_gpuva *
 drm_gpuva_find_next(struct drm_gpuvm *gpuvm, u64 end)

@@ -35,6 +35,9 @@ EXPORT_SYMBOL_GPL(drm_svm_can_migrate);
  * been given back to its driver, and every provider whose last reference went
  * has let go of its device and module. For a driver that goes away.
  *
+ * What a CPU fault has emptied is given back by the task that faulted, when it is next on its way
+ * to user space: this waits for that as well, however long it is kept from running.
+ *
  * Context: Sleeps, and waits for every driver's releases: no mmap_lock, no
  * driver's lock; not in &drm_pagemap_devmem_ops.devmem_release, and not in
  * &drm_driver.release.

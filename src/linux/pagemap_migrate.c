@@ -166,7 +166,9 @@ static int migrate_to_zdd(struct drm_pagemap_zdd *zdd, struct mm_struct *mm,
  * @mdetails: how it is meant
  *
  * All pages move, or none: one that is pinned, locked or otherwise busy stops
- * the others. Pages that are not there yet are made, as zeroed device memory.
+ * the others. Pages that are not there yet are made, as zeroed device memory; but 7.3 makes
+ * only one huge page in a GiB in which there is none of any kind, so that more than that
+ * is -EBUSY there, whatever the library. drm_svm_migrate_to_devmem() goes by 2 MiB.
  *
  * Context: mmap_lock held, at least for reading. Sleeps.
  *

@@ -250,10 +250,12 @@ EXPORT_SYMBOL_GPL(drm_svm_evict);
  * there is such a page its mirrors hear of an invalidation; where there is none
  * nothing happens, which is always the case before 7.3.
  *
- * Context: Takes the mmap_lock for reading; sleeps.
+ * Context: Takes the mmap_lock for reading, for a first notifier in a process
+ * for writing; sleeps.
  *
  * Return: 0, also if there was nothing to do; -EBUSY: somebody uses the page
- * just now; -EFAULT: the address space has gone; -ENOMEM.
+ * just now; -EFAULT: the address space has gone; -ENOMEM; -EINTR: a signal came
+ * at the first look at a process.
  */
 int drm_svm_split_cut(struct drm_pagemap *dpagemap, struct mm_struct *mm, unsigned long addr)
 {
@@ -286,7 +288,7 @@ EXPORT_SYMBOL_GPL(drm_svm_split_cut);
  *
  * Return: 0: nothing lives there any more; -EBUSY: time is up, and something
  * still does; -ENODEV: the device has gone, and data with it; -ENOSPC: there is
- * no RAM; -EINTR: the caller is being killed.
+ * no RAM. Being killed does not end it: the memory is other people's.
  */
 int drm_svm_pagemap_unplug(struct drm_pagemap *dpagemap, unsigned int timeout_ms)
 {

@@ -5,8 +5,8 @@
  *
  * A device page may be freed under a page-table lock, and what it keeps may
  * have to sleep to go away: an allocation whose last page goes is released on a
- * workqueue; or, where a CPU fault has brought that page back, by who faulted, on
- * his way back to user space. That it is empty is known, and said (detached), at once.
+ * workqueue, and that it is empty is known, and said (detached), at once. Where a CPU
+ * fault has brought that page back, both come from who faulted, on his way back to user space.
  *
  * Two flags share the word with a folio's pointer to its zdd:
  *

@@ -30,7 +30,7 @@ static const struct mmu_interval_notifier_ops look_ops = {
  *	peer; NULL: none of either. Those of anybody else count as absent.
  * @start: first byte, page aligned
  * @end: first byte after the span, page aligned
- * @block: bytes that are counted together, a multiple of the page size
+ * @block: bytes that are counted together, a multiple of the page size, less than 16 TiB
  * @out: one result for each block, zeroed; the last may be for less
  *
  * A look, no promise: pages may move while it is taken. Works on any span,
@@ -39,7 +39,7 @@ static const struct mmu_interval_notifier_ops look_ops = {
  * Context: Takes the mmap_lock for reading, for a first notifier in a process
  * for writing; sleeps.
  *
- * Return: 0; -EINVAL: not aligned, or a size of 0; -EFAULT: the address space
+ * Return: 0; -EINVAL: not aligned, or a size of 0 or beyond bounds; -EFAULT: the address space
  * has gone; -EBUSY: it changed all the time for a second; -ENOMEM; -EINTR: the
  * caller is being killed, or a signal came at the first look at a process.
  */
@@ -51,7 +51,7 @@ int drm_svm_residency(struct mm_struct *mm, struct drm_pagemap *dpagemap,
 	struct mmu_interval_notifier notifier = {};
 	int ret;
 
-	if (end <= start)
+	if (end <= start || block >> PAGE_SHIFT > U32_MAX)
 		return -EINVAL;
 	if (!mmget_not_zero(mm))
 		return -EFAULT;

@@ -132,7 +132,8 @@ struct drm_svm_stub_info {
  * @timeslice_ms: in, for so long CPUs leave alone what a GPU fault has moved to
  *	VRAM, up to 1000; since version 5, as what follows
  * @fault_granule: in, bytes that a CPU fault brings back to RAM, a power of two
- *	from a page to 2 MiB; zero: the default, 64 KiB or a huge page
+ *	from a page to 2 MiB; zero: the default, 64 KiB or a huge page, and twice
+ *	as much each time, up to 2 MiB, while a program goes on at its end
  *
  * -EINVAL: unknown flag, or a field out of bounds; -EOPNOTSUPP:
  * DRM_SVM_STUB_VM_MIGRATE_ON_FAULT on a device without DRM_SVM_STUB_CAP_MIGRATE;

@@ -28,7 +28,8 @@
 // DSVM_GUARDED_BY(lock) on a field who protects it. clang checks them in every host
 // test run (-Wthread-safety -Werror); g++ sees nothing.
 //
-// What it does not do: the core has no spinlock, no trylock and no recursion.
+// What it does not do: the core has no spinlock, no recursion, and no trylock but of an mm's
+// (core/svm/hmm.h).
 #ifndef DSVM_CORE_BASE_LOCKING_H
 #define DSVM_CORE_BASE_LOCKING_H
 

@@ -19,7 +19,7 @@
 // disjoint-set forest (R. E. Tarjan, "Efficiency of a Good But Not Linear Set Union
 // Algorithm", JACM 22(2), 1975; path halving), over the order of the space, which does not
 // change meanwhile. So a run of claimed mappings costs once what it is long, and not once
-// per request.
+// per request. Those that are spilled have no room for that, and are looked up each time.
 //
 // Invariants while OPEN or PREPARED:
 //  - space.bind is this transaction: nobody else changes the space;
