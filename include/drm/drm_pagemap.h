@@ -26,6 +26,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
+#include <linux/spinlock_types.h>
 #include <linux/types.h>
 
 #include "drm_svm/link_names.h"
@@ -267,6 +268,7 @@ struct drm_pagemap_devmem_ops {
  *	of two; 0, the default: the huge page that it hit, or 64 KiB, and, where
  *	a program goes on at the end of that, twice as much each time, up to 2 MiB
  * @zdd: the library's
+ * @zdd_lock: the library's, of @zdd
  */
 struct drm_pagemap_devmem {
 	struct device *dev;
@@ -279,6 +281,7 @@ struct drm_pagemap_devmem {
 	struct dma_fence *pre_migrate_fence;
 	unsigned long fault_granule;
 	struct drm_pagemap_zdd *zdd;
+	spinlock_t zdd_lock;
 };
 
 /**

@@ -16,7 +16,6 @@
 #include <linux/list.h>
 #include <linux/migrate.h>
 #include <linux/mm_types.h>
-#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -62,7 +61,6 @@ struct drm_pagemap_zdd {
 	struct work_struct work;	   /* destroys it where a put may not sleep */
 	struct callback_head on_return;	   /* a put, when a task is back in user space */
 	unsigned long is_kept;		   /* bit 0: until then; atomic */
-	struct rcu_head rcu;		   /* readers of &drm_pagemap_devmem.zdd */
 	struct drm_pagemap_devmem *devmem; /* owned: released with this; immutable */
 	struct drm_pagemap *dpagemap;	   /* referenced; immutable */
 	struct mm_struct *mm;		   /* held (mmgrab); immutable */
@@ -83,7 +81,7 @@ static inline struct drm_pagemap_zdd *core_to_zdd(const struct dsvm_devmem *core
  * allocation is still the caller's. May sleep.
  */
 struct drm_pagemap_zdd *dsvm_zdd_create(struct drm_pagemap_devmem *devmem, unsigned long start);
-/* The zdd of an allocation, with a reference; NULL if nothing lives in it. Any context. */
+/* The zdd of an allocation, with a reference; NULL if nothing lives in it. May sleep. */
 struct drm_pagemap_zdd *dsvm_zdd_of(struct drm_pagemap_devmem *devmem);
 struct drm_pagemap_zdd *dsvm_zdd_get(struct drm_pagemap_zdd *zdd);
 /* May sleep. */

@@ -46,6 +46,7 @@ void drm_pagemap_devmem_init(struct drm_pagemap_devmem *devmem_allocation,
 		.pre_migrate_fence = pre_migrate_fence,
 	};
 	init_completion(&devmem_allocation->detached);
+	spin_lock_init(&devmem_allocation->zdd_lock);
 }
 EXPORT_SYMBOL_GPL(drm_pagemap_devmem_init);
 

@@ -116,14 +116,17 @@ static int zdd_attach(struct drm_pagemap_zdd *zdd)
 static void zdd_detach(struct drm_pagemap_zdd *zdd)
 {
 	struct drm_pagemap_dev_hold *hold = zdd->dpagemap->dev_hold;
+	struct drm_pagemap_devmem *devmem = zdd->devmem;
 	unsigned long flags;
 
 	spin_lock_irqsave(&hold->lock, flags);
 	list_del(&zdd->link);
+	spin_lock(&devmem->zdd_lock);
+	WRITE_ONCE(devmem->zdd, NULL);
+	spin_unlock(&devmem->zdd_lock);
 	spin_unlock_irqrestore(&hold->lock, flags);
 
-	WRITE_ONCE(zdd->devmem->zdd, NULL);
-	complete_all(&zdd->devmem->detached);
+	complete_all(&devmem->detached);
 }
 
 static void zdd_free(struct drm_pagemap_zdd *zdd)
@@ -131,7 +134,7 @@ static void zdd_free(struct drm_pagemap_zdd *zdd)
 	dsvm_devmem_fini(&zdd->core);
 	mmdrop(zdd->mm);
 	drm_pagemap_put(zdd->dpagemap);
-	kfree_rcu(zdd, rcu);
+	kfree(zdd);
 }
 
 static void zdd_destroy(struct drm_pagemap_zdd *zdd)
@@ -195,12 +198,12 @@ struct drm_pagemap_zdd *dsvm_zdd_of(struct drm_pagemap_devmem *devmem)
 {
 	struct drm_pagemap_zdd *zdd;
 
-	/* Once it is found, it is there until the read side ends. */
-	rcu_read_lock();
+	/* What is found is there until it is forgotten, which takes the lock. */
+	spin_lock_irq(&devmem->zdd_lock);
 	zdd = READ_ONCE(devmem->zdd);
 	if (zdd && !kref_get_unless_zero(&zdd->refcount))
 		zdd = NULL;
-	rcu_read_unlock();
+	spin_unlock_irq(&devmem->zdd_lock);
 	return zdd;
 }
 
