@@ -474,6 +474,14 @@ struct dsvm_os_zdd *dsvm_os_provider_next_zdd(struct dsvm_os_provider *provider,
 #define DSVM_RESERVE_BYTES 65536
 void *dsvm_os_provider_take_reserve(struct dsvm_os_provider *provider);
 void dsvm_os_provider_give_reserve(struct dsvm_os_provider *provider, void *memory);
+/*
+ * Memory that the provider lends to one at a time who would allocate some for a moment, of
+ * DSVM_SPARE_BYTES: zeroes at first, and then what the last one has left. NULL: somebody else has
+ * it. Any context.
+ */
+#define DSVM_SPARE_BYTES 32768
+void *dsvm_os_provider_take_spare(struct dsvm_os_provider *provider);
+void dsvm_os_provider_give_spare(struct dsvm_os_provider *provider, void *memory);
 
 /*
  * Waits for what a copy callback gave, without heed of signals, and drops it. 0, or the error it

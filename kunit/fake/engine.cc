@@ -106,6 +106,12 @@ Traces &World::traces()
 	return state_->traces;
 }
 
+void World::set_lends(bool lends)
+{
+	for (dsvm_os_provider &provider : state_->providers)
+		provider.lends = lends;
+}
+
 } // namespace dsvm::fake
 
 using namespace dsvm;
@@ -257,4 +263,20 @@ void dsvm_os_provider_give_reserve(dsvm_os_provider *provider, void *memory)
 	if (!provider->reserve_is_taken || memory != provider->reserve)
 		dsvm_env_violation("a reserve given back that is not out");
 	provider->reserve_is_taken = false;
+}
+
+// The same. There is none in a machine that does not lend.
+void *dsvm_os_provider_take_spare(dsvm_os_provider *provider)
+{
+	if (!provider->lends || provider->spare_is_taken)
+		return nullptr;
+	provider->spare_is_taken = true;
+	return provider->spare;
+}
+
+void dsvm_os_provider_give_spare(dsvm_os_provider *provider, void *memory)
+{
+	if (!provider->spare_is_taken || memory != provider->spare)
+		dsvm_env_violation("spare memory given back that is not out");
+	provider->spare_is_taken = false;
 }

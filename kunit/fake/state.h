@@ -11,6 +11,9 @@ struct dsvm_os_provider {
 	bool reserve_is_taken;
 	dsvm_migrate_counters counters;
 	alignas(16) dsvm::u8 reserve[DSVM_RESERVE_BYTES];
+	bool lends;
+	bool spare_is_taken;
+	alignas(16) dsvm::u8 spare[DSVM_SPARE_BYTES];
 };
 
 // A copy that is done when somebody waits for it.

@@ -84,6 +84,8 @@ void check_balance(World &world)
 					   s.providers[i].refs);
 		if (s.providers[i].reserve_is_taken)
 			dsvm_env_violation("provider %u: its reserve is missing", i);
+		if (s.providers[i].spare_is_taken)
+			dsvm_env_violation("provider %u: its spare memory is missing", i);
 	}
 	for (u32 i = 0; i < kZdds; i++) {
 		if (s.zdds[i].refs != 0)

@@ -408,6 +408,8 @@ public:
 	[[nodiscard]] u32 max_dma_order() const;
 	// From now on providers give addresses without a size and a direction.
 	void set_sloppy_providers(bool sloppy);
+	// Whether providers lend memory, which nobody else has at that moment.
+	void set_lends(bool lends);
 	[[nodiscard]] bool has_sloppy_providers() const;
 	// From now on they are behind an IOMMU whose addresses may be filled by hand.
 	void set_iommu(bool iommu);

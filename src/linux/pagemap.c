@@ -27,6 +27,7 @@ static LIST_HEAD(holds);
 static void free_hold(struct drm_pagemap_dev_hold *hold)
 {
 	kvfree(hold->reserve);
+	kvfree(hold->spare);
 	kfree(hold);
 }
 
@@ -48,8 +49,9 @@ static struct drm_pagemap_dev_hold *make_hold(struct drm_pagemap *dpagemap)
 		return NULL;
 
 	hold->reserve = kvmalloc(DSVM_RESERVE_BYTES, GFP_KERNEL);
-	if (!hold->reserve) {
-		kfree(hold);
+	hold->spare = kvzalloc(DSVM_SPARE_BYTES, GFP_KERNEL);
+	if (!hold->reserve || !hold->spare) {
+		free_hold(hold);
 		return NULL;
 	}
 	INIT_WORK(&hold->work, dev_unhold_work);
@@ -297,4 +299,15 @@ void dsvm_os_provider_give_reserve(struct dsvm_os_provider *provider, void *memo
 {
 	/* Orders the use of it before that of the next one. */
 	smp_store_release(&to_provider(provider)->dev_hold->reserve, memory);
+}
+
+void *dsvm_os_provider_take_spare(struct dsvm_os_provider *provider)
+{
+	return xchg(&to_provider(provider)->dev_hold->spare, NULL);
+}
+
+void dsvm_os_provider_give_spare(struct dsvm_os_provider *provider, void *memory)
+{
+	/* As above. */
+	smp_store_release(&to_provider(provider)->dev_hold->spare, memory);
 }

@@ -40,6 +40,7 @@ struct drm_pagemap_dev_hold {
 	struct list_head zdds;		/* with a reference, or about to leave; under @lock */
 	bool unplugged;			/* gives no new memory out; under @lock */
 	void *reserve;			/* DSVM_RESERVE_BYTES, or NULL: taken; atomic */
+	void *spare;			/* DSVM_SPARE_BYTES, the same */
 	struct dsvm_migrate_counters counters; /* the core's */
 };
 

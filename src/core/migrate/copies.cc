@@ -410,8 +410,8 @@ inline void Copies::issue(Part part)
 	copy.to_ram = part.out;
 	copy.target = part.out && way_ == Way::kFromAll ? devmem_ : nullptr;
 	if (part.copier->copies_runs) {
+		copy.runs = scratch_.runs(part.end - part.first);
 		copy.nruns = build_runs(part);
-		copy.runs = scratch_.runs();
 	} else {
 		copy.pages = build_pages(part);
 		copy.addrs = scratch_.addrs() + part.first;
@@ -505,7 +505,7 @@ inline dsvm_os_page **Copies::build_pages(const Part &part)
 
 inline usize Copies::build_runs(const Part &part)
 {
-	dsvm_copy_run *const runs = scratch_.runs();
+	dsvm_copy_run *const runs = scratch_.runs(part.end - part.first);
 	usize nruns = 0;
 	usize pfn = 0; // of the last run
 

@@ -55,7 +55,7 @@ VaRange streak_of(const dsvm_cpu_fault &fault)
 Status bring_back(const dsvm_cpu_fault &fault, VaRange span)
 {
 	DSVM_UNSET Scratch scratch;
-	if (scratch.allocate_or_reserve(span.page_count(), fault.devmem->provider).is_error()) {
+	if (scratch.obtain_or_reserve(span.page_count(), fault.devmem->provider).is_error()) {
 		if (fault.order != 0)
 			return kNoMemory;
 		// The one page that somebody waits for.
@@ -63,7 +63,7 @@ Status bring_back(const dsvm_cpu_fault &fault, VaRange span)
 		scratch.use_own();
 	}
 
-	scratch.begin();
+	scratch.begin(span.page_count());
 	DSVM_UNSET ToRam batch{scratch};
 	ToRam::Request request{};
 	request.devmem = fault.devmem;

@@ -168,7 +168,7 @@ Status Eviction::allocate()
 {
 	const usize npages = min<usize>(end_ - first_, kBatchPages);
 
-	DSVM_TRY(slot_.scratch.allocate_or_reserve(npages, devmem_.provider));
+	DSVM_TRY(slot_.scratch.obtain_or_reserve(npages, devmem_.provider));
 	void *memory = npages < end_ - first_ ? dsvm_os_alloc(sizeof(Slot)) : nullptr;
 	if (!memory)
 		return Status::ok();
@@ -289,7 +289,7 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	request.way = DSVM_WAY_EVICT;
 	request.index = at;
 	slot.is_split = false;
-	slot.scratch.begin();
+	slot.scratch.begin(count);
 	if (is_huge(at))
 		return begin_huge(owner, slot, request, count);
 

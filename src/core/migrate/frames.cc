@@ -2,30 +2,72 @@
 #include "core/migrate/frames.h"
 
 #include "core/base/checked.h"
+#include "core/migrate/scratch.h"
 
 namespace dsvm {
 
 namespace {
 
-// Whether they are in a row. All memory that goes to a device comes by here, so it looks at sixteen
-// at a time.
-bool are_in_a_row(const usize *frames, usize count)
-{
-	constexpr usize kAtOnce = 16;
-	const usize base = frames[0];
-	usize i = 0;
+constexpr usize kAtOnce = 16;
 
-	for (; i + kAtOnce <= count; i += kAtOnce) {
-		usize differs = 0;
+// Whether each of so many is larger than the one before it. Every second one is loaded, and
+// compared with both of those beside it, where they are.
+inline bool rise_at_once(const usize *frames)
+{
+	// The same, but the compiler is not to know, or it would load the others as well.
+	const usize *behind = frames;
+	__asm__("" : "+r"(behind));
+
 #pragma GCC unroll 16
-		for (usize k = 0; k < kAtOnce; ++k)
-			differs |= frames[i + k] ^ (base + i + k);
-		if (differs)
+	for (usize i = 1; i < kAtOnce; i += 2) {
+		const usize frame = frames[i];
+		if (frames[i - 1] >= frame || (i + 1 < kAtOnce && behind[i + 1] <= frame))
 			return false;
 	}
-	while (i < count && frames[i] == base + i)
-		++i;
-	return i == count;
+	return true;
+}
+
+bool rise(const usize *frames, usize count)
+{
+	if (count < kAtOnce) {
+		for (usize i = 1; i < count; ++i) {
+			if (frames[i - 1] >= frames[i])
+				return false;
+		}
+		return true;
+	}
+	// The last one of some is the first one of the next; the very last ones may be among those
+	// before.
+	const usize *const last = frames + (count - kAtOnce);
+	for (const usize *at = frames; at < last; at += kAtOnce - 1) {
+		if (!rise_at_once(at))
+			return false;
+	}
+	return rise_at_once(last);
+}
+
+// Whether they are in a row. From the first one to the last there are @count - 1 steps: if each
+// goes up, by one at least, and all of them together by that number, each goes up by one. So only
+// the ends have to be looked at for how far they are apart, which matters because all memory that
+// goes to a device comes by here.
+bool are_in_a_row(const usize *frames, usize count)
+{
+	return frames[count - 1] - frames[0] == count - 1 && rise(frames, count);
+}
+
+Status allocate(dsvm_devmem &devmem, usize npages)
+{
+	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(usize)));
+
+	devmem.frames = static_cast<usize *>(dsvm_os_alloc_unset(bytes));
+	return devmem.frames ? Status::ok() : kNoMemory;
+}
+
+Status populate(dsvm_devmem &devmem, usize npages, usize *frames)
+{
+	DSVM_TRY(Status{devmem.populate(devmem.allocation, npages, frames)});
+	devmem.base = frames[0];
+	return Status::ok();
 }
 
 } // namespace
@@ -36,14 +78,19 @@ Status init_frames(dsvm_devmem &devmem)
 	if (npages == 0 || !is_aligned(devmem.size, DSVM_PAGE_SIZE))
 		return kInvalid;
 
-	const u64 bytes = DSVM_TRY(checked_mul(npages, sizeof(usize)));
-	devmem.frames = static_cast<usize *>(dsvm_os_alloc_unset(bytes));
-	if (!devmem.frames)
-		return kNoMemory;
+	// Mostly they are in a row, and no list of them is needed for longer.
+	DSVM_UNSET Scratch scratch;
+	if (scratch.borrow(npages, devmem.provider)) {
+		DSVM_TRY(populate(devmem, npages, scratch.src()));
+		if (are_in_a_row(scratch.src(), npages))
+			return Status::ok();
+		DSVM_TRY(allocate(devmem, npages));
+		__builtin_memcpy(devmem.frames, scratch.src(), npages * sizeof(usize));
+		return Status::ok();
+	}
 
-	const Status status{devmem.populate(devmem.allocation, npages, devmem.frames)};
-	if (status.is_ok())
-		devmem.base = devmem.frames[0];
+	DSVM_TRY(allocate(devmem, npages));
+	const Status status = populate(devmem, npages, devmem.frames);
 	if (status.is_error() || are_in_a_row(devmem.frames, npages))
 		fini_frames(devmem);
 	return status;

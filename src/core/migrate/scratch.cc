@@ -8,10 +8,12 @@ namespace dsvm {
 
 namespace {
 
-// Of these zeroes are what is empty. Mostly nothing has to be cleared.
-template <class T> void clear(T *array, usize count)
+// Of these zeroes are what is empty. Mostly nothing has to be cleared, or what a huge page takes.
+template <class T> inline void clear(T *array, usize count)
 {
-	if (count != 0)
+	if (count == 1)
+		*array = T{};
+	else if (count != 0)
 		__builtin_memset(array, 0, count * sizeof(T));
 }
 
@@ -19,6 +21,13 @@ template <class T> void clear(T *array, usize count)
 
 Scratch::~Scratch()
 {
+	if (spare_) {
+		clear(dst(), used_);
+		clear(addrs(), used_);
+		clear(pages(), handed_out_);
+		dsvm_os_provider_give_spare(provider_, spare_);
+		return;
+	}
 	dsvm_os_free(memory_);
 	if (reserve_)
 		dsvm_os_provider_give_reserve(provider_, reserve_);
@@ -35,9 +44,27 @@ Status Scratch::allocate(usize npages)
 	return Status::ok();
 }
 
-Status Scratch::allocate_or_reserve(usize npages, dsvm_os_provider *provider)
+bool Scratch::borrow(usize npages, dsvm_os_provider *provider)
 {
-	const Status status = allocate(npages);
+	if (npages > kBatchPages)
+		return false;
+
+	spare_ = dsvm_os_provider_take_spare(provider);
+	if (!spare_)
+		return false;
+	provider_ = provider;
+	lay_out(spare_, kBatchPages);
+	return true;
+}
+
+Status Scratch::obtain(usize npages, dsvm_os_provider *provider)
+{
+	return borrow(npages, provider) ? Status::ok() : allocate(npages);
+}
+
+Status Scratch::obtain_or_reserve(usize npages, dsvm_os_provider *provider)
+{
+	const Status status = obtain(npages, provider);
 	if (status.is_ok() || npages > kBatchPages)
 		return status;
 
@@ -65,27 +92,33 @@ void Scratch::lay_out(void *memory, usize npages)
 	src_ = reinterpret_cast<usize *>(addrs_ + npages);
 }
 
-// Until it says where it ends, a batch may be anywhere.
-void Scratch::begin()
+// Until it says where it ends, a batch may be anywhere in its pages.
+void Scratch::begin(usize npages)
 {
 	clear(dst(), used_);
 	clear(addrs(), used_);
-	used_ = npages_;
+	used_ = npages;
+}
+
+dsvm_os_page **Scratch::pages() const
+{
+	static_assert(sizeof(dsvm_copy_run) >= sizeof(dsvm_os_page *));
+
+	return reinterpret_cast<dsvm_os_page **>(runs_);
 }
 
 dsvm_os_page **Scratch::empty_pages(usize npages)
 {
-	static_assert(sizeof(dsvm_copy_run) >= sizeof(dsvm_os_page *));
-	dsvm_os_page **const pages = reinterpret_cast<dsvm_os_page **>(runs_);
-
-	clear(pages, min(npages, handed_out_));
+	clear(pages(), min(npages, handed_out_));
 	handed_out_ = max(handed_out_, used_);
-	return pages;
+	return pages();
 }
 
-dsvm_copy_run *Scratch::runs()
+dsvm_copy_run *Scratch::runs(usize npages)
 {
-	handed_out_ = npages_;
+	constexpr usize kPagesOfRun = sizeof(dsvm_copy_run) / sizeof(dsvm_os_page *);
+
+	handed_out_ = max(handed_out_, min(npages_, npages * kPagesOfRun));
 	return runs_;
 }
 

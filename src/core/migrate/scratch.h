@@ -8,13 +8,15 @@
 //	runs	what is handed to the driver;
 //	pages	or, in the same place, its other form
 //
-// One allocation, taken before anything else happens, so that no page is
-// locked or unmapped yet when memory turns out to be short. Who has to make progress
+// One piece of memory, taken before anything else happens, so that no page is
+// locked or unmapped yet when memory turns out to be short. The provider lends one, to
+// one batch at a time; the others allocate theirs. Who has to make progress
 // without memory takes the provider's reserve, or the room for one page that is in
 // the object itself.
 //
 // Memory comes zeroed, and most batches are the only one of theirs, or have one entry, of a huge
-// page: so what is empty is cleared only where something has been.
+// page: so what is empty is cleared only where something has been. What is lent has to be as empty
+// for the next one, whose batch may be larger: so there each array always has the same place.
 #ifndef DSVM_CORE_MIGRATE_SCRATCH_H
 #define DSVM_CORE_MIGRATE_SCRATCH_H
 
@@ -36,14 +38,18 @@ public:
 	Scratch(const Scratch &) = delete;
 	Scratch &operator=(const Scratch &) = delete;
 
-	// Once, of the three. kNoMemory, kOverflow. May sleep.
+	// Once, of the five. kNoMemory, kOverflow. May sleep.
 	Status allocate(usize npages);
-	// The same, or else the provider's reserve, for kBatchPages at most.
-	Status allocate_or_reserve(usize npages, dsvm_os_provider *provider);
+	// What the provider lends, for kBatchPages at most; false: somebody else has it.
+	bool borrow(usize npages, dsvm_os_provider *provider);
+	// The first one that there is, of what the provider lends and an allocation ...
+	Status obtain(usize npages, dsvm_os_provider *provider);
+	// ... and the provider's reserve, for kBatchPages at most.
+	Status obtain_or_reserve(usize npages, dsvm_os_provider *provider);
 	// Room for one page, which there always is.
 	void use_own();
-	// A batch begins: all entries of dst and addrs are empty.
-	void begin();
+	// A batch of @npages begins: all entries of dst and addrs are empty.
+	void begin(usize npages);
 	// In this batch nothing is put into dst and addrs from the entry @end on.
 	void ends_at(usize end) { used_ = end; }
 
@@ -55,10 +61,11 @@ public:
 	// To be filled in for one call of a driver; @npages of them are empty.
 	dsvm_os_page **empty_pages(usize npages);
 	// The same; not empty.
-	dsvm_copy_run *runs();
+	dsvm_copy_run *runs(usize npages);
 
 private:
 	void lay_out(void *memory, usize npages);
+	dsvm_os_page **pages() const;
 
 	// What one page needs, in the order of lay_out().
 	struct Entry {
@@ -67,9 +74,11 @@ private:
 		usize entries[2];
 	};
 	static_assert(kBatchPages * sizeof(Entry) <= DSVM_RESERVE_BYTES);
+	static_assert(kBatchPages * sizeof(Entry) == DSVM_SPARE_BYTES);
 
 	Entry own_;
 	void *memory_ = nullptr;	       // allocated, or nullptr
+	void *spare_ = nullptr;		       // lent by the provider, or nullptr
 	void *reserve_ = nullptr;	       // the provider's, or nullptr
 	dsvm_os_provider *provider_ = nullptr; // whose
 	usize npages_ = 0;

@@ -243,7 +243,7 @@ Status ToDevice::begin(const Request &request)
 		.src = scratch_.src(),
 		.dst = scratch_.dst(),
 	};
-	scratch_.begin();
+	scratch_.begin(span_.npages);
 	clock_.start(*request.devmem, DSVM_WAY_TO_DEVICE, span_.first, span_.npages);
 
 	const Status collected{dsvm_os_migrate_setup(&span_)};
@@ -366,7 +366,7 @@ Status migrate_to_device(dsvm_to_device &request)
 
 	request.migrated = 0;
 	DSVM_TRY(find_vma(request, vma));
-	DSVM_TRY(scratch.allocate(span.page_count()));
+	DSVM_TRY(scratch.obtain(span.page_count(), request.devmem->provider));
 
 	DSVM_UNSET ToDevice batch{scratch};
 	ToDevice::Request what{};

@@ -41,6 +41,8 @@ struct Provider {
 	Zdd *zdds = nullptr; // in use, the oldest first
 	bool reserve_taken = false;
 	void *reserve = nullptr; // of DSVM_RESERVE_BYTES
+	bool spare_taken = false;
+	void *spare = nullptr; // of DSVM_SPARE_BYTES; nullptr: there is none
 	dsvm_migrate_counters counters = {};
 	// Who cannot write to its memory, although he reads it; nullptr: everybody can.
 	const struct Device *barred = nullptr;

@@ -222,3 +222,25 @@ void dsvm_os_provider_give_reserve(dsvm_os_provider *handle, void *memory)
 	provider.reserve_taken = false;
 	scheduler().point(Point::kOs);
 }
+
+void *dsvm_os_provider_take_spare(dsvm_os_provider *handle)
+{
+	Provider &provider = from_os(handle);
+
+	scheduler().point(Point::kOs);
+	if (provider.spare_taken || provider.spare == nullptr)
+		return nullptr;
+	provider.spare_taken = true;
+	return provider.spare;
+}
+
+void dsvm_os_provider_give_spare(dsvm_os_provider *handle, void *memory)
+{
+	Provider &provider = from_os(handle);
+
+	if (!provider.spare_taken || memory != provider.spare)
+		scheduler().fail("what is not the spare memory is given back", "%s",
+				 provider.spare_taken ? "other memory" : "it is there");
+	provider.spare_taken = false;
+	scheduler().point(Point::kOs);
+}

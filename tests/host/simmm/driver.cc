@@ -5,6 +5,7 @@
 #include "tests/host/simmm/driver_impl.h"
 #include "tests/host/simmm/os.h"
 
+#include <cstring>
 #include <new>
 
 namespace dsvm::sim {
@@ -113,6 +114,8 @@ static void reset_vram(Driver::Impl &impl, u32 index, u32 first_page, u32 frames
 
 	vram = Vram{};
 	vram.provider.reserve = impl.reserves[index];
+	vram.provider.spare = impl.spares[index];
+	std::memset(impl.spares[index], 0, sizeof(impl.spares[index]));
 	vram.device = Device{.max_order = config.max_dma_order,
 			     .behind_iommu = config.behind_iommu,
 			     .direct = config.direct_dma};
@@ -572,6 +575,8 @@ static void check_vram_left(const Vram &vram)
 		scheduler().fail("a reference to the provider is left", "%u", vram.provider.refs);
 	if (vram.provider.reserve_taken)
 		scheduler().fail("a provider's reserve is not given back", "%s", "at the end");
+	if (vram.provider.spare_taken)
+		scheduler().fail("a provider's spare memory is not given back", "%s", "at the end");
 	if (vram.device.mappings != 0)
 		scheduler().fail("a DMA mapping is left", "%u", vram.device.mappings);
 	check_no_windows(vram.device);

@@ -235,6 +235,7 @@ struct Driver::Impl {
 	usize chunk_sizes[kMaxChunks] = {};
 	Vram vrams[kMaxDevices];
 	u8 reserves[kMaxDevices][DSVM_RESERVE_BYTES];
+	alignas(16) u8 spares[kMaxDevices][DSVM_SPARE_BYTES];
 	// The one that has the VMs.
 	Provider &provider = vrams[0].provider;
 	Device &device = vrams[0].device;
