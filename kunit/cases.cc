@@ -40,6 +40,7 @@
 #include "cases/peer.cc"
 #include "cases/pipeline.cc"
 #include "cases/plan.cc"
+#include "cases/scratch.cc"
 #include "cases/svm_access.cc"
 #include "cases/svm_find.cc"
 #include "cases/svm_iova.cc"

@@ -333,6 +333,7 @@ struct dsvm_migrate_span {
 	struct dsvm_os_page *fault_page; /* in a CPU fault: the page; else NULL */
 	dsvm_usize *src;
 	dsvm_usize *dst;
+	dsvm_usize kernels[10];	/* the kernel's own, from dsvm_os_migrate_setup() on */
 };
 
 /*

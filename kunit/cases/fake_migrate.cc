@@ -378,6 +378,16 @@ DSVM_CASE(fake_migrate, reserves_and_zdds)
 	dsvm_os_provider_give_reserve(provider, memory);
 	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
 
+	DSVM_EXPECT(dsvm_os_provider_take_spare(provider) == nullptr);
+	b.world.set_lends(true);
+	void *const spare = dsvm_os_provider_take_spare(provider);
+	DSVM_REQUIRE(spare != nullptr);
+	DSVM_EXPECT(dsvm_os_provider_take_spare(provider) == nullptr);
+	dsvm_os_provider_give_spare(provider, spare);
+	dsvm_env_expect_begin();
+	dsvm_os_provider_give_spare(provider, spare);
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
+
 	fake::Zdd *const other = b.world.make_zdd(b.world.provider(1), nullptr, nullptr, nullptr);
 	fake::Zdd *const second = b.world.make_zdd(provider, nullptr, nullptr, nullptr);
 	dsvm_os_zdd *next = dsvm_os_provider_next_zdd(provider, nullptr);

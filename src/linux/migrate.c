@@ -23,10 +23,19 @@ dsvm_u32 dsvm_os_huge_order(void)
 	return compat_migrate_huge_order();
 }
 
-/* The kernel's struct for a span; it keeps nothing in it from phase to phase. */
-static struct migrate_vma to_migrate_vma(const struct dsvm_migrate_span *span)
+/* The kernel's struct for a span, which is the same for all phases. */
+static struct migrate_vma *to_migrate_vma(struct dsvm_migrate_span *span)
 {
-	return (struct migrate_vma) {
+	static_assert(sizeof(struct migrate_vma) <= sizeof(span->kernels));
+
+	return (struct migrate_vma *)span->kernels;
+}
+
+/* The two are of one span, but have nothing in common that is used here. */
+static void init_migrate_vma(struct migrate_vma *restrict args,
+			     const struct dsvm_migrate_span *restrict span)
+{
+	*args = (struct migrate_vma) {
 		.vma = to_vma(span->vma),
 		.src = span->src,
 		.dst = span->dst,
@@ -44,23 +53,18 @@ static struct migrate_vma to_migrate_vma(const struct dsvm_migrate_span *span)
 
 int dsvm_os_migrate_setup(struct dsvm_migrate_span *span)
 {
-	struct migrate_vma args = to_migrate_vma(span);
-
-	return migrate_vma_setup(&args);
+	init_migrate_vma(to_migrate_vma(span), span);
+	return migrate_vma_setup(to_migrate_vma(span));
 }
 
 void dsvm_os_migrate_pages(struct dsvm_migrate_span *span)
 {
-	struct migrate_vma args = to_migrate_vma(span);
-
-	migrate_vma_pages(&args);
+	migrate_vma_pages(to_migrate_vma(span));
 }
 
 void dsvm_os_migrate_finalize(struct dsvm_migrate_span *span)
 {
-	struct migrate_vma args = to_migrate_vma(span);
-
-	migrate_vma_finalize(&args);
+	migrate_vma_finalize(to_migrate_vma(span));
 }
 
 int dsvm_os_migrate_device_setup(struct dsvm_migrate_span *span)

@@ -318,30 +318,36 @@ EXPORT_SYMBOL_GPL(drm_pagemap_pagemap_ops_get);
 /* What the core asks of device pages and zdds; see drm_svm/os.h. */
 
 /* With a reference to the zdd. */
-static struct page *page_init(unsigned long pfn, struct drm_pagemap_zdd *zdd, unsigned int order)
+static void page_init(struct page *page, struct drm_pagemap_zdd *zdd,
+		      struct dev_pagemap *pagemap, unsigned int order)
 {
-	struct page *page = pfn_to_page(pfn);
-
-	compat_zone_device_page_init(page, zdd->dpagemap->pagemap, order);
+	compat_zone_device_page_init(page, pagemap, order);
 	page->zone_device_data = zdd;	/* and no flag */
-	return page;
 }
 
-struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *zdd,
+struct dsvm_os_page *dsvm_os_page_init_device(dsvm_usize pfn, struct dsvm_os_zdd *handle,
 					      dsvm_u32 order)
 {
-	return os_page(page_init(pfn, dsvm_zdd_get(to_zdd(zdd)), order));
+	struct drm_pagemap_zdd *zdd = dsvm_zdd_get(to_zdd(handle));
+	struct page *page = pfn_to_page(pfn);
+
+	page_init(page, zdd, zdd->dpagemap->pagemap, order);
+	return os_page(page);
 }
 
-void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, struct dsvm_os_zdd *zdd,
+void dsvm_os_entries_init_device(dsvm_usize pfn, dsvm_usize count, struct dsvm_os_zdd *handle,
 				 dsvm_usize *dst)
 {
-	dsvm_usize i;
+	const dsvm_usize *end = dst + count;
+	struct drm_pagemap_zdd *zdd = to_zdd(handle);
+	struct dev_pagemap *pagemap = zdd->dpagemap->pagemap;
+	struct page *page = pfn_to_page(pfn);
+	unsigned long entry = migrate_pfn(pfn);
 
-	refcount_add(count, &to_zdd(zdd)->refcount.refcount);
-	for (i = 0; i < count; i++) {
-		page_init(pfn + i, to_zdd(zdd), 0);
-		dst[i] = migrate_pfn(pfn + i);
+	refcount_add(count, &zdd->refcount.refcount);
+	for (; dst != end; dst++, page++, entry += migrate_pfn(1) - migrate_pfn(0)) {
+		page_init(page, zdd, pagemap, 0);
+		*dst = entry;
 	}
 }
 
@@ -433,7 +439,8 @@ void dsvm_os_zdd_end_timeslice(struct dsvm_os_zdd *handle)
 	struct drm_pagemap_zdd *zdd = to_zdd(handle);
 
 	dsvm_devmem_start_timeslice(zdd->devmem, 0);
-	wake_up_all(&zdd->timeslice_over);
+	if (wq_has_sleeper(&zdd->timeslice_over))
+		wake_up_all(&zdd->timeslice_over);
 }
 
 struct dsvm_os_mm *dsvm_os_zdd_mm(struct dsvm_os_zdd *zdd)

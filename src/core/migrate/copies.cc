@@ -10,6 +10,12 @@ namespace {
 // What the destinations of two pages in a row differ by.
 constexpr usize kNextPage = usize{1} << DSVM_ENTRY_PFN_SHIFT;
 
+// The same as struct dsvm_dma_addr, without bit fields to put together for each one.
+struct AddrWords {
+	u64 addr;
+	u64 rest;
+};
+
 // The page @offset pages into the folio of an entry.
 inline dsvm_os_page *page_in(usize entry, usize offset)
 {
@@ -26,7 +32,7 @@ void Copies::start(const dsvm_devmem &devmem, dsvm_migrate_span &span, Way way)
 	span_ = &span;
 	way_ = way;
 	max_order_ = 63;
-	pieces_ = 0;
+	pieces_ = alone_ = 0;
 	window_ = dsvm_iova{};
 	own_error_ = peer_error_ = Status::ok();
 }
@@ -72,23 +78,20 @@ inline const usize *Copies::ram_side(const Part &part) const
 
 // Mapping ------------------------------------------------------------------------
 
-// Whether a huge page is all there is, and its other side is RAM.
-bool Copies::is_one_folio() const
-{
-	const usize dst = span_->dst[0];
-
-	return entry_is_huge(dst) && entry_pages(dst) == span_->npages && way_ != Way::kFromAll &&
-	       entry_has_page(span_->src[0]);
-}
-
-// Maps it in one piece, if that can be.
+// Maps a huge page in one piece, if it is all there is, its other side is RAM, and that can be.
 bool Copies::map_folio()
 {
-	const Part all = part_at(0);
-	dsvm_os_page *const ram = dsvm_os_migrate_page(ram_side(all)[0]);
-	const dsvm_dma_dir dir = all.out ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE;
+	const usize src = span_->src[0];
+	const usize dst = span_->dst[0];
+	if (!entry_is_huge(dst) || !entry_has_page(src) || way_ == Way::kFromAll)
+		return false;
 
-	if (dsvm_os_dma_map(devmem_->dev, ram, dsvm_os_huge_order(), dir, scratch_.addrs()) != 0)
+	const u32 order = dsvm_os_huge_order();
+	const bool to_ram = way_ == Way::kToRam;
+	if (span_->npages != usize{1} << order ||
+	    dsvm_os_dma_map(devmem_->dev, dsvm_os_migrate_page(to_ram ? dst : src), order,
+			    to_ram ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE,
+			    scratch_.addrs()) != 0)
 		return false;
 	in_rows_ = true;
 	pieces_ = 1;
@@ -216,6 +219,7 @@ inline usize Copies::map_scattered(usize index, usize count)
 		to_ram ? DSVM_DMA_FROM_DEVICE : DSVM_DMA_TO_DEVICE, scratch_.addrs() + index);
 
 	pieces_ += mapped;
+	alone_ += mapped;
 	return mapped;
 }
 
@@ -228,20 +232,21 @@ inline Copies::Row Copies::row_at(usize index) const
 	const usize npages = span_->npages;
 	usize at = index + 1;
 
-	// On both sides. A hole's frame is 0, which follows none.
+	// On both sides. Entries in a row have their flags in common, so that no hole is among
+	// them, and nothing huge; where the flags are others, another row begins.
 	usize next_to = dst[index] + kNextPage;
-	usize next_from = entry_pfn(src[index]) + 1;
-	while (at < npages && dst[at] == next_to && entry_pfn(src[at]) == next_from) {
+	usize next_from = src[index] + kNextPage;
+	while (at < npages && dst[at] == next_to && src[at] == next_from) {
 		next_to += kNextPage;
-		++next_from;
+		next_from += kNextPage;
 		++at;
 	}
 	if (at > index + 1)
 		return Row{ram[index], at - index, false};
 
-	usize below = entry_pfn(ram[index]) - 1;
-	while (at < npages && dst[at] && !entry_is_huge(dst[at]) && entry_pfn(ram[at]) == below) {
-		--below;
+	usize below = ram[index] - kNextPage;
+	while (at < npages && ram[at] == below && dst[at]) {
+		below -= kNextPage;
 		++at;
 	}
 	return Row{ram[at - 1], at - index, true};
@@ -267,9 +272,11 @@ inline usize Copies::map_row(usize index)
 	dsvm_dma_addr *const addrs = &scratch_.addrs()[index];
 	dsvm_dma_addr next{addr, DSVM_PROTO_SYSTEM, 0, static_cast<u64>(dir)};
 	if (row.goes_down) {
-		for (usize i = row.count; i-- > 0; next.addr += DSVM_PAGE_SIZE)
-			addrs[i] = next;
+		AddrWords words = __builtin_bit_cast(AddrWords, next);
+		for (usize i = row.count; i-- > 0; words.addr += DSVM_PAGE_SIZE)
+			addrs[i] = __builtin_bit_cast(dsvm_dma_addr, words);
 		pieces_ += row.count;
+		alone_ += row.count;
 		return row.count;
 	}
 	for (usize done = 0; done < row.count; ++pieces_) {
@@ -388,45 +395,50 @@ void Copies::unmap()
 
 Status Copies::begin()
 {
-	for (usize i = next_set(0); i < span_->npages && own_error_.is_ok();) {
-		Part part = part_at(i);
+	const usize npages = span_->npages;
+	usize at = next_set(0);
 
-		i = span_->npages;
-		if (way_ == Way::kFromAll) {
-			i = part.first;
-			while (i < span_->npages && is_of_part(part, i))
-				i = next_set(i + 1);
-		}
-		part.end = i;
+	if (way_ != Way::kFromAll) {
+		if (at < npages)
+			issue(Part{devmem_, way_ == Way::kToRam, at, npages, nullptr});
+		return own_error_;
+	}
+	while (at < npages && own_error_.is_ok()) {
+		Part part = mixed_part_at(at);
+
+		while (at < npages && is_of_part(part, at))
+			at = next_set(at + 1);
+		part.end = at;
 		issue(part);
 	}
 	return own_error_;
 }
 
 // Hands a part to its copier, in the form that it takes.
-inline void Copies::issue(Part part)
+inline void Copies::issue(const Part &part)
 {
-	dsvm_copy copy{};
+	const dsvm_devmem &copier = *part.copier;
+	const usize npages = part.end - part.first;
+	DSVM_UNSET dsvm_copy copy;
+
 	copy.to_ram = part.out;
 	copy.target = part.out && way_ == Way::kFromAll ? devmem_ : nullptr;
-	if (part.copier->copies_runs) {
-		copy.runs = scratch_.runs(part.end - part.first);
-		copy.nruns = build_runs(part);
-	} else {
-		copy.pages = build_pages(part);
-		copy.addrs = scratch_.addrs() + part.first;
-		copy.npages = part.end - part.first;
-	}
+	copy.runs = copier.copies_runs ? scratch_.runs(npages) : nullptr;
+	copy.nruns = copier.copies_runs ? build_runs(part, scratch_.runs(npages)) : 0;
+	copy.pages = copier.copies_runs ? nullptr : build_pages(part);
+	copy.addrs = copier.copies_runs ? nullptr : scratch_.addrs() + part.first;
+	copy.npages = copier.copies_runs ? 0 : npages;
+	copy.done = nullptr;
 
-	const Status status{part.copier->copy(part.copier->allocation, &copy)};
-	part.done = copy.done;
-	if (status.is_error() || !part.done) {
+	const Status status{copier.copy(copier.allocation, &copy)};
+	if (status.is_error() || !copy.done) {
 		conclude(part, status);
 		return;
 	}
 	if (ncopying_ == kMaxFences)
 		wait().ignore(); // an error stays known
-	copying_[ncopying_++] = part;
+	copying_[ncopying_] = part;
+	copying_[ncopying_++].done = copy.done;
 }
 
 // A batch is worth nothing without its own device's copies, and does without another one's.
@@ -472,40 +484,55 @@ template <class Visit> usize Copies::visit_pieces(const Part &part, usize index,
 	return behind;
 }
 
+inline bool Copies::is_alone(usize index) const
+{
+	const usize dst = span_->dst[index];
+
+	return dst && !entry_is_huge(dst) && scratch_.addrs()[index].order == 0;
+}
+
 // How many pages from @index on are pieces of their own.
 inline usize Copies::alone_at(usize index, usize end) const
 {
-	const usize *const dst = span_->dst;
-	const dsvm_dma_addr *const addrs = scratch_.addrs();
 	usize at = index;
 
-	while (at < end && dst[at] && !entry_is_huge(dst[at]) && addrs[at].order == 0)
+	// Mostly it is known of all of them.
+	if (alone_ == span_->npages)
+		return end - index;
+	while (at < end && is_alone(at))
 		++at;
 	return at - index;
 }
 
 inline dsvm_os_page **Copies::build_pages(const Part &part)
 {
-	dsvm_os_page **const pages = scratch_.empty_pages(part.end - part.first);
-	const usize *const entries = own_side(part);
 	const usize first = part.first;
+	const usize end = part.end;
+	dsvm_os_page **const pages = scratch_.empty_pages(end - first);
+	const usize *const entries = own_side(part);
 
-	for (usize i = first; i < part.end;) {
-		const usize count = alone_at(i, part.end);
+	// As of a huge page. Behind it there is nothing in the batch.
+	if (pieces_ == 1) {
+		pages[0] = dsvm_os_migrate_page(entries[first]);
+		return pages;
+	}
+	for (usize i = first; i < end;) {
+		const usize count = alone_at(i, end);
 
-		dsvm_os_migrate_list_pages(entries + i, count, pages + (i - first));
+		if (count != 0)
+			dsvm_os_migrate_list_pages(entries + i, count, pages + (i - first));
 		i += count;
-		if (i < part.end)
-			i = visit_pieces(part, i, [=](usize at, usize entry, usize offset) {
-				pages[at - first] = page_in(entry, offset);
-			});
+		if (i == end)
+			break;
+		i = visit_pieces(part, i, [=](usize at, usize entry, usize offset) {
+			pages[at - first] = page_in(entry, offset);
+		});
 	}
 	return pages;
 }
 
-inline usize Copies::build_runs(const Part &part)
+inline usize Copies::build_runs(const Part &part, dsvm_copy_run *runs)
 {
-	dsvm_copy_run *const runs = scratch_.runs(part.end - part.first);
 	usize nruns = 0;
 	usize pfn = 0; // of the last run
 

@@ -93,7 +93,6 @@ private:
 	bool is_ram(const Part &part) const;
 	const usize *ram_side(const Part &part) const;
 
-	bool is_one_folio() const;
 	bool map_folio();
 	void choose_way_to_map();
 	void open_window();
@@ -113,12 +112,13 @@ private:
 	void unmap_span(usize first, usize end);
 	template <class Dropped> void drop_window(Dropped dropped);
 
-	void issue(Part part);
+	void issue(const Part &part);
 	const usize *own_side(const Part &part) const;
 	template <class Visit> usize visit_pieces(const Part &part, usize index, Visit visit) const;
+	bool is_alone(usize index) const;
 	usize alone_at(usize index, usize end) const;
 	dsvm_os_page **build_pages(const Part &part);
-	usize build_runs(const Part &part);
+	usize build_runs(const Part &part, dsvm_copy_run *runs);
 	void conclude(const Part &part, Status status);
 
 	Scratch &scratch_;
@@ -127,6 +127,7 @@ private:
 	Way way_ = Way::kToRam;
 	u32 max_order_ = 0; // larger pieces have been refused
 	usize pieces_ = 0;
+	usize alone_ = 0;      // of these, so many are mapped as single pages that nobody drops
 	bool in_rows_ = false; // RAM is mapped so, and may not have to be unmapped
 	dsvm_iova window_{};
 	usize window_first_ = 0; // index of the page at its beginning
@@ -140,7 +141,7 @@ template <class Dropped> usize Copies::map(Dropped dropped)
 {
 	usize end = 0;
 
-	if (is_one_folio() && map_folio())
+	if (map_folio())
 		return pieces_;
 	choose_way_to_map();
 	for (usize i = next_set(0); i < span_->npages; i = next_set(i)) {

@@ -65,16 +65,14 @@ Status bring_back(const dsvm_cpu_fault &fault, VaRange span)
 
 	scratch.begin(span.page_count());
 	DSVM_UNSET ToRam batch{scratch};
-	ToRam::Request request{};
-	request.devmem = fault.devmem;
-	request.way = DSVM_WAY_CPU_FAULT;
+	ToRam::Request &request = batch.prepare_request(*fault.devmem, DSVM_WAY_CPU_FAULT, 0);
 	request.vma = fault.vma;
 	request.first = span.first;
 	request.npages = span.page_count();
 	// A huge page has to be collected as what it was hit as, or not at all.
 	request.select = DSVM_MIGRATE_DEVICE | (fault.order ? DSVM_MIGRATE_HUGE : 0);
 	request.fault_page = fault.page;
-	DSVM_TRY(batch.begin(request));
+	DSVM_TRY(batch.begin());
 	return batch.end();
 }
 

@@ -96,9 +96,10 @@ template <class Visit> void for_each_moved(const dsvm_migrate_span &span, Visit 
 			continue;
 		}
 		const usize src = entries[i];
+		const usize count = entry_pages(src);
 		if (dst[i] && entry_moves(src))
-			visit(i, 1, entry_pages(src));
-		i += entry_pages(src);
+			visit(i, 1, count);
+		i += count;
 	}
 }
 

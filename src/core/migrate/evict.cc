@@ -235,13 +235,13 @@ Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &requ
 		request.vma = vma.vma;
 		request.first = addr;
 		request.select = DSVM_MIGRATE_DEVICE | (slot.is_split ? 0 : DSVM_MIGRATE_HUGE);
-		return slot.batch.begin(request);
+		return slot.batch.begin();
 	}
 	// A folio's frames are in a row.
 	const usize frame = frame_at(devmem_, request.index);
 	for (usize i = 0; i < count; ++i)
 		slot.scratch.src()[i] = frame + i;
-	return slot.batch.begin(request);
+	return slot.batch.begin();
 }
 
 // One walk, of which mirrors hear once; it goes over gaps between the pages that are in use.
@@ -261,7 +261,7 @@ Status Eviction::begin_by_tables(Slot &slot, ToRam::Request &request, usize coun
 	request.first = devmem_.first + (first << DSVM_PAGE_SHIFT);
 	request.npages = end - first;
 	request.select = DSVM_MIGRATE_DEVICE;
-	return slot.batch.begin(request);
+	return slot.batch.begin();
 }
 
 // Each page by itself, wherever it is mapped, and of each one mirrors hear.
@@ -275,7 +275,7 @@ Status Eviction::begin_by_frames(Slot &slot, ToRam::Request &request, usize coun
 		if (dsvm_os_frame_in_use(pfn, devmem_.zdd))
 			src[request.npages++] = pfn;
 	}
-	return request.npages ? slot.batch.begin(request) : Status::ok();
+	return request.npages ? slot.batch.begin() : Status::ok();
 }
 
 // A batch of the pages from @at on that are in use.
@@ -284,10 +284,7 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	Slot &slot = *slots_[next_slot_];
 	next_slot_ = (next_slot_ + 1) % nslots_;
 
-	ToRam::Request request{};
-	request.devmem = &devmem_;
-	request.way = DSVM_WAY_EVICT;
-	request.index = at;
+	ToRam::Request &request = slot.batch.prepare_request(devmem_, DSVM_WAY_EVICT, at);
 	slot.is_split = false;
 	slot.scratch.begin(count);
 	if (is_huge(at))

@@ -210,11 +210,8 @@ Status Slice::begin(const Run &run)
 		return Status::ok();
 	}
 
-	ToDevice::Request what{};
-	what.vma = vma.vma;
-	what.span = run.span;
-	what.owner = job_.owner;
-	what.devmem = run.devmem;
+	ToDevice::Request &what =
+		slot.batch.prepare_request(vma.vma, run.span, job_.owner, run.devmem);
 	what.mm = job_.mm;
 	what.notifier = job_.notifier;
 	what.pagemap = job_.pagemap;
@@ -222,7 +219,7 @@ Status Slice::begin(const Run &run)
 	what.stays = slot.stays;
 	for (usize i = 0; i < run.span.page_count(); ++i)
 		slot.stays[i] = DSVM_STAY_BUSY;
-	const Status status = slot.batch.begin(what);
+	const Status status = slot.batch.begin();
 	if (status.is_ok()) {
 		slot.span = run.span;
 		slot.pinned = dsvm_os_vma_pin(vma.vma) ? vma.vma : nullptr;

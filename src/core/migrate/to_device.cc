@@ -53,6 +53,7 @@ inline void ToDevice::survey()
 	const usize *const entries = span_.src;
 	const usize npages = span_.npages;
 	usize movable = 0;
+	usize plain = 0;
 
 	is_plain_ = true;
 	for (usize i = 0; i < npages;) {
@@ -68,9 +69,11 @@ inline void ToDevice::survey()
 			continue;
 		}
 		movable += behind - i;
+		plain += count;
 		i = behind;
 	}
 	movable_ += movable;
+	entries_ = plain;
 }
 
 // What is neither RAM nor a hole, or does not move.
@@ -150,6 +153,9 @@ inline usize ToDevice::singles_at(usize index) const
 	const usize npages = span_.npages;
 	usize at = index;
 
+	// Mostly it is known of all of them.
+	if (entries_ == npages)
+		return npages - index;
 	while (at < npages && entry_moves_alone(src[at]) && (is_plain_ || moves(src[at])))
 		++at;
 	return at - index;
@@ -226,25 +232,30 @@ inline Status ToDevice::fill()
 	return copies_.begin();
 }
 
-Status ToDevice::begin(const Request &request)
+// What the kernel keeps in the span is not touched.
+inline void ToDevice::set_span()
 {
-	request_ = request;
+	const Request &request = request_;
+
+	span_.vma = request.vma;
+	span_.first = request.span.first;
+	span_.last = request.span.last;
+	span_.npages = request.span.page_count();
+	span_.owner = request.owner;
+	span_.select =
+		DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE | (wants_huge() ? DSVM_MIGRATE_HUGE : 0);
+	span_.fault_page = nullptr;
+	span_.src = scratch_.src();
+	span_.dst = scratch_.dst();
+}
+
+Status ToDevice::begin()
+{
 	movable_ = prepared_ = here_already_ = dropped_ = migrated_ = 0;
 	copying_ = false;
-	span_ = dsvm_migrate_span{
-		.vma = request.vma,
-		.first = request.span.first,
-		.last = request.span.last,
-		.npages = request.span.page_count(),
-		.owner = request.owner,
-		.select = DSVM_MIGRATE_SYSTEM | DSVM_MIGRATE_DEVICE |
-			  (wants_huge() ? DSVM_MIGRATE_HUGE : 0),
-		.fault_page = nullptr,
-		.src = scratch_.src(),
-		.dst = scratch_.dst(),
-	};
+	set_span();
 	scratch_.begin(span_.npages);
-	clock_.start(*request.devmem, DSVM_WAY_TO_DEVICE, span_.first, span_.npages);
+	clock_.start(*request_.devmem, DSVM_WAY_TO_DEVICE, span_.first, span_.npages);
 
 	const Status collected{dsvm_os_migrate_setup(&span_)};
 	if (collected.is_ok())
@@ -369,14 +380,11 @@ Status migrate_to_device(dsvm_to_device &request)
 	DSVM_TRY(scratch.obtain(span.page_count(), request.devmem->provider));
 
 	DSVM_UNSET ToDevice batch{scratch};
-	ToDevice::Request what{};
-	what.vma = vma.vma;
-	what.span = span;
-	what.owner = request.owner;
-	what.devmem = request.devmem;
+	ToDevice::Request &what =
+		batch.prepare_request(vma.vma, span, request.owner, request.devmem);
 	what.all_or_nothing = request.all_or_nothing;
 	what.within_provider = request.within_provider;
-	DSVM_TRY(batch.begin(what));
+	DSVM_TRY(batch.begin());
 	const Status status = batch.end();
 	request.migrated = batch.migrated();
 	DSVM_TRY(status);

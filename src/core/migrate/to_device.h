@@ -53,9 +53,29 @@ public:
 	// @scratch has to have room for the pages of each request.
 	explicit ToDevice(Scratch &scratch) : scratch_(scratch), copies_(scratch) {}
 
-	// An error says that nothing has happened. Locking: the mm's lock, which may be given up
-	// for a pin of the VMA until end(). May sleep.
-	Status begin(const Request &request);
+	// What the next batch is going to be, but for what does not matter or is to be filled in.
+	// None is under way.
+	Request &prepare_request(dsvm_os_vma *vma, const VaRange &span, void *owner,
+				 const dsvm_devmem *devmem)
+	{
+		request_ = Request{
+			.vma = vma,
+			.span = span,
+			.owner = owner,
+			.devmem = devmem,
+			.all_or_nothing = false,
+			.within_provider = false,
+			.mm = nullptr,
+			.notifier = nullptr,
+			.pagemap = nullptr,
+			.looks = nullptr,
+			.stays = nullptr,
+		};
+		return request_;
+	}
+	// That batch. An error says that nothing has happened. Locking: the mm's lock, which may be
+	// given up for a pin of the VMA until end(). May sleep.
+	Status begin();
 	// What came of it. May sleep.
 	Status end();
 	bool is_under_way() const { return under_way_; }
@@ -74,6 +94,7 @@ private:
 	bool page_moves(usize src) const;
 	bool is_peer(usize src) const { return !is_plain_ && page_is_peer(src); }
 	bool page_is_peer(usize src) const;
+	void set_span();
 	void survey();
 	void survey_other(usize index, usize src, usize count);
 	void explain();
@@ -98,13 +119,14 @@ private:
 	Scratch &scratch_;
 	Copies copies_;
 	PhaseClock clock_;
-	Request request_;	 // set by begin()
+	Request request_;	 // set by prepare_request()
 	dsvm_migrate_span span_; // set by begin()
 	Status status_;
 	bool under_way_ = false;
 	bool copying_ = false;
 	bool is_plain_ = false; // no entry that moves, as the kernel sees it, is but RAM or a hole
 	usize movable_ = 0;
+	usize entries_ = 0;	 // that these have, of RAM and holes: a huge page has but one
 	usize prepared_ = 0;	 // have a frame
 	usize here_already_ = 0; // live in the provider's memory
 	usize dropped_ = 0;	 // could not be mapped

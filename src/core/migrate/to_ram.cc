@@ -142,23 +142,30 @@ inline Status ToRam::fill()
 
 // The batch --------------------------------------------------------------------------------
 
-Status ToRam::begin(const Request &request)
+// What the kernel keeps in the span is not touched.
+inline void ToRam::set_span()
 {
-	request_ = request;
+	const Request &request = request_;
+
+	span_.vma = request.vma;
+	span_.first = request.first;
+	span_.last = request.first + ((request.npages << DSVM_PAGE_SHIFT) - 1);
+	span_.npages = request.npages;
+	span_.owner = request.devmem->owner;
+	span_.select = request.select;
+	span_.fault_page = request.fault_page;
+	span_.src = scratch_.src();
+	span_.dst = scratch_.dst();
+}
+
+Status ToRam::begin()
+{
+	const Request &request = request_;
+
 	status_ = missing_ = Status::ok();
 	movable_ = moved_ = 0;
 	at_ = request.index;
-	span_ = dsvm_migrate_span{
-		.vma = request.vma,
-		.first = request.first,
-		.last = request.first + ((request.npages << DSVM_PAGE_SHIFT) - 1),
-		.npages = request.npages,
-		.owner = request.devmem->owner,
-		.select = request.select,
-		.fault_page = request.fault_page,
-		.src = scratch_.src(),
-		.dst = scratch_.dst(),
-	};
+	set_span();
 	clock_.start(*request.devmem, request.way, is_by_tables() ? request.first : span_.src[0],
 		     request.npages);
 

@@ -46,8 +46,27 @@ public:
 
 	explicit ToRam(Scratch &scratch) : scratch_(scratch), copies_(scratch) {}
 
-	// An error says that nothing has happened; @huge_ram is the batch's in any case. May sleep.
-	Status begin(const Request &request);
+	// What the next batch is going to be, but for what does not matter or is to be filled in.
+	// None is under way.
+	Request &prepare_request(const dsvm_devmem &devmem, dsvm_migrate_way way, usize index)
+	{
+		request_ = Request{
+			.devmem = &devmem,
+			.way = way,
+			.vma = nullptr,
+			.first = 0,
+			.select = 0,
+			.fault_page = nullptr,
+			.index = index,
+			.hint_vma = nullptr,
+			.huge_ram = 0,
+			.npages = 0,
+		};
+		return request_;
+	}
+	// That batch. An error says that nothing has happened; @huge_ram is the batch's in any
+	// case. May sleep.
+	Status begin();
 	// What came of it: kNoMemory: there was none, for @fault_page or (without one) for some
 	// page; kFault: DMA does not reach it; what a callback returned. May sleep.
 	Status end();
@@ -59,6 +78,7 @@ private:
 	bool is_by_tables() const { return request_.vma != nullptr; }
 	// Of the addresses that pages are for, or nullptr.
 	dsvm_os_vma *vma() const { return is_by_tables() ? request_.vma : request_.hint_vma; }
+	void set_span();
 	Status setup();
 	void switch_over();
 	void finalize();
@@ -75,7 +95,7 @@ private:
 	Scratch &scratch_;
 	Copies copies_;
 	PhaseClock clock_;
-	Request request_;	 // set by begin()
+	Request request_;	 // set by prepare_request()
 	dsvm_migrate_span span_; // set by begin()
 	Status status_;		 // of the whole batch: no page goes anywhere
 	Status missing_;	 // of single pages, which stay

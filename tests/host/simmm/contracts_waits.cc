@@ -314,6 +314,23 @@ bool reserve_is_there_once()
 		       .breaks("what is not the reserve is given back");
 }
 
+bool spare_memory_is_there_once()
+{
+	static char memory[1];
+
+	return Scene().prepare([] { provider().spare = memory; })
+		       .thread([] {
+			       void *const mine = dsvm_os_provider_take_spare(to_os(provider()));
+			       check(mine == memory, "it is not there");
+			       check(dsvm_os_provider_take_spare(to_os(provider())) == nullptr,
+				     "it is there twice");
+			       dsvm_os_provider_give_spare(to_os(provider()), mine);
+		       })
+		       .holds() &&
+	       Scene().thread([] { dsvm_os_provider_give_spare(to_os(provider()), memory); })
+		       .breaks("what is not the spare memory is given back");
+}
+
 bool one_who_only_reads_a_peer()
 {
 	return Scene()
@@ -492,6 +509,7 @@ void add_wait_contracts(std::vector<Contract> &list)
 					DSVM_CONTRACT(frame_looks_do_not_last),
 					DSVM_CONTRACT(zdds_are_found_one_by_one),
 					DSVM_CONTRACT(reserve_is_there_once),
+					DSVM_CONTRACT(spare_memory_is_there_once),
 					DSVM_CONTRACT(one_who_only_reads_a_peer),
 					DSVM_CONTRACT(nobody_is_in_a_folio_that_is_split),
 					DSVM_CONTRACT(work_is_shared_and_all_done),
