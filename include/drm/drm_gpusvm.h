@@ -281,11 +281,11 @@ struct drm_gpusvm_range_flags {
  * @notifier: the window it is in; valid until it is removed
  * @refcount: references
  * @core: the library's view of the fields beside it
+ * @validity: the library's: a notifier in no tree, which hears of invalidations of this range only
  * @itree: where it is; the ends change in drm_svm_range_trim() only
- * @entry: in &drm_gpusvm_notifier.range_list
  * @flags: see &struct drm_gpusvm_range_flags
+ * @entry: in &drm_gpusvm_notifier.range_list
  * @lock: for drivers without a lock around all ranges; see drm_svm_range_lock()
- * @validity: in no tree, the library's: hears of invalidations of this range only
  */
 struct drm_gpusvm_range {
 	struct drm_gpusvm *gpusvm;
@@ -293,14 +293,15 @@ struct drm_gpusvm_range {
 	struct kref refcount;
 	union {
 		struct dsvm_range core;
+		struct mmu_interval_notifier validity;
 		struct {
 			struct interval_tree_node itree;
-			struct list_head entry;
 			struct drm_gpusvm_range_flags flags;
+			struct mm_struct *__mm; /* @validity's */
+			struct list_head entry;
 		};
 	};
 	struct mutex lock;
-	struct mmu_interval_notifier validity;
 };
 
 /**

@@ -30,11 +30,17 @@ struct dsvm_svm;
 #define DSVM_PAGES_STALE (1u << 3)    /* mapped, but an invalidation is between its passes */
 #define DSVM_PAGES_WRITABLE (1u << 4) /* all of them may be written */
 
-/* A span that the GPU maps as one; in struct drm_gpusvm_range. */
+/*
+ * A span that the GPU maps as one; in struct drm_gpusvm_range. The stand-in for a notifier that the
+ * kernel needs of each range (range_os) lies over the first fields, up to @seq: the stand-in is in no
+ * tree and in no list, so that its nodes are the range's.
+ */
 struct dsvm_range {
 	struct dsvm_interval node; /* in its window's index; ends change in a trim only */
-	struct dsvm_link entry;	   /* in its window's list, in order */
 	dsvm_u16 flags;		   /* DSVM_RANGE_*; window's lock, but for creation */
+	struct dsvm_os_mm *mm;	   /* the stand-in's; not the core's */
+	struct dsvm_link entry;	   /* in its window's list, in order */
+	dsvm_usize seq;		   /* the stand-in's; not the core's */
 	dsvm_usize gone_first;	   /* hull of what is not to be used any more, because the CPU */
 	dsvm_usize gone_last;	   /* unmapped it; empty if first > last; window's lock */
 };

@@ -22,9 +22,14 @@
 
 struct drm_svm_piece {
 	struct dsvm_piece core;
-	struct mmu_interval_notifier validity; /* a stand-in, with a sequence of its own */
 	struct drm_svm_hmmptr *hmmptr;
 };
+
+/* The stand-in for a notifier, with a sequence of its own; see struct dsvm_range. */
+static struct mmu_interval_notifier *validity_of(struct dsvm_range *range)
+{
+	return (struct mmu_interval_notifier *)range;
+}
 
 static struct drm_svm_piece *to_piece(struct dsvm_range *range)
 {
@@ -54,14 +59,14 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *window, dsvm
 	piece->core.range.node.last = last;
 	piece->core.range.flags = flags;
 	INIT_LIST_HEAD(to_link(&piece->core.range.entry));
-	compat_init_stand_in(&piece->validity, piece->hmmptr->mm);
+	compat_init_stand_in(validity_of(&piece->core.range), piece->hmmptr->mm);
 	*out = &piece->core.range;
 	return 0;
 }
 
 static struct dsvm_os_notifier *range_os(struct dsvm_range *range)
 {
-	return os_notifier(&to_piece(range)->validity);
+	return os_notifier(validity_of(range));
 }
 
 /* It has the reference of its being in the tree, and no other. */

@@ -8,6 +8,7 @@
 #include <linux/errno.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/stddef.h>
 
 #include <drm/drm_gpusvm.h>
@@ -75,6 +76,18 @@ static_assert(offsetof(struct dma_iova_state, addr) == offsetof(struct dsvm_iova
 static_assert(offsetof(struct dma_iova_state, __size) == offsetof(struct dsvm_iova, size));
 SAME_SIZE(dma_addr_t, ((struct dsvm_iova *)0)->addr);
 
+/* The stand-in for a notifier: what the kernel does not look at there is the range's own. */
+#define STAND_IN(field, core_field)					\
+	static_assert(offsetof(struct mmu_interval_notifier, field) ==	\
+		      offsetof(struct dsvm_range, core_field))
+
+STAND_IN(interval_tree, node);
+STAND_IN(ops, flags);
+STAND_IN(mm, mm);
+STAND_IN(deferred_item, entry);
+SAME_SIZE(struct hlist_node, struct dsvm_link);
+STAND_IN(invalidate_seq, seq);
+SAME_PLACE(drm_gpusvm_range, validity, node);
 SAME_PLACE(drm_gpusvm_range, itree, node);
 SAME_PLACE(drm_gpusvm_range, entry, entry);
 SAME_PLACE(drm_gpusvm_range, flags, flags);

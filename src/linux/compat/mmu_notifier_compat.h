@@ -41,11 +41,11 @@ static inline bool compat_invalidate(struct mmu_interval_notifier *mni,
 #endif
 
 /*
- * 2026-11: makes a stand-in for a notifier of memory that is all zero, in no tree, of whose events
- * it is told with mmu_interval_set_seq(). Good for mmu_interval_read_begin(), for
+ * 2026-11: makes a stand-in for a notifier, in no tree, of whose events it is told with
+ * mmu_interval_set_seq(); its sequence is 0 before. Good for mmu_interval_read_begin(), for
  * mmu_interval_read_retry() and for HMM, which look at two fields alone in
  * 6.1, 6.12 and 7.3: at the mm, for its count of invalidations and what waits
- * for their end, and at the sequence, to compare it.
+ * for their end, and at the sequence, to compare it. Somebody else may have the others.
  */
 static inline void compat_init_stand_in(struct mmu_interval_notifier *stand_in,
 					struct mm_struct *mm)
