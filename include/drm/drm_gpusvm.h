@@ -207,9 +207,9 @@ struct drm_gpusvm_notifier {
  * @unmapped: the CPU's mapping has gone; they cannot be had any more
  * @has_devmem_pages: some are device memory
  * @has_dma_mapping: they are mapped for the device
- * @stale: they are about to be unmapped from it; see
- *	&drm_gpusvm_ops.invalidate_finish
+ * @stale: they are about to be unmapped from it; see &drm_gpusvm_ops.invalidate_finish
  * @writable: all of them are mapped for writing
+ * @unmaps: the library's
  * @__flags: all of them, for READ_ONCE()
  *
  * Written under the notifier lock; a look without it is opportunistic.
@@ -222,6 +222,7 @@ struct drm_gpusvm_pages_flags {
 			u16 has_dma_mapping : 1;
 			u16 stale : 1;
 			u16 writable : 1;
+			u16 unmaps : 1;
 		};
 		u16 __flags;
 	};

@@ -29,6 +29,7 @@ struct dsvm_svm;
 #define DSVM_PAGES_DMA_MAPPED (1u << 2)
 #define DSVM_PAGES_STALE (1u << 3)    /* mapped, but an invalidation is between its passes */
 #define DSVM_PAGES_WRITABLE (1u << 4) /* all of them may be written */
+#define DSVM_PAGES_UNMAPS (1u << 5)   /* a single entry, of RAM that has to be unmapped */
 
 /*
  * A span that the GPU maps as one; in struct drm_gpusvm_range. The stand-in for a notifier that the
@@ -169,11 +170,12 @@ struct dsvm_pages {
 	struct dsvm_os_provider *provider; /* of the device pages, referenced; window's lock */
 	dsvm_usize notifier_seq;	   /* of a driver's own notifier: what dma_addr was valid at */
 	dsvm_u16 flags;			   /* DSVM_PAGES_*; window's lock */
-	struct dsvm_mapping *mapping;	   /* what dma_addr is part of, shared; window's lock */
+	struct dsvm_mapping *mapping;	   /* what dma_addr is part of, shared; NULL: dma_addr is */
+					   /* @single, if it is anything. Window's lock */
 	struct dsvm_os_rwsem *lock;	   /* the window's; set when they are first mapped */
 	struct dsvm_range *range; /* whose they are, or were mapped for last; NULL: it is looked for. */
 				  /* With range_pages set before it is found */
-	dsvm_usize single[8];	  /* @mapping, if it has a single entry and there is none yet */
+	struct dsvm_dma_addr single; /* where all is mapped in one go; window's lock */
 };
 
 /*

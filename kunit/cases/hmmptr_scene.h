@@ -323,7 +323,7 @@ private:
 		HmmptrScene &self = of(svm);
 
 		static_cast<void>(self.world.enter(Call::kRangePut));
-		if (home(range).base.pages.mapping != nullptr)
+		if (home(range).base.pages.lock != nullptr)
 			dsvm_env_violation("a piece freed that is mapped");
 		self.pieces--;
 		dsvm_os_free(&home(range));

@@ -200,7 +200,7 @@ public:
 	void free_pages(dsvm_range &range)
 	{
 		for (u32 i = 0; i < devices(); i++) {
-			if (home(range).pages[i].mapping != nullptr)
+			if (home(range).pages[i].lock != nullptr)
 				dsvm_svm_free_pages(&home(range).pages[i], world.device(i),
 						    pages_of(range));
 		}

@@ -157,6 +157,7 @@ static void check_flags(void)
 	SAME_FLAG(drm_gpusvm_pages_flags, has_dma_mapping, DSVM_PAGES_DMA_MAPPED);
 	SAME_FLAG(drm_gpusvm_pages_flags, stale, DSVM_PAGES_STALE);
 	SAME_FLAG(drm_gpusvm_pages_flags, writable, DSVM_PAGES_WRITABLE);
+	SAME_FLAG(drm_gpusvm_pages_flags, unmaps, DSVM_PAGES_UNMAPS);
 }
 
 /**

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 #include "core/svm/mapper.h"
 
+#include "core/base/bits.h"
 #include "core/base/checked.h"
 
 namespace dsvm {
@@ -49,8 +50,8 @@ inline u32 marks_of(const dsvm_get_pages &request, dsvm_dma_dir dir, u32 ram)
 }
 
 // What the request allows with pages of RAM of which this is known, if anything.
-DSVM_ALWAYS_INLINE Expected<RamUse> use_of(const dsvm_get_pages &request, u32 ram,
-					   bool after_device)
+DSVM_ALWAYS_INLINE Status use_of(const dsvm_get_pages &request, u32 ram, bool after_device,
+				 RamUse &use)
 {
 	if (request.access == DSVM_ACCESS_WRITE && !(ram & DSVM_RAM_WRITABLE))
 		return kAgain;
@@ -61,11 +62,17 @@ DSVM_ALWAYS_INLINE Expected<RamUse> use_of(const dsvm_get_pages &request, u32 ra
 
 	const dsvm_dma_dir dir =
 		direction(request, ram & DSVM_RAM_WRITABLE, ram & DSVM_RAM_DISCARDABLE);
-	return RamUse{dir, marks_of(request, dir, ram)};
+	use = {dir, marks_of(request, dir, ram)};
+	return Status::ok();
+}
+
+constexpr u32 flag_if(u32 flag, bool is_set)
+{
+	return is_set ? flag : 0;
 }
 
 // A page, or all that is mapped in one go.
-inline void mark(usize hmm, RamUse use)
+inline void mark(const usize &hmm, RamUse use)
 {
 	if (use.marks != 0)
 		dsvm_os_hmm_mark_alike(&hmm, 1, use.marks);
@@ -118,7 +125,7 @@ private:
 	Status map_pages(const usize *entries, usize npages);
 	void choose(usize hmm, usize npages);
 	Status link_run(usize hmm, u32 order);
-	Status map_run(usize hmm, u32 order, usize npages);
+	Status map_run(usize hmm, u32 order);
 	Status map_alone(usize hmm, u32 order);
 	Status map_alike(const usize *entries, usize count);
 	Status map_scattered(const usize *entries, usize count);
@@ -180,7 +187,7 @@ DSVM_ALWAYS_INLINE Status Mapper::admit_ram(u32 ram)
 {
 	if (ram == ram_)
 		return Status::ok();
-	use_ = DSVM_TRY(use_of(request_, ram, zdd_ != nullptr));
+	DSVM_TRY(use_of(request_, ram, zdd_ != nullptr, use_));
 	ram_ = ram;
 	if (use_.dir != DSVM_DMA_BIDIRECTIONAL)
 		writable_ = false;
@@ -269,16 +276,12 @@ DSVM_ALWAYS_INLINE Status Mapper::map_alone(usize hmm, u32 order)
 }
 
 // Maps a run, or only its first page where the device cannot have it whole.
-Status Mapper::map_run(usize hmm, u32 order, usize npages)
+Status Mapper::map_run(usize hmm, u32 order)
 {
 	const Status status = map_alone(hmm, order);
 
 	// There are limits on the size of a mapping; none is below a page.
-	if (status.is_ok() || order == 0)
-		return status;
-	if (mapping_.room < npages)
-		return kNoSpace;
-	return map_alone(hmm, 0);
+	return status.is_ok() || order == 0 ? status : map_alone(hmm, 0);
 }
 
 // Maps pages that are alike, each by itself.
@@ -349,7 +352,7 @@ DSVM_ALWAYS_INLINE Status Mapper::map_ram(const usize *entries, usize npages, u3
 		return link_run(*entries, order);
 	// Of what the CPU maps in one go, the large pieces are worth more than rows.
 	if (ram >> DSVM_RAM_ORDER != 0)
-		return map_run(*entries, order, npages);
+		return map_run(*entries, order);
 	// They are marked at once: of what cannot be mapped in the end that says too much.
 	return map_alike(entries, dsvm_os_hmm_mark_alike(entries, left, use_.marks));
 }
@@ -387,47 +390,57 @@ Expected<MappedPages> Mapper::map(const usize *entries, usize npages)
 		return status;
 	}
 	mapping_.unmaps = !in_rows_;
-	return MappedPages{provider_, writable_};
+	return MappedPages{provider_, DSVM_PAGES_DMA_MAPPED |
+					      flag_if(DSVM_PAGES_DEVMEM, provider_ != nullptr) |
+					      flag_if(DSVM_PAGES_WRITABLE, writable_)};
 }
 
-namespace {
-
-// Out of the way of a page that is all there is.
-DSVM_NOINLINE Expected<MappedPages> map_one_by_one(const dsvm_get_pages &request,
-						   dsvm_mapping &mapping, const usize *entries,
-						   usize npages)
+// Out of the way of a run that is all there is.
+DSVM_NOINLINE Expected<MappedPages> map_entries(const dsvm_get_pages &request,
+						dsvm_mapping &mapping, const usize *entries,
+						usize npages)
 {
 	return Mapper{request, mapping}.map(entries, npages);
 }
 
-// That has no use for a window, and lies in no row.
-DSVM_ALWAYS_INLINE Expected<MappedPages> map_page_of_ram(const dsvm_get_pages &request,
-							 dsvm_mapping &mapping, usize hmm, u32 ram)
-{
-	const RamUse use = DSVM_TRY(use_of(request, ram, false));
-	dsvm_dma_addr *const entry = mapping.entries;
+namespace {
 
-	if (dsvm_os_dma_map_hmm(request.dev, &hmm, 1, use.dir, entry) == 0)
-		return kFault;
-	mapping.unmaps = dsvm_os_dma_needs_unmap(request.dev);
-	if (mapping.unmaps && dsvm_os_dma_needs_sync(request.dev, entry)) {
-		dsvm_os_dma_unmap(request.dev, entry);
-		return kUnsupported;
-	}
-	mark(hmm, use);
-	return MappedPages{nullptr, use.dir == DSVM_DMA_BIDIRECTIONAL};
+// What is not RAM, or is nothing.
+DSVM_NOINLINE Status map_run_of_device(const dsvm_get_pages &request, const usize &hmm,
+				       usize npages, dsvm_dma_addr &out, MappedPages &mapped)
+{
+	dsvm_mapping single{&out, 1};
+
+	mapped = DSVM_TRY(map_entries(request, single, &hmm, npages));
+	return Status::ok();
 }
 
 } // namespace
 
-DSVM_UNIT_INLINE Expected<MappedPages> map_entries(const dsvm_get_pages &request,
-						   dsvm_mapping &mapping, const usize *entries,
-						   usize npages)
+// RAM has no use for a window here, and lies in no row.
+DSVM_UNIT_INLINE Status map_whole_run(const dsvm_get_pages &request, const usize &hmm, usize npages,
+				      dsvm_dma_addr &out, MappedPages &mapped)
 {
-	const u32 ram = npages == 1 ? dsvm_os_hmm_ram(*entries) : 0;
+	const u32 ram = dsvm_os_hmm_ram(hmm);
+	if (ram == 0)
+		return map_run_of_device(request, hmm, npages, out, mapped);
 
-	return ram != 0 ? map_page_of_ram(request, mapping, *entries, ram)
-			: map_one_by_one(request, mapping, entries, npages);
+	DSVM_UNSET RamUse use;
+	DSVM_TRY(use_of(request, ram, false, use));
+	const Status status{
+		dsvm_os_dma_map(request.dev, dsvm_os_hmm_page(hmm), ilog2(npages), use.dir, &out)};
+	// There are limits on the size of a mapping; none is below a page.
+	if (status.is_error())
+		return npages > 1 ? kNoSpace : status;
+	const bool unmaps = dsvm_os_dma_needs_unmap(request.dev);
+	if (unmaps && dsvm_os_dma_needs_sync(request.dev, &out)) {
+		dsvm_os_dma_unmap(request.dev, &out);
+		return npages > 1 ? kNoSpace : kUnsupported;
+	}
+	mark(hmm, use);
+	mapped = {nullptr, DSVM_PAGES_DMA_MAPPED | flag_if(DSVM_PAGES_UNMAPS, unmaps) |
+				   flag_if(DSVM_PAGES_WRITABLE, use.dir == DSVM_DMA_BIDIRECTIONAL)};
+	return Status::ok();
 }
 
 } // namespace dsvm

@@ -22,15 +22,18 @@ bool is_whole_run(usize entry, VaRange span);
 // What has been mapped.
 struct MappedPages {
 	dsvm_os_provider *provider; // of the device pages, referenced; nullptr if there are none
-	bool writable;		    // by the device, all of them
+	u32 flags;		    // DSVM_PAGES_*: what the pages are from now on
 };
 
 // Locking: the window's lock, under which the entries are known to be valid. Reclaim-safe.
 //
-// kAgain: a page that is to be written is shared, and of a device; kNoSpace: each page needs an
-// entry after all; kFault, kUnsupported, kNoMemory.
+// kAgain: a page that is to be written is shared, and of a device; kFault, kUnsupported, kNoMemory.
 Expected<MappedPages> map_entries(const dsvm_get_pages &request, dsvm_mapping &mapping,
 				  const usize *entries, usize npages);
+// The same of @npages that is_whole_run() says of, with the entry of the first one. kNoSpace, too: each
+// page needs an entry after all.
+Status map_whole_run(const dsvm_get_pages &request, const usize &entry, usize npages,
+		     dsvm_dma_addr &out, MappedPages &mapped);
 
 } // namespace dsvm
 

@@ -59,17 +59,24 @@ Expected<dsvm_mapping *> make_mapping(usize room)
 		dsvm_os_free(memory);
 		return kNoMemory;
 	}
-	return construct_at<dsvm_mapping>(memory, static_cast<dsvm_dma_addr *>(entries), room,
-					  false);
+	return construct_at<dsvm_mapping>(memory, static_cast<dsvm_dma_addr *>(entries), room);
 }
 
 void put_mapping(dsvm_mapping *mapping)
 {
-	if (!mapping || !mapping->owners.put() || mapping->embedded)
+	if (!mapping || !mapping->owners.put())
 		return;
 	if (static_cast<void *>(mapping->entries) != mapping + 1)
 		dsvm_os_free(mapping->entries);
 	dsvm_os_free(mapping);
+}
+
+void unmap_entry(const dsvm_dma_addr &entry, dsvm_os_dev *dev, dsvm_os_provider *provider)
+{
+	if (entry.proto != DSVM_PROTO_SYSTEM)
+		dsvm_os_provider_unmap(provider, dev, &entry);
+	else
+		dsvm_os_dma_unmap(dev, &entry);
 }
 
 void unmap_entries(dsvm_mapping &mapping, dsvm_os_dev *dev, dsvm_os_provider *provider,
@@ -81,12 +88,10 @@ void unmap_entries(dsvm_mapping &mapping, dsvm_os_dev *dev, dsvm_os_provider *pr
 		done += pages_of(*entries);
 		if (!is_mapped(*entries))
 			continue;
-		if (entries->proto != DSVM_PROTO_SYSTEM)
-			dsvm_os_provider_unmap(provider, dev, entries);
-		else if (mapping.iova.size != 0)
+		if (entries->proto == DSVM_PROTO_SYSTEM && mapping.iova.size != 0)
 			stretch.add(*entries);
-		else if (mapping.unmaps)
-			dsvm_os_dma_unmap(dev, entries);
+		else if (entries->proto != DSVM_PROTO_SYSTEM || mapping.unmaps)
+			unmap_entry(*entries, dev, provider);
 		entries->dir = DSVM_DMA_NONE;
 	}
 }

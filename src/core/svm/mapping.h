@@ -6,8 +6,7 @@
 //	                 ^       ^
 //	   dsvm_pages.dma_addr   dsvm_pages.dma_addr of another range, after a split
 //
-// An entry is a naturally aligned run of 2^order pages; there is room for one of each page, or for
-// a single one if that is all that the CPU's page table has. Where the device is behind an IOMMU
+// An entry is a naturally aligned run of 2^order pages, and there is room for one of each page. Where the device is behind an IOMMU
 // and the kernel lets us, all RAM of the span is linked into one window of device addresses,
 // at the offset that it has in the span: one allocation and one flush for all of it. Elsewhere,
 // and for the memory of a device, each entry is mapped by itself.
@@ -18,8 +17,8 @@
 // and who points to the memory (the last one frees it). The one is a matter of the notifier,
 // where nothing may be freed, the other is not.
 //
-// A single entry, as a page or a huge page has, is never shared: a split cuts no run. There is room
-// for it in the pages.
+// A single entry, as a page or a huge page has, is never shared, since a split cuts no run, and has
+// no use for a window. It takes no mapping, but is in the pages.
 //
 // An entry that is not mapped any more, while others of its pages are, has direction NONE.
 #ifndef DSVM_CORE_SVM_MAPPING_H
@@ -37,28 +36,16 @@ struct dsvm_mapping {
 	dsvm_dma_addr *entries; // immutable; behind this, or memory of their own
 	dsvm::usize room;	// how many fit; immutable
 	bool unmaps = true;	// whether RAM that is in no window has to be unmapped
-	bool embedded;		// in somebody's pages, who is its only owner; immutable
 
-	dsvm_mapping(dsvm_dma_addr *memory, dsvm::usize count, bool in_pages)
-		: entries(memory), room(count), embedded(in_pages)
-	{}
+	dsvm_mapping(dsvm_dma_addr *memory, dsvm::usize count) : entries(memory), room(count) {}
 	// As new, if it has one owner who has nothing mapped.
-	void renew() { dsvm::construct_at<dsvm_mapping>(this, entries, room, embedded); }
+	void renew() { dsvm::construct_at<dsvm_mapping>(this, entries, room); }
 };
 
 namespace dsvm {
 
 // With room for so many entries, one owner, and one who has it mapped. May sleep.
 Expected<dsvm_mapping *> make_mapping(usize room);
-// The same with room for one, in memory of this size that its owner has.
-inline dsvm_mapping *make_mapping_in(usize (&memory)[8])
-{
-	static_assert(sizeof(memory) >= sizeof(dsvm_mapping) + sizeof(dsvm_dma_addr));
-	auto *const mapping = reinterpret_cast<dsvm_mapping *>(memory);
-
-	return construct_at<dsvm_mapping>(mapping, reinterpret_cast<dsvm_dma_addr *>(mapping + 1),
-					  usize{1}, true);
-}
 // One owner less; nullptr is fine. May sleep.
 void put_mapping(dsvm_mapping *mapping);
 
@@ -76,6 +63,8 @@ inline bool is_mapped(const dsvm_dma_addr &entry)
 // lie in a row in the window are unlinked together. Locking: that of the pages. Reclaim-safe.
 void unmap_entries(dsvm_mapping &mapping, dsvm_os_dev *dev, dsvm_os_provider *provider,
 		   dsvm_dma_addr *entries, usize npages);
+// The same for a single entry, which has to be unmapped.
+void unmap_entry(const dsvm_dma_addr &entry, dsvm_os_dev *dev, dsvm_os_provider *provider);
 // One less who has something mapped. Locking: as above. Reclaim-safe.
 void release_window(dsvm_mapping &mapping, dsvm_os_dev *dev);
 

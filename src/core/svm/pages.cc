@@ -31,26 +31,30 @@ inline bool is_disturbed(const dsvm_get_pages &request, const dsvm_hmm_request &
 	       dsvm_os_notifier_read_retry(hmm.notifier, hmm.seq);
 }
 
-// All but the notifier and its sequence. Each field is written once: it is a few words, and a fault
-// on a page is not much more.
-inline dsvm_hmm_request to_hmm(const dsvm_get_pages &request, usize *entries)
+// All but what an attempt begins with. Each field is written once: it is a few words, and a fault on
+// a page is not much more.
+inline void to_hmm(const dsvm_get_pages &request, usize *entries, dsvm_hmm_request &hmm)
 {
-	return {
-		.notifier = nullptr,
-		.mm = request.mm,
-		.seq = 0,
-		.first = request.first,
-		.last = request.last,
-		.timeout_ns = 0,
-		.owner = request.owner,
-		.mm_locked = false,
-		.fault = true,
-		.write = request.access == DSVM_ACCESS_WRITE,
-		.entries = entries,
-	};
+	hmm.mm = request.mm;
+	hmm.first = request.first;
+	hmm.last = request.last;
+	hmm.owner = request.owner;
+	hmm.mm_locked = false;
+	hmm.fault = true;
+	hmm.write = request.access == DSVM_ACCESS_WRITE;
+	hmm.entries = entries;
 }
 
-dsvm_os_rwsem *lock_of(const dsvm_get_pages &request)
+// Device pages that are shared, after a fork, and to be written: as somebody who owns none the caller
+// gets them into RAM, and copies of his own.
+inline Status refused(dsvm_hmm_request &hmm, Status status)
+{
+	if (status == kAgain)
+		hmm.owner = nullptr;
+	return status;
+}
+
+inline dsvm_os_rwsem *lock_of(const dsvm_get_pages &request)
 {
 	return request.window ? request.window->lock : request.svm->lock;
 }
@@ -79,8 +83,12 @@ inline void count_collection(const dsvm_get_pages &request, u64 start_ns, Status
 		count(counters.collection_failures);
 }
 
-constexpr u32 kMappedFlags =
-	DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_DEVMEM | DSVM_PAGES_STALE | DSVM_PAGES_WRITABLE;
+constexpr u32 kMappedFlags = DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_DEVMEM | DSVM_PAGES_STALE |
+			     DSVM_PAGES_WRITABLE | DSVM_PAGES_UNMAPS;
+
+// From so many pages on, the first one is looked at first: what says that all are mapped in one go
+// saves an entry for each, and where it does not, a look is little beside the rest.
+constexpr usize kWorthALook = 512;
 
 } // namespace
 
@@ -120,8 +128,9 @@ DSVM_ALWAYS_INLINE dsvm_range *Pages::known_range(const dsvm_get_pages &request)
 }
 
 // True if there is nothing to do. @seq was taken before the look.
-DSVM_ALWAYS_INLINE Expected<bool> Pages::settled(dsvm_get_pages &request, RwLock &lock, usize seq)
+DSVM_ALWAYS_INLINE Expected<bool> Pages::settled(dsvm_get_pages &request, usize seq)
 {
+	RwLock lock{lock_of(request)};
 	ReadGuard guard{lock};
 
 	if (request.window && !request.range)
@@ -145,81 +154,93 @@ inline dsvm_mapping *Pages::left_over(usize room) const
 	return mapping->room >= room && mapping->owners.read() == 1 ? mapping : nullptr;
 }
 
-// Not into entries that are mapped: they may be in use until the very end.
-inline Expected<dsvm_mapping *> Pages::make_mapping_for(usize room)
+// Whether what was collected may be mapped: kAgain if it is not true any more.
+inline Status Pages::check_collected(const dsvm_get_pages &request,
+				     const dsvm_hmm_request &hmm) const
 {
-	if (room == 1 && !pages_.mapping)
-		return make_mapping_in(pages_.single);
-	return make_mapping(room);
-}
-
-// The last step: maps what was collected, if that is still true. What there was before is unmapped
-// and left in @mapping.
-//
-// kAgain: it is not, or it is to be collected in another way; kNoSpace: there are more entries.
-DSVM_ALWAYS_INLINE Status Pages::commit(const dsvm_get_pages &request, RwLock &lock,
-					dsvm_hmm_request &hmm, const usize *entries, usize npages,
-					dsvm_mapping *&mapping)
-{
-	// From here an invalidation either waits for the lock or finds the mapping.
-	ReadGuard guard{lock};
-
 	if (pages_.flags & DSVM_PAGES_UNMAPPED)
 		return kFault;
-	if (is_disturbed(request, hmm))
-		return kAgain;
+	return is_disturbed(request, hmm) ? kAgain : Status::ok();
+}
 
-	mapping->renew();
-	const Expected<MappedPages> mapped = map_entries(request, *mapping, entries, npages);
-	// Device pages that are shared, after a fork, and to be written: as somebody who owns none
-	// the caller gets them into RAM, and copies of his own.
-	if (mapped.status() == kAgain)
-		hmm.owner = nullptr;
-	if (mapped.is_error())
-		return mapped.status();
-
-	// A mapping that was too narrow for the access goes only now that there is a better one.
-	unmap(npages);
-	swap(pages_.mapping, mapping);
+// The last step, after the entries: says what they are.
+inline void Pages::set_mapped(const dsvm_get_pages &request, const dsvm_hmm_request &hmm,
+			      MappedPages mapped)
+{
 	pages_.lock = lock_of(request);
 	pages_.range = request.range;
-	pages_.dma_addr = pages_.mapping->entries;
-	pages_.provider = mapped.value().provider;
+	pages_.provider = mapped.provider;
 	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
-	set_flags(pages_.flags, pages_.flags | DSVM_PAGES_DMA_MAPPED |
-					(pages_.provider ? DSVM_PAGES_DEVMEM : 0) |
-					(mapped.value().writable ? DSVM_PAGES_WRITABLE : 0));
+	set_flags(pages_.flags, pages_.flags | mapped.flags);
+}
+
+// Maps what was collected with a single entry, if it is still true. What there was before is unmapped.
+//
+// kAgain: it is not, or it is to be collected in another way; kNoSpace: the device cannot have it in
+// one go.
+DSVM_ALWAYS_INLINE Status Pages::map_run(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
+					 const usize &entry, usize npages)
+{
+	dsvm_mapping *before;
+	{
+		RwLock lock{lock_of(request)};
+		// From here an invalidation either waits for the lock or finds the mapping.
+		ReadGuard guard{lock};
+		DSVM_TRY(check_collected(request, hmm));
+		DSVM_UNSET dsvm_dma_addr single;
+		DSVM_UNSET MappedPages mapped;
+		const Status status = map_whole_run(request, entry, npages, single, mapped);
+		if (status.is_error())
+			return refused(hmm, status);
+		// A mapping that was too narrow for the access goes only now that there is a better
+		// one.
+		unmap(npages);
+		before = exchange(pages_.mapping, nullptr);
+		pages_.single = single;
+		pages_.dma_addr = &pages_.single;
+		set_mapped(request, hmm, mapped);
+	}
+	if (before)
+		put_mapping(before);
 	return Status::ok();
 }
 
-// The same, with room for so many entries.
-DSVM_ALWAYS_INLINE Status Pages::map_into(const dsvm_get_pages &request, RwLock &lock,
-					  dsvm_hmm_request &hmm, const usize *entries, usize npages,
-					  usize room)
+// The same with an entry for each page, as far as it takes them.
+inline Status Pages::map_each(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
+			      const usize *entries, usize npages)
 {
-	dsvm_mapping *const left = left_over(room);
-	dsvm_mapping *mapping = left ? left : DSVM_TRY(make_mapping_for(room));
-	const Status status = commit(request, lock, hmm, entries, npages, mapping);
+	dsvm_mapping *const left = left_over(npages);
+	// Not into entries that are mapped: they may be in use until the very end.
+	dsvm_mapping *mapping = left ? left : DSVM_TRY(make_mapping(npages));
+	auto put = on_exit([&] {
+		if (!left)
+			put_mapping(mapping);
+	});
+	RwLock lock{lock_of(request)};
+	ReadGuard guard{lock};
 
-	if (!left)
-		put_mapping(mapping);
-	return status;
+	DSVM_TRY(check_collected(request, hmm));
+	mapping->renew();
+	const Expected<MappedPages> mapped = map_entries(request, *mapping, entries, npages);
+	if (mapped.is_error())
+		return refused(hmm, mapped.status());
+	unmap(npages);
+	swap(pages_.mapping, mapping);
+	pages_.dma_addr = pages_.mapping->entries;
+	set_mapped(request, hmm, mapped.value());
+	return Status::ok();
 }
 
 // Most memory needs an entry a page, or a single one.
-DSVM_ALWAYS_INLINE Status Pages::map_collected(const dsvm_get_pages &request, RwLock &lock,
-					       dsvm_hmm_request &hmm, const usize *entries,
-					       usize npages)
+DSVM_ALWAYS_INLINE Status Pages::map_collected(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
+					       const usize *entries, usize npages, bool may_be_run)
 {
-	const VaRange span{request.first, request.last};
-
-	for (usize room = npages > 1 && is_whole_run(*entries, span) ? 1 : npages;;) {
-		const Status status = map_into(request, lock, hmm, entries, npages, room);
-		// Else the device cannot have it in one go.
-		if (status != kNoSpace || room == npages)
+	if (may_be_run && is_whole_run(*entries, VaRange{request.first, request.last})) {
+		const Status status = map_run(request, hmm, *entries, npages);
+		if (status != kNoSpace)
 			return status;
-		room = npages;
 	}
+	return map_each(request, hmm, entries, npages);
 }
 
 // Runs HMM until it has an answer to a sequence that was taken before.
@@ -237,16 +258,19 @@ DSVM_ALWAYS_INLINE Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_reque
 	});
 }
 
-// Into entries that are all zero.
-DSVM_ALWAYS_INLINE Status Pages::collect_into(dsvm_get_pages &request, RwLock &lock,
-					      const Deadline &deadline, usize *entries,
-					      usize npages)
+// Collects pages with an entry each, and maps them. So many that they were looked at are no run.
+DSVM_NOINLINE Status Pages::collect_each(dsvm_get_pages &request, const Deadline &deadline,
+					 usize npages)
 {
-	dsvm_hmm_request hmm = to_hmm(request, entries);
+	DSVM_UNSET ScratchEntries entries;
+	DSVM_TRY(entries.allocate(npages));
+	DSVM_UNSET dsvm_hmm_request hmm;
+	to_hmm(request, entries.data(), hmm);
 
 	for (;;) {
 		DSVM_TRY(attempt(request, hmm, npages, deadline));
-		const Status status = map_collected(request, lock, hmm, entries, npages);
+		const Status status =
+			map_collected(request, hmm, entries.data(), npages, npages < kWorthALook);
 		if (status != kAgain)
 			return status;
 		DSVM_TRY(deadline.next_attempt());
@@ -254,24 +278,49 @@ DSVM_ALWAYS_INLINE Status Pages::collect_into(dsvm_get_pages &request, RwLock &l
 	}
 }
 
-DSVM_NOINLINE Status Pages::collect_many(dsvm_get_pages &request, RwLock &lock,
-					 const Deadline &deadline, usize npages)
+// With the first page alone, which says enough of all if the CPU maps them in one go. kNoSpace: it
+// does not, or the device cannot have them so.
+DSVM_ALWAYS_INLINE Status Pages::collect_run(dsvm_get_pages &request, const Deadline &deadline,
+					     usize npages)
 {
-	DSVM_UNSET ScratchEntries entries;
-	DSVM_TRY(entries.allocate(npages));
+	usize entry = 0;
+	DSVM_UNSET dsvm_hmm_request hmm;
+	to_hmm(request, &entry, hmm);
+	hmm.last = request.first + (kPageSize - 1);
 
-	return collect_into(request, lock, deadline, entries.data(), npages);
+	for (;;) {
+		DSVM_TRY(attempt(request, hmm, 1, deadline));
+		if (npages > 1 && !is_whole_run(entry, VaRange{request.first, request.last}))
+			return kNoSpace;
+		const Status status = map_run(request, hmm, entry, npages);
+		if (status != kAgain)
+			return status;
+		DSVM_TRY(deadline.next_attempt());
+		entry = 0;
+	}
+}
+
+DSVM_NOINLINE Status Pages::collect_large(dsvm_get_pages &request, const Deadline &deadline,
+					  usize npages)
+{
+	const Status status = collect_run(request, deadline, npages);
+	if (status != kNoSpace)
+		return status;
+	// That was a look, and no attempt.
+	--request.attempts;
+	return collect_each(request, deadline, npages);
 }
 
 // For pages that are not mapped as the access needs it. With a single one a fault is hardly more
 // than what is done once, so that has a path of its own, without loops over pages.
-DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, RwLock &lock,
-					      const Deadline &deadline, usize npages)
+DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, const Deadline &deadline,
+					      usize npages)
 {
-	usize entry = 0;
-
-	return npages == 1 ? collect_into(request, lock, deadline, &entry, 1)
-			   : collect_many(request, lock, deadline, npages);
+	if (npages == 1)
+		return collect_run(request, deadline, 1);
+	Pages apart = *this;
+	return npages < kWorthALook ? apart.collect_each(request, deadline, npages)
+				    : apart.collect_large(request, deadline, npages);
 }
 
 // Whether a device may have all that was collected. Locking: the window's lock.
@@ -303,7 +352,8 @@ Status Pages::populate_anew(dsvm_get_pages &request, usize *entries, const Deadl
 			    usize &seq)
 {
 	const usize npages = VaRange{request.first, request.last}.page_count();
-	dsvm_hmm_request hmm = to_hmm(request, entries);
+	DSVM_UNSET dsvm_hmm_request hmm;
+	to_hmm(request, entries, hmm);
 	RwLock lock{lock_of(request)};
 
 	for (;;) {
@@ -337,12 +387,12 @@ Status Pages::populate(dsvm_get_pages &request, usize *entries, const Deadline &
 Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 {
 	const VaRange span{request.first, request.last};
-	RwLock lock{lock_of(request)};
-	dsvm_hmm_request hmm = to_hmm(request, entries);
+	dsvm_hmm_request hmm{};
+	to_hmm(request, entries, hmm);
 	hmm.notifier = disturber_of(request);
 	hmm.seq = seq;
 
-	DSVM_TRY(map_collected(request, lock, hmm, entries, span.page_count()));
+	DSVM_TRY(map_collected(request, hmm, entries, span.page_count(), true));
 	count(request.svm->counters.pages_mapped, span.page_count());
 	return Status::ok();
 }
@@ -354,8 +404,6 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 	if (!span.is_well_formed() || !span.is_page_aligned())
 		return kInvalid;
 
-	RwLock lock{lock_of(request)};
-
 	if (request.window && !request.range)
 		request.range = known_range(request);
 	// What is not mapped stays so, but for us, and what becomes unmapped is seen in the end.
@@ -366,7 +414,7 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 		// it; in a window of the library's that is known under its lock.
 		const usize seq =
 			request.window ? 0 : dsvm_os_notifier_read_begin(request.notifier);
-		const bool mapped = DSVM_TRY(settled(request, lock, seq));
+		const bool mapped = DSVM_TRY(settled(request, seq));
 		if (mapped)
 			return Status::ok();
 	}
@@ -374,7 +422,7 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 	const u64 start_ns = dsvm_os_tick_ns();
 	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
 	const usize npages = span.page_count();
-	const Status status = collect_anew(request, lock, deadline, npages);
+	const Status status = collect_anew(request, deadline, npages);
 	count_collection(request, start_ns, status);
 	if (status.is_ok())
 		count(request.svm->counters.pages_mapped, npages);
@@ -386,13 +434,18 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 void Pages::unmap_all(usize npages)
 {
 	dsvm_os_assert_held(pages_.lock);
-	dsvm_mapping &mapping = *pages_.mapping;
-	if (pages_.provider || mapping.unmaps)
-		unmap_entries(mapping, dev_, pages_.provider, pages_.dma_addr, npages);
+	dsvm_mapping *const mapping = pages_.mapping;
+	if (!mapping) {
+		if (pages_.flags & (DSVM_PAGES_DEVMEM | DSVM_PAGES_UNMAPS))
+			unmap_entry(pages_.single, dev_, pages_.provider);
+	} else {
+		if (pages_.provider || mapping->unmaps)
+			unmap_entries(*mapping, dev_, pages_.provider, pages_.dma_addr, npages);
+		release_window(*mapping, dev_);
+	}
 	if (pages_.provider)
 		dsvm_os_provider_put(pages_.provider);
 	pages_.provider = nullptr;
-	release_window(mapping, dev_);
 	set_flags(pages_.flags, pages_.flags & ~kMappedFlags);
 }
 
@@ -470,7 +523,6 @@ void Pages::unmap_part(VaRange range, VaRange gone)
 void Pages::adopt(dsvm_mapping &mapping, dsvm_dma_addr *entries, usize npages,
 		  const dsvm_pages &from)
 {
-	static_cast<void>(DSVM_VERIFY(!mapping.embedded));
 	mapping.owners.get();
 	mapping.mapped.get();
 	pages_.mapping = &mapping;
@@ -493,7 +545,8 @@ void Pages::split(VaRange range, VaRange keep, dsvm_pages *tail, VaRange tail_sp
 	if (!is_dma_mapped())
 		return;
 
-	if (tail)
+	// A run is not cut.
+	if (tail && DSVM_VERIFY(pages_.mapping != nullptr))
 		Pages{*tail, dev_}.adopt(*pages_.mapping, entry_at(range, tail_span.first),
 					 tail_span.page_count(), pages_);
 	pages_.dma_addr = entry_at(range, keep.first);

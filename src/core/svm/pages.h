@@ -30,6 +30,7 @@
 #include "core/base/va_range.h"
 #include "core/svm/flags.h"
 #include "core/svm/hmm.h"
+#include "core/svm/mapper.h"
 #include "core/svm/mapping.h"
 #include "drm_svm/os.h"
 #include "drm_svm/svm.h"
@@ -43,7 +44,8 @@ inline bool are_valid(const dsvm_pages &pages)
 					  DSVM_PAGES_STALE)) == DSVM_PAGES_DMA_MAPPED;
 }
 
-// A view of a struct dsvm_pages for one device; holds no state of its own.
+// A view of a struct dsvm_pages for one device; holds no state of its own. What is called out of line
+// where it matters is called of a copy, so that this one need not be in memory.
 class Pages {
 public:
 	Pages(dsvm_pages &pages, dsvm_os_dev *dev) : pages_(pages), dev_(dev) {}
@@ -70,7 +72,7 @@ public:
 	void unmap(usize npages)
 	{
 		if (is_dma_mapped())
-			unmap_all(npages);
+			Pages(*this).unmap_all(npages);
 	}
 	// They cannot be collected any more. For writing.
 	void set_unmapped() { set_flags(pages_.flags, pages_.flags | DSVM_PAGES_UNMAPPED); }
@@ -90,23 +92,23 @@ private:
 	bool covers(const dsvm_get_pages &request) const;
 	static Status find_range_of(dsvm_get_pages &request);
 	dsvm_range *known_range(const dsvm_get_pages &request) const;
-	Expected<bool> settled(dsvm_get_pages &request, RwLock &lock, usize seq);
-	Status collect_anew(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
-			    usize npages);
-	Status collect_many(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
-			    usize npages);
-	Status collect_into(dsvm_get_pages &request, RwLock &lock, const Deadline &deadline,
-			    usize *entries, usize npages);
+	Expected<bool> settled(dsvm_get_pages &request, usize seq);
+	Status collect_anew(dsvm_get_pages &request, const Deadline &deadline, usize npages);
+	Status collect_large(dsvm_get_pages &request, const Deadline &deadline, usize npages);
+	Status collect_run(dsvm_get_pages &request, const Deadline &deadline, usize npages);
+	Status collect_each(dsvm_get_pages &request, const Deadline &deadline, usize npages);
 	static Status attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
 			      const Deadline &deadline);
 	dsvm_mapping *left_over(usize room) const;
-	Expected<dsvm_mapping *> make_mapping_for(usize room);
-	Status map_collected(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-			     const usize *entries, usize npages);
-	Status map_into(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-			const usize *entries, usize npages, usize room);
-	Status commit(const dsvm_get_pages &request, RwLock &lock, dsvm_hmm_request &hmm,
-		      const usize *entries, usize npages, dsvm_mapping *&mapping);
+	Status map_collected(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
+			     const usize *entries, usize npages, bool may_be_run);
+	Status map_run(const dsvm_get_pages &request, dsvm_hmm_request &hmm, const usize &entry,
+		       usize npages);
+	Status map_each(const dsvm_get_pages &request, dsvm_hmm_request &hmm, const usize *entries,
+			usize npages);
+	Status check_collected(const dsvm_get_pages &request, const dsvm_hmm_request &hmm) const;
+	void set_mapped(const dsvm_get_pages &request, const dsvm_hmm_request &hmm,
+			MappedPages mapped);
 	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 			     usize &seq);
 	static Status check_entries(const dsvm_get_pages &request, const usize *entries,
