@@ -44,32 +44,36 @@ DSVM_CASE(svm, chunk_choice_table)
 	};
 
 	for (const ChunkRow &row : table) {
-		const auto chunk =
-			choose_chunk(sizes, 3, row.addr, ChunkBounds{row.vma, all, row.gpuva},
-				     [](VaRange) { return true; });
+		VaRange chunk{0, 0};
+		const Status status = choose_chunk(
+			sizes, 3, row.addr, ChunkBounds{row.vma, all, row.gpuva},
+			[](VaRange) { return true; }, chunk);
 
-		if (row.expected == VaRange{0, 0}) {
-			DSVM_EXPECT(chunk.status() == kInvalid);
-			continue;
-		}
-		DSVM_REQUIRE(chunk.is_ok());
-		DSVM_EXPECT_EQ(chunk.value().first, row.expected.first);
-		DSVM_EXPECT_EQ(chunk.value().last, row.expected.last);
+		DSVM_EXPECT(status == (row.expected == VaRange{0, 0} ? kInvalid : Status::ok()));
+		DSVM_EXPECT_EQ(chunk.first, row.expected.first);
+		DSVM_EXPECT_EQ(chunk.last, row.expected.last);
 	}
 	// What the caller refuses is passed over; what it is asked about fits the bounds.
-	const auto small = choose_chunk(sizes, 3, 0x200000, ChunkBounds{all, all, all},
-					[](VaRange chunk) { return chunk.size() <= 4096; });
-	DSVM_EXPECT_EQ(small.value().size(), 4096u);
+	VaRange chosen{0, 0};
+	DSVM_REQUIRE(choose_chunk(
+			     sizes, 3, 0x200000, ChunkBounds{all, all, all},
+			     [](VaRange chunk) { return chunk.size() <= 4096; }, chosen)
+			     .is_ok());
+	DSVM_EXPECT_EQ(chosen.size(), 4096u);
 	// Nor is the window left.
 	const VaRange window{0x210000, 0x21ffff};
-	const auto within = choose_chunk(sizes, 3, 0x210000, ChunkBounds{all, window, all},
-					 [](VaRange) { return true; });
-	DSVM_EXPECT(within.value() == window);
+	DSVM_REQUIRE(choose_chunk(
+			     sizes, 3, 0x210000, ChunkBounds{all, window, all},
+			     [](VaRange) { return true; }, chosen)
+			     .is_ok());
+	DSVM_EXPECT(chosen == window);
 	// Up against the top of the space.
 	const VaRange top{kU64Max - (2 * kMiB - 1), kU64Max};
-	const auto last = choose_chunk(sizes, 3, kU64Max, ChunkBounds{top, VaRange::full(), top},
-				       [](VaRange) { return true; });
-	DSVM_EXPECT(last.value() == top);
+	DSVM_REQUIRE(choose_chunk(
+			     sizes, 3, kU64Max, ChunkBounds{top, VaRange::full(), top},
+			     [](VaRange) { return true; }, chosen)
+			     .is_ok());
+	DSVM_EXPECT(chosen == top);
 }
 
 DSVM_CASE(svm, init_checks_parameters)

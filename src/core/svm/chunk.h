@@ -33,16 +33,19 @@ struct ChunkBounds {
 	}
 };
 
-// The first of @sizes (powers of two, descending) whose block around @addr fits the
+// @out: the first of @sizes (powers of two, descending) whose block around @addr fits the
 // bounds and that @acceptable(VaRange) takes. kInvalid if none does.
 template <class Acceptable>
-DSVM_ALWAYS_INLINE Expected<VaRange> choose_chunk(const usize *sizes, int count, u64 addr,
-						  const ChunkBounds &bounds, Acceptable acceptable)
+DSVM_ALWAYS_INLINE Status choose_chunk(const usize *sizes, int count, u64 addr,
+				       const ChunkBounds &bounds, Acceptable acceptable,
+				       VaRange &out)
 {
 	for (int i = 0; i < count; ++i) {
 		const VaRange chunk = aligned_block(addr, sizes[i]);
-		if (bounds.contain(chunk) && acceptable(chunk))
-			return chunk;
+		if (bounds.contain(chunk) && acceptable(chunk)) {
+			out = chunk;
+			return Status::ok();
+		}
 	}
 	return kInvalid;
 }

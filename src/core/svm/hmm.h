@@ -25,20 +25,21 @@ namespace dsvm {
 // takes as well.
 class MmUser {
 public:
-	explicit MmUser(dsvm_os_mm *mm) : mm_(dsvm_os_mm_get(mm) ? mm : nullptr) {}
+	explicit MmUser(dsvm_os_mm *mm) : mm_(mm), is_alive_(dsvm_os_mm_get(mm)) {}
 	~MmUser()
 	{
-		if (mm_)
+		if (is_alive_)
 			dsvm_os_mm_put_async(mm_);
 	}
 	MmUser(const MmUser &) = delete;
 	MmUser &operator=(const MmUser &) = delete;
 
 	// False: the address space has lost its last user.
-	bool is_alive() const { return mm_ != nullptr; }
+	bool is_alive() const { return is_alive_; }
 
 private:
 	dsvm_os_mm *const mm_;
+	const bool is_alive_;
 };
 
 // The address space's lock for reading while it is in scope.

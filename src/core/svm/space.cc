@@ -87,8 +87,9 @@ void Space::clear()
 		if (!DSVM_VERIFY(range != nullptr)) {
 			BlockSpares spares;
 			{
-				WriteGuard guard{lock_};
-				unlink_window(*window, spares);
+				RwLock lock{svm_.lock};
+				WriteGuard guard{lock};
+				unlink_window(*window, spares, lock);
 			}
 			svm_.ops->notifier_destroy(&svm_, window);
 			continue;
@@ -145,7 +146,8 @@ bool Space::has_range(VaRange span) const
 // The first window that overlaps the span, with one more user, or nullptr.
 inline dsvm_notifier *Space::pin_first(VaRange span)
 {
-	ReadGuard guard{lock_};
+	RwLock lock{svm_.lock};
+	ReadGuard guard{lock};
 	dsvm_notifier *const window = find_notifier(span);
 
 	if (window)
@@ -189,7 +191,8 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 	const VaRange span = aligned_block(addr, svm_.notifier_size);
 	u32 wanted = 0;
 	{
-		ReadGuard guard{lock_};
+		RwLock lock{svm_.lock};
+		ReadGuard guard{lock};
 		wanted = window_index().wanted(span);
 	}
 
@@ -210,7 +213,8 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 // Puts a window with one user into the index, or adds the user to the one that is there.
 dsvm_notifier *Space::insert_window(dsvm_notifier &window, BlockSpares &spares)
 {
-	WriteGuard guard{lock_};
+	RwLock lock{svm_.lock};
+	WriteGuard guard{lock};
 
 	if (dsvm_notifier *existing = find_notifier(span_of(window.node))) {
 		add_user(*existing);
@@ -220,7 +224,7 @@ dsvm_notifier *Space::insert_window(dsvm_notifier &window, BlockSpares &spares)
 	return &window;
 }
 
-void Space::unlink_window(dsvm_notifier &window, BlockSpares &spares)
+void Space::unlink_window(dsvm_notifier &window, BlockSpares &spares, RwLock &)
 {
 	NotifierList{svm_.notifier_list}.remove(window);
 	window_index().remove(window, spares);
@@ -235,10 +239,11 @@ void Space::unpin_window(dsvm_notifier &window)
 	{
 		// Who finds the window may use it, so the last one leaves under the lock that keeps
 		// everybody from looking.
-		WriteGuard guard{lock_};
+		RwLock lock{svm_.lock};
+		WriteGuard guard{lock};
 		if (__atomic_sub_fetch(&window.users, 1, __ATOMIC_ACQ_REL) != 0)
 			return;
-		unlink_window(window, spares);
+		unlink_window(window, spares, lock);
 	}
 	// Waits for invalidations that run, and these take the window's lock.
 	svm_.ops->notifier_destroy(&svm_, &window);
@@ -272,24 +277,33 @@ DSVM_NOINLINE bool Space::all_present(dsvm_notifier &window, VaRange span, void 
 	return true;
 }
 
-DSVM_ALWAYS_INLINE Expected<VaRange> Space::choose_range(dsvm_notifier &window,
-							 const dsvm_vma_info &vma,
-							 const dsvm_find_or_insert &request)
+// Whether a range of several pages may be made of the span. Locking: the mm's lock.
+DSVM_NOINLINE bool Space::is_acceptable(dsvm_notifier &window, VaRange span,
+					const dsvm_find_or_insert &request) const
+{
+	const bool driver_locked = !request.get;
+
+	if (look_up(window, span, driver_locked, false))
+		return false;
+	return span.size() > request.check_pages_threshold ||
+	       all_present(window, span, request.owner);
+}
+
+DSVM_ALWAYS_INLINE Status Space::choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
+					      const dsvm_find_or_insert &request,
+					      VaRange &span) const
 {
 	const ChunkBounds bounds{VaRange{vma.first, vma.last}, span_of(window.node),
 				 VaRange{request.gpuva_first, request.gpuva_last}};
-	const bool driver_locked = !request.get;
 
-	return choose_chunk(svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
-			    [&](VaRange chunk) {
-				    // Nothing overlapped the page itself when it was looked for.
-				    if (chunk.page_count() == 1)
-					    return true;
-				    if (look_up(window, chunk, driver_locked, false))
-					    return false;
-				    return chunk.size() > request.check_pages_threshold ||
-					   all_present(window, chunk, request.owner);
-			    });
+	return choose_chunk(
+		svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
+		[&](VaRange chunk) {
+			// Nothing overlapped the page itself when it was looked for.
+			return chunk.page_count() == 1 ||
+			       Space(*this).is_acceptable(window, chunk, request);
+		},
+		span);
 }
 
 // False, and nothing done, if something overlaps it by now. From here on invalidations meet it. It
@@ -348,79 +362,86 @@ dsvm_range *Space::find_existing(dsvm_notifier &window, const dsvm_find_or_inser
 DSVM_ALWAYS_INLINE Status Space::try_find_or_insert(const dsvm_find_or_insert &request,
 						    dsvm_range *&out)
 {
-	const VaRange byte{request.fault_addr, request.fault_addr};
+	dsvm_notifier *window;
 	u32 wanted = 0;
 
 	if (!request.get) {
 		// The driver's lock keeps the window. Who makes one asks for tables of its own.
 		u32 unused;
-		dsvm_notifier *const window = window_index().at(request.fault_addr, unused);
+		window = window_index().at(request.fault_addr, unused);
 		if (window) {
 			out = window->lock == svm_.lock
 				      ? find_existing_locked(*window, request, wanted)
-				      : find_existing(*window, request, wanted);
+				      : Space(*this).find_existing(*window, request, wanted);
 			if (out)
 				return Status::ok();
 			add_user(*window);
 		}
-		return insert_anew(request, window, wanted, out);
+	} else {
+		window = pin_first(VaRange{request.fault_addr, request.fault_addr});
+		out = window ? Space(*this).find_existing(*window, request, wanted) : nullptr;
+		if (out) {
+			Space(*this).unpin_window(*window);
+			return Status::ok();
+		}
 	}
-
-	dsvm_notifier *const window = pin_first(byte);
-	if (!window)
-		return insert_anew(request, nullptr, 0, out);
-	out = find_existing(*window, request, wanted);
-	if (!out)
-		return insert_anew(request, window, wanted, out);
-	unpin_window(*window);
-	return Status::ok();
+	return insert_anew(request, window, wanted, out);
 }
 
 // Makes the range in the window, which has a user for it; nullptr: and the window. The user is gone
 // in the end.
-DSVM_NOINLINE Status Space::insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window,
-					u32 wanted, dsvm_range *&out)
+DSVM_ALWAYS_INLINE Status Space::insert_anew(const dsvm_find_or_insert &request,
+					     dsvm_notifier *window, u32 wanted, dsvm_range *&out)
 {
 	MmUser user{svm_.mm};
+	if (!user.is_alive()) {
+		if (window)
+			Space(*this).unpin_window(*window);
+		return kFault;
+	}
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
 	// lock for writing, or wait for who has.
-	auto unpin = on_exit([&] {
-		if (window)
-			unpin_window(*window);
-	});
-	if (!user.is_alive())
-		return kFault;
 	if (!window)
-		window = DSVM_TRY(make_window(request.fault_addr));
+		window = DSVM_TRY(Space(*this).make_window(request.fault_addr));
+	const Status status = insert_into(*window, request, wanted, out);
+	// The range keeps it. Without the driver's lock somebody may remove that while we are still
+	// unlocking the window's lock: then each has one of his own.
+	if (status.is_error() || request.get)
+		Space(*this).unpin_window(*window);
+	return status;
+}
+
+// The same in a window that stays meanwhile.
+DSVM_ALWAYS_INLINE Status Space::insert_into(dsvm_notifier &window,
+					     const dsvm_find_or_insert &request, u32 wanted,
+					     dsvm_range *&out)
+{
 	// Held to the end, so that the VMA is the one the range is cut to.
 	MmReadGuard mm_guard{svm_.mm};
 
-	dsvm_vma_info vma;
+	DSVM_UNSET dsvm_vma_info vma;
 	if (!dsvm_os_vma_at(svm_.mm, request.fault_addr, &vma))
 		return kNotFound;
 	DSVM_TRY(check_access(vma, request.write));
 
-	const VaRange span = DSVM_TRY(choose_range(*window, vma, request));
+	DSVM_UNSET VaRange span;
+	DSVM_TRY(choose_range(window, vma, request, span));
 	DSVM_UNSET BlockSpares spares{svm_.window_shape, wanted};
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
-	dsvm_range *range = nullptr;
+	DSVM_UNSET dsvm_range *range;
 	DSVM_TRY(Status{
-		svm_.ops->range_create(&svm_, window, span.first, span.last, flags, &range)});
+		svm_.ops->range_create(&svm_, &window, span.first, span.last, flags, &range)});
 	clear_gone(*range);
 	for_each_pages(*range, [&](Pages pages, u32) { pages.set_range(*range); });
 	if (request.get)
 		svm_.ops->range_get(&svm_, range);
 
-	// Our user becomes the range's. Without the driver's lock somebody may remove that while we
-	// are still unlocking the window's lock: then each has one of his own.
-	if (!insert_range(*window, *range, spares, request.get)) {
+	if (!insert_range(window, *range, spares, request.get)) {
 		if (request.get)
 			svm_.ops->range_put(&svm_, range);
 		svm_.ops->range_put(&svm_, range);
 		return kAgain;
 	}
-	if (!request.get)
-		window = nullptr;
 	count(svm_.counters.ranges_made);
 	out = range;
 	return Status::ok();

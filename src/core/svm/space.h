@@ -59,10 +59,11 @@ constexpr VaRange span_of(const dsvm_interval &node)
 	return VaRange{node.first, node.last};
 }
 
-// A view of a struct dsvm_svm; holds no state of its own.
+// A view of a struct dsvm_svm; holds no state of its own. What is called out of line where it matters is
+// called of a copy, so that this one need not be in memory.
 class Space {
 public:
-	explicit Space(dsvm_svm &svm) : svm_(svm), lock_(svm.lock) {}
+	explicit Space(dsvm_svm &svm) : svm_(svm) {}
 
 	// Checks the parameters and empties the containers.
 	Status init();
@@ -119,17 +120,23 @@ private:
 				  u32 &wanted);
 	Status insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, u32 wanted,
 			   dsvm_range *&out);
+	Status insert_into(dsvm_notifier &window, const dsvm_find_or_insert &request, u32 wanted,
+			   dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
 	dsvm_notifier *pin_first(VaRange span);
 	Expected<dsvm_notifier *> make_window(u64 addr);
 	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);
 	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;
-	Expected<VaRange> choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
-				       const dsvm_find_or_insert &request);
+	Status choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
+			    const dsvm_find_or_insert &request, VaRange &span) const;
+	bool is_acceptable(dsvm_notifier &window, VaRange span,
+			   const dsvm_find_or_insert &request) const;
 	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
 	bool insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares, bool add);
-	void unlink_window(dsvm_notifier &window, BlockSpares &spares) DSVM_REQUIRES(lock_);
+	// Locking: @lock, which is the svm's.
+	void unlink_window(dsvm_notifier &window, BlockSpares &spares, RwLock &lock)
+		DSVM_REQUIRES(lock);
 
 	void mark_stale(dsvm_notifier &window, VaRange span, bool stale);
 	VaRange widen_to_runs(dsvm_range &range, VaRange span);
@@ -153,7 +160,6 @@ private:
 	}
 
 	dsvm_svm &svm_;
-	RwLock lock_; // the svm's
 };
 
 inline RangeIndex range_index(dsvm_notifier &window)
