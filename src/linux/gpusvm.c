@@ -31,7 +31,7 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 	kref_init(&range->refcount);
 	mutex_init(&range->lock);
 	range->gpusvm = gpusvm;
-	range->notifier = to_gpusvm_notifier(notifier);
+	range->notifier = container_of(notifier, struct drm_gpusvm_notifier, core);
 	range->itree.start = first;
 	range->itree.last = last;
 	range->flags.__flags = flags;
@@ -273,20 +273,35 @@ void dsvm_assert_range_lock(struct drm_gpusvm_range *range)
 	lockdep_assert(driver_lock_held(range->gpusvm) || lockdep_is_held(&range->lock));
 }
 
-static struct drm_gpusvm_range *find_or_insert(struct drm_gpusvm *gpusvm,
-					       const struct dsvm_find_or_insert *request)
+static __always_inline struct drm_gpusvm_range *
+find_or_insert_quietly(struct drm_gpusvm *gpusvm, const struct dsvm_find_or_insert *request)
 {
-	struct dsvm_range *core = NULL;
-	struct drm_gpusvm_range *range;
+	struct dsvm_range *core;
 	int ret;
 
 	if (request->get)
 		ret = dsvm_svm_acquire(&gpusvm->core, request, &core);
 	else
 		ret = dsvm_svm_find_or_insert(&gpusvm->core, request, &core);
-	range = ret ? ERR_PTR(ret) : to_gpusvm_range(core);
+	return ret ? ERR_PTR(ret) : container_of(core, struct drm_gpusvm_range, core);
+}
+
+static noinline struct drm_gpusvm_range *
+find_or_insert_traced(struct drm_gpusvm *gpusvm, const struct dsvm_find_or_insert *request)
+{
+	struct drm_gpusvm_range *range = find_or_insert_quietly(gpusvm, request);
+
 	trace_gpusvm_fault(gpusvm, request, range);
 	return range;
+}
+
+/* Without a trace there is nothing to be kept until the core is done. */
+static struct drm_gpusvm_range *find_or_insert(struct drm_gpusvm *gpusvm,
+					       const struct dsvm_find_or_insert *request)
+{
+	if (trace_gpusvm_fault_enabled())
+		return find_or_insert_traced(gpusvm, request);
+	return find_or_insert_quietly(gpusvm, request);
 }
 
 struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,

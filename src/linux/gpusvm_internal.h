@@ -59,15 +59,17 @@ static inline bool has_window_locks(const struct drm_gpusvm *gpusvm)
  */
 static inline int access_asked(const struct drm_gpusvm_ctx *ctx)
 {
-	switch (ctx->access) {
-	case DRM_SVM_ACCESS_ANY:
+	if (likely(ctx->access == DRM_SVM_ACCESS_ANY))
 		return ctx->read_only ? DSVM_ACCESS_READ_ONLY : DSVM_ACCESS_WRITE;
+
+	switch (ctx->access) {
 	case DRM_SVM_ACCESS_READ:
 		return ctx->read_only ? DSVM_ACCESS_READ_ONLY : DSVM_ACCESS_READ;
 	case DRM_SVM_ACCESS_WRITE:
 		return ctx->read_only ? -EPERM : DSVM_ACCESS_WRITE;
+	default:
+		return -EINVAL;
 	}
-	return -EINVAL;
 }
 
 /* What the core asks of windows; see struct dsvm_svm_ops. */
@@ -76,8 +78,18 @@ int dsvm_window_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 struct dsvm_os_notifier *dsvm_window_os(struct dsvm_notifier *core);
 void dsvm_window_destroy(struct dsvm_svm *svm, struct dsvm_notifier *core);
 
+/* Those of the mmu notifiers of windows. */
+enum { DSVM_ONE_PASS, DSVM_TWO_PASSES };
+extern const struct mmu_interval_notifier_ops dsvm_window_ops[DSVM_TWO_PASSES + 1];
+
 /* The window that an mmu notifier belongs to, or NULL if it is a driver's own. */
-struct drm_gpusvm_notifier *dsvm_window_of(struct mmu_interval_notifier *mni);
+static inline struct drm_gpusvm_notifier *window_of(struct mmu_interval_notifier *mni)
+{
+	if (mni->ops != &dsvm_window_ops[DSVM_ONE_PASS] &&
+	    mni->ops != &dsvm_window_ops[DSVM_TWO_PASSES])
+		return NULL;
+	return container_of(mni, struct drm_gpusvm_notifier, notifier);
+}
 
 /*
  * drm_gpusvm_range_find_or_insert(); or, if @acquire, drm_svm_range_acquire() for a caller

@@ -113,25 +113,21 @@ static void __maybe_unused window_invalidate_finish(struct mmu_interval_notifier
 	dsvm_slot_release(slot);
 }
 
-static const struct mmu_interval_notifier_ops one_pass_ops = {
-	.invalidate = window_invalidate,
-};
-
-static const struct mmu_interval_notifier_ops two_pass_ops = {
-	.invalidate = window_invalidate,
-	COMPAT_INVALIDATE_PASSES(window_invalidate_start, window_invalidate_finish)
+const struct mmu_interval_notifier_ops dsvm_window_ops[] = {
+	[DSVM_ONE_PASS] = {
+		.invalidate = window_invalidate,
+	},
+	[DSVM_TWO_PASSES] = {
+		.invalidate = window_invalidate,
+		COMPAT_INVALIDATE_PASSES(window_invalidate_start, window_invalidate_finish)
+	},
 };
 
 static const struct mmu_interval_notifier_ops *window_mni_ops(const struct drm_gpusvm *gpusvm)
 {
-	return COMPAT_TWO_PASSES && gpusvm->ops->invalidate_start ? &two_pass_ops : &one_pass_ops;
-}
+	const bool in_two = COMPAT_TWO_PASSES && gpusvm->ops->invalidate_start;
 
-struct drm_gpusvm_notifier *dsvm_window_of(struct mmu_interval_notifier *mni)
-{
-	if (mni->ops != &one_pass_ops && mni->ops != &two_pass_ops)
-		return NULL;
-	return container_of(mni, struct drm_gpusvm_notifier, notifier);
+	return &dsvm_window_ops[in_two ? DSVM_TWO_PASSES : DSVM_ONE_PASS];
 }
 
 static void window_free(struct drm_gpusvm *gpusvm, struct drm_gpusvm_notifier *notifier)
@@ -153,7 +149,7 @@ static struct drm_gpusvm_notifier *window_alloc(struct drm_gpusvm *gpusvm)
 		return NULL;
 
 	notifier->finish = NULL;
-	if (window_mni_ops(gpusvm) == &one_pass_ops)
+	if (window_mni_ops(gpusvm) == &dsvm_window_ops[DSVM_ONE_PASS])
 		return notifier;
 
 	notifier->finish = dsvm_slots_alloc();

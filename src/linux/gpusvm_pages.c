@@ -43,13 +43,22 @@ bool drm_gpusvm_pages_valid(struct drm_gpusvm *gpusvm,
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_pages_valid);
 
-static int get_pages(struct drm_gpusvm_pages *svm_pages, struct dsvm_get_pages *request)
+static noinline int get_pages_traced(struct drm_gpusvm_pages *svm_pages,
+				     struct dsvm_get_pages *request)
 {
-	u64 began = trace_gpusvm_get_pages_enabled() ? ktime_get_ns() : 0;
+	u64 began = ktime_get_ns();
 	int ret = dsvm_svm_get_pages(&svm_pages->core, request);
 
-	trace_gpusvm_get_pages(svm_pages, request, began ? ktime_get_ns() - began : 0, ret);
+	trace_gpusvm_get_pages(svm_pages, request, ktime_get_ns() - began, ret);
 	return ret;
+}
+
+/* Without a trace there is nothing to be kept until the core is done. */
+static int get_pages(struct drm_gpusvm_pages *svm_pages, struct dsvm_get_pages *request)
+{
+	if (trace_gpusvm_get_pages_enabled())
+		return get_pages_traced(svm_pages, request);
+	return dsvm_svm_get_pages(&svm_pages->core, request);
 }
 
 /**
@@ -96,7 +105,7 @@ int drm_gpusvm_get_pages(struct drm_gpusvm *gpusvm,
 			 unsigned long pages_start, unsigned long pages_end,
 			 const struct drm_gpusvm_ctx *ctx)
 {
-	struct drm_gpusvm_notifier *window = dsvm_window_of(notifier);
+	struct drm_gpusvm_notifier *window = window_of(notifier);
 	const int access = access_asked(ctx);
 	struct dsvm_get_pages request = {
 		.svm = &gpusvm->core,

@@ -49,8 +49,8 @@ static inline void compat_hmm_count_frames(struct hmm_range *range)
 	unsigned long *entry = range->hmm_pfns;
 	unsigned long addr, first;
 
-	if ((*entry & (HMM_PFN_VALID | HMM_PFN_ERROR)) != HMM_PFN_VALID ||
-	    hmm_pfn_to_map_order(*entry) != PMD_SHIFT - PAGE_SHIFT ||
+	if (hmm_pfn_to_map_order(*entry) != PMD_SHIFT - PAGE_SHIFT ||
+	    (*entry & (HMM_PFN_VALID | HMM_PFN_ERROR)) != HMM_PFN_VALID ||
 	    !is_device_private_page(hmm_pfn_to_page(*entry)))
 		return;
 
