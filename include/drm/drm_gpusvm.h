@@ -230,8 +230,7 @@ struct drm_gpusvm_pages_flags {
 
 /**
  * struct drm_gpusvm_pages - Pages as one device sees them
- * @drm: the device that they are mapped for; immutable after
- *	drm_gpusvm_init_pages()
+ * @drm: the device that they are mapped for; immutable after drm_gpusvm_init_pages()
  * @core: the library's view of the fields beside it
  * @dma_addr: where the device finds them, one entry for each naturally
  *	aligned run of 2^order pages, in address order, without gaps between
@@ -285,6 +284,7 @@ struct drm_gpusvm_range_flags {
  * @validity: the library's: a notifier in no tree, which hears of invalidations of this range only
  * @itree: where it is; the ends change in drm_svm_range_trim() only
  * @flags: see &struct drm_gpusvm_range_flags
+ * @__mm: that of @validity
  * @entry: in &drm_gpusvm_notifier.range_list
  * @lock: for drivers without a lock around all ranges; see drm_svm_range_lock()
  */
@@ -298,7 +298,7 @@ struct drm_gpusvm_range {
 		struct {
 			struct interval_tree_node itree;
 			struct drm_gpusvm_range_flags flags;
-			struct mm_struct *__mm; /* @validity's */
+			struct mm_struct *__mm;
 			struct list_head entry;
 		};
 	};
