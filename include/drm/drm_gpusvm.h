@@ -82,7 +82,8 @@ struct drm_gpusvm_ops {
 
 	/**
 	 * @range_alloc: Makes a zeroed range, for a driver that embeds it.
-	 * Optional. May sleep; mmap_lock is held for reading.
+	 * Optional. May sleep; mmap_lock is held for reading, but not in
+	 * drm_svm_range_trim().
 	 *
 	 * Return: the range, or NULL if there is no memory.
 	 */

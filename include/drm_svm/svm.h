@@ -174,7 +174,7 @@ struct dsvm_pages {
 					   /* @single, if it is anything. Window's lock */
 	struct dsvm_os_rwsem *lock;	   /* the window's; set when they are first mapped */
 	struct dsvm_range *range; /* whose they are, or were mapped for last; NULL: it is looked for. */
-				  /* With range_pages set before it is found */
+				  /* With range_pages set before it is found, but for what a trim cut off */
 	struct dsvm_dma_addr single; /* where all is mapped in one go; window's lock */
 };
 

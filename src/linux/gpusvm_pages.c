@@ -200,8 +200,8 @@ EXPORT_SYMBOL_GPL(drm_gpusvm_free_pages);
  * A look, no promise: they may move as soon as it is over, and nothing is
  * faulted in.
  *
- * Context: The driver's lock, or that of the range. Takes the mmap_lock and the
- * window's lock, both for reading; sleeps.
+ * Context: The driver's lock, or that of the range. Takes the mmap_lock for
+ * reading; sleeps.
  *
  * Return: see &enum drm_gpusvm_scan_result.
  */

@@ -6,10 +6,10 @@
 //	                 ^       ^
 //	   dsvm_pages.dma_addr   dsvm_pages.dma_addr of another range, after a split
 //
-// An entry is a naturally aligned run of 2^order pages, and there is room for one of each page. Where the device is behind an IOMMU
-// and the kernel lets us, all RAM of the span is linked into one window of device addresses,
-// at the offset that it has in the span: one allocation and one flush for all of it. Elsewhere,
-// and for the memory of a device, each entry is mapped by itself.
+// An entry is a naturally aligned run of 2^order pages, and there is room for one of each page.
+// Where the device is behind an IOMMU and the kernel lets us, all RAM of the span is linked into
+// one window of device addresses, at the offset that it has in the span: one allocation and one
+// flush for all of it. Elsewhere, and for the memory of a device, each entry is mapped by itself.
 //
 // When a range is split, its parts go on using the entries that they have, so that a split
 // has nothing to allocate and the device's addresses stay. The parts are disjoint; the mapping

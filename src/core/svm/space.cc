@@ -200,8 +200,13 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 	dsvm_notifier *made = nullptr;
 	DSVM_TRY(Status{svm_.ops->notifier_create(&svm_, span.first, span.last, &made)});
 	made->users = 1;
-	made->index = dsvm_index{0, &svm_.window_shape};
 	made->newest = dsvm_newest{};
+	{
+		// An invalidation may be looking for ranges already.
+		RwLock lock{made->lock};
+		WriteGuard guard{lock};
+		made->index = dsvm_index{0, &svm_.window_shape};
+	}
 	dsvm_notifier *window = insert_window(*made, spares);
 	if (window != made)
 		svm_.ops->notifier_destroy(&svm_, made);
