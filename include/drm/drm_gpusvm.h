@@ -81,9 +81,8 @@ struct drm_gpusvm_ops {
 	void (*notifier_free)(struct drm_gpusvm_notifier *notifier);
 
 	/**
-	 * @range_alloc: Makes a zeroed range, for a driver that embeds it.
-	 * Optional. May sleep; mmap_lock is held for reading, but not in
-	 * drm_svm_range_trim().
+	 * @range_alloc: Makes a zeroed range, for a driver that embeds it. Optional. May
+	 * sleep; mmap_lock is held for reading, but not in drm_svm_range_trim().
 	 *
 	 * Return: the range, or NULL if there is no memory.
 	 */
