@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# run.sh [full | once]: the VA manager and GPU SVM, ours and the kernel's own, side by side in one
-# process, with the kernel's maple tree beside them; and then all of it, in one guest
+# run.sh [full | once | build]: the VA manager and GPU SVM, ours and the kernel's own, side by side
+# in one process, with the kernel's maple tree beside them; and then all of it, in one guest
 # (bench/guest.sh). Prints tables of ratios, of latencies and of how costs grow; build/bench/ has
 # them as tables.md, plots of them as NAME.svg, and all figures in figures.json. In full it takes a
-# quarter of an hour and has a million mappings as well; once says no more than that it works.
+# quarter of an hour and has a million mappings as well; once says no more than that it works, and
+# build no more than that the programs for user space can be made.
 
 . "$(dirname "$0")/../scripts/lib.sh"
 
@@ -15,7 +16,7 @@ ranges='/(512|4096|16384|131072)(/|$)'
 # Mappings, and how often.
 latency=(100 25 10000 25)
 case ${1-} in
-'') ;;
+'' | build) ;;
 once)
 	options=(--benchmark_min_time=0.01)
 	mappings='/(100|1000)(/|$)' ranges='/(512|4096)(/|$)' latency=(100 1)
@@ -60,6 +61,7 @@ step "Building the VA managers of the kernel and of drm_svm, and the maple tree,
 make -s -C "$top/bench/host" KERNEL="$source"
 step "Building GPU SVM of both."
 make -s -f "$top/bench/host/svm.mk" KERNEL="$source"
+[[ ${1-} != build ]] || exit 0
 # Figures of another run are none of this one.
 rm -f "$out"/{va,svm,latency,guest-count,guest-time}{,-ratios,-growth}.json "$out"/*.svg
 {

@@ -67,6 +67,7 @@ struct rw_semaphore {
 #define trace_gpusvm_range_remove(range) ((void)0)
 #define trace_gpusvm_range_free(range) ((void)0)
 #define trace_gpusvm_fault(gpusvm, request, range) ((void)0)
+#define trace_gpusvm_fault_enabled() 0
 #define trace_gpusvm_invalidate(event, result) ((void)0)
 #define trace_gpusvm_invalidate_finish(event, result) ((void)0)
 
