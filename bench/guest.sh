@@ -3,9 +3,9 @@
 #
 # guest.sh [full | once | profile]: one driver over the kernel's own drm_gpuvm, drm_gpusvm and
 # drm_pagemap, over ours, and over ours with what only ours can do, all loaded in one boot of 7.3
-# in QEMU. Prints two tables of ratios: instructions, as QEMU counts them, and time. Leaves all
-# figures in build/bench/. Three to five minutes; in full, eight; once says no more
-# than that it works.
+# in QEMU. Prints two tables of ratios: instructions, as QEMU counts them, and time, of the running
+# kernel if that can be (bench/native.sh). Leaves all figures in build/bench/. Three to five
+# minutes; in full, eight; once says no more than that it works.
 #
 # To profile is to print which modules an item's instructions are spent in;
 # bench/guest/profile.py build/bench/profile WORKLOAD/SIZE tells the functions.
@@ -81,8 +81,18 @@ fi
 step "Counting instructions, which takes its time."
 boot guest-count "$count_rounds" --icount --smp 1 "${extended[@]}"
 if ((time_rounds)); then
-	step "Measuring time, with $cpus CPUs."
-	boot guest-time "$time_rounds" --smp "$cpus" "${extended[@]}"
+	why=$("$top/bench/native.sh" why)
+	if [[ $why ]]; then
+		step "Measuring time in QEMU, with $cpus CPUs; not in the running kernel, because $why."
+		boot guest-time "$time_rounds" --smp "$cpus" "${extended[@]}"
+		machine="a machine in QEMU"
+		! grep -q '"accelerator": "tcg"' "$build/run/bench-guest-time/result.json" ||
+			machine="an emulated machine"
+	else
+		step "Measuring time in the running kernel."
+		"$top/bench/native.sh" run "$time_rounds" "$build/bench/guest-time.json"
+		machine="this machine"
+	fi
 fi
 
 tick=$(sed -n 's/.*"instructions_a_tick": \([0-9.]*\).*/\1/p' "$build/bench/guest-count.json")
@@ -103,6 +113,6 @@ one instruction ($tick in a loop that counts its own, with the timer's interrupt
 END
 table guest-count instructions
 if ((time_rounds)); then
-	printf '\nTime, of an emulated machine:\n\n'
+	printf '\nTime, of %s:\n\n' "$machine"
 	table guest-time ns
 fi

@@ -3,8 +3,8 @@
 #
 # build.sh KDIR MODULES OUT: build what compares drm_svm with the kernel's own modules, in OUT:
 # the plain driver over drm_svm as scripts/build.sh left it in MODULES, without and with what only
-# drm_svm has, and over the modules that scripts/kernel.sh left in KDIR/drm; and compare, the
-# program. All modules under test end up in OUT/modules.
+# drm_svm has, and over the kernel's modules, which scripts/kernel.sh left in KDIR/drm if they are
+# not KDIR's own; and compare, the program. All modules under test end up in OUT/modules.
 
 . "$(dirname "$0")/../../scripts/lib.sh"
 
@@ -14,7 +14,10 @@ modules=$(realpath "$2")
 out=$(realpath -m "$3")
 here=$top/bench/guest
 need_packages "${packages_modules[@]}" "${packages_guest[@]}"
-[[ -e $kdir/drm/drm_gpusvm_helper.ko ]] ||
+# Of the kernel's own modules; what KDIR itself exports is known without being named.
+symbols=$kdir/drm/Module.symvers
+[[ -e $symbols ]] || symbols=
+grep -qw drm_gpusvm_helper "${symbols:-$kdir/Module.symvers}" ||
 	die "The kernel in $kdir has no GPU SVM of its own to compare with; scripts/kernel.sh build 7.3 makes one that has."
 
 # driver NAME SYMBOLS [MAKE_ARGUMENT...]: one of the three, with the same sources and flags.
@@ -33,7 +36,7 @@ driver() {
 }
 
 step "Building the plain driver over drm_svm and over the kernel's own modules."
-driver drm_svm_plain_kernel "$kdir/drm/Module.symvers" PLAIN_INCLUDE= PLAIN_EXTENDED=
+driver drm_svm_plain_kernel "$symbols" PLAIN_INCLUDE= PLAIN_EXTENDED=
 driver drm_svm_plain "$modules/Module.symvers" PLAIN_INCLUDE="$top/include" PLAIN_EXTENDED=
 driver drm_svm_plain_extended "$modules/Module.symvers" PLAIN_INCLUDE="$top/include" \
 	PLAIN_EXTENDED=1
