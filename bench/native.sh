@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 #
-# native.sh why                 say why the running kernel cannot be measured; nothing if it can
-# native.sh run ROUNDS OUT      measure it; OUT gets every sample (bench/guest/compare.c)
+# native.sh why                        say why the running kernel cannot be measured, if it cannot
+# native.sh run VRAM ROUNDS OUT LARGE  measure it; VRAM is a parameter of the plain driver's, the
+#                                      others are those of bench/guest/compare.c
 #
 # The comparison of bench/guest.sh in the kernel that runs, for its times. For that it has to be
 # root who asks, and a kernel with a GPU SVM of its own as 7.3 has it, whose headers are here, and
@@ -46,6 +47,13 @@ unload() {
 	done
 }
 
+# load MODULE [PARAMETER...]
+load() {
+	insmod "$out/modules/$1.ko" "${@:2}" ||
+		die "The module $1 cannot be loaded; the kernel's log says why."
+	loaded+=("$1")
+}
+
 run() {
 	local module depends
 	"$top/scripts/build.sh" "$kdir" "$build/$release"
@@ -56,12 +64,11 @@ run() {
 	for module in ${depends//drm_svm/}; do
 		modprobe "$module" || die "The module $module cannot be loaded; modprobe says why above."
 	done
-	for module in drm_svm drm_svm_plain_kernel drm_svm_plain drm_svm_plain_extended; do
-		insmod "$out/modules/$module.ko" ||
-			die "The module $module cannot be loaded; the kernel's log says why."
-		loaded+=("$module")
+	load drm_svm
+	for module in drm_svm_plain_kernel drm_svm_plain drm_svm_plain_extended; do
+		load "$module" "$1"
 	done
-	"$out/compare" "$1" "$2" >"$out/compare.log" ||
+	"$out/compare" "${@:2}" >"$out/compare.log" ||
 		die "The comparison has failed; what it said is in $out/compare.log."
 }
 

@@ -4,8 +4,8 @@
 # run.sh [full | once | build]: the VA manager and GPU SVM, ours and the kernel's own, side by side
 # in one process, with the kernel's maple tree beside them; and then all of it, in one guest
 # (bench/guest.sh). Prints tables of ratios, of latencies and of how costs grow; build/bench/ has
-# them as tables.md, plots of them as NAME.svg, and all figures in figures.json. In full it takes a
-# quarter of an hour and has a million mappings as well; once says no more than that it works, and
+# them as tables.md, plots of them as NAME.svg, and all figures in figures.json. In full it takes
+# twenty minutes and has a million mappings as well; once says no more than that it works, and
 # build no more than that the programs for user space can be made.
 
 . "$(dirname "$0")/../scripts/lib.sh"

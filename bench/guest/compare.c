@@ -4,8 +4,9 @@
  * the next, and in the next round another side comes first. The third side is the driver with
  * what only our library can do, and takes part where that matters; if it is not loaded, nowhere.
  *
- * compare [ROUNDS [OUT]]: OUT (default: /out/compare.json) gets every sample, in the form that
- * bench/ratios.py reads; standard output is KTAP.
+ * compare [ROUNDS [OUT [LARGE]]]: OUT (default: /out/compare.json) gets every sample, in the form
+ * that bench/ratios.py reads; standard output is KTAP. In so many as LARGE rounds (default: none)
+ * large workloads take part.
  */
 #include "compare.h"
 
@@ -29,6 +30,7 @@ static struct side sides[] = {
 };
 static size_t num_sides;
 
+static unsigned int large_rounds;
 static FILE *out;
 static bool first_result = true;
 /* How many times something was measured, of which profile.py has to know what it was. */
@@ -274,9 +276,10 @@ static const struct workload *const workloads[] = {
 	scattered_moves,
 };
 
-static bool is_possible(const struct workload *workload)
+static bool is_possible(const struct workload *workload, unsigned int round)
 {
 	return !(counting && workload->only_timed) &&
+	       !(workload->large && round >= large_rounds) &&
 	       workload->cpus <= sysconf(_SC_NPROCESSORS_ONLN);
 }
 
@@ -295,7 +298,7 @@ static void one_round(unsigned int round)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
 		for (const struct workload *workload = workloads[i]; workload->run; workload++)
-			if (is_possible(workload))
+			if (is_possible(workload, round))
 				on_sides(workload, round);
 }
 
@@ -317,6 +320,7 @@ int main(int argc, char **argv)
 	const char *path = argc > 2 ? argv[2] : "/out/compare.json";
 	unsigned int bad;
 
+	large_rounds = argc > 3 ? atoi(argv[3]) : 0;
 	printf("KTAP version 1\n");
 	open_sides();
 	bad = check_sides(sides, num_sides);

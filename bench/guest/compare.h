@@ -21,7 +21,8 @@
  * same. Its first 2 MiB make a window of the VM's, before anything is measured.
  */
 #define AREA ((char *)(1ul << 40))
-#define AREA_BYTES MIB(256)
+#define SPAN_BYTES MIB(256)
+#define AREA_BYTES (MIB(2) + SPAN_BYTES)
 #define SPAN (AREA + MIB(2))
 
 /* The pages of @bytes that can move when one of every 2 MiB is pinned: 511 of 512. */
@@ -101,6 +102,7 @@ struct workload {
 	uint32_t flags;	       /* PLAIN_* */
 	bool extended;	       /* on the side, too, that does what only our library can do */
 	bool only_timed;       /* allocations cannot be counted, or there are none */
+	bool large;	       /* takes long, so not in every round */
 	unsigned int cpus;     /* that it needs; 0: one */
 };
 

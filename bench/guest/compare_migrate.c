@@ -173,19 +173,25 @@ static void pinned(struct side *side, const struct workload *w)
 	tear_down(side);
 }
 
+#define LARGE .only_timed = true, .large = true
+
 const struct workload migrate_workloads[] = {
 	{ evict, "", KIB(64), MIB(2), SMALL },
 	{ evict, "", KIB(512), MIB(4), SMALL },
 	{ evict, "", MIB(2), MIB(8), SMALL },
 	{ evict, "", MIB(16), MIB(16), SMALL, .extended = true },
+	{ evict, "", MIB(256), MIB(256), SMALL, .extended = true, LARGE },
 	{ evict, "_huge", MIB(2), MIB(16), HUGE },
 	{ evict, "_huge", MIB(16), MIB(16), HUGE },
+	{ evict, "_huge", MIB(256), MIB(256), HUGE, LARGE },
 	{ cpu_return, "", KIB(64), MIB(2), SMALL, .only_timed = true },
 	{ cpu_return, "", KIB(512), MIB(4), SMALL, .only_timed = true },
 	{ cpu_return, "", MIB(2), MIB(8), SMALL, .only_timed = true },
 	{ cpu_return, "", MIB(16), MIB(16), SMALL, .only_timed = true },
+	{ cpu_return, "", MIB(256), MIB(256), SMALL, LARGE },
 	{ cpu_return, "_huge", MIB(2), MIB(16), HUGE, .only_timed = true },
 	{ cpu_return, "_huge", MIB(16), MIB(16), HUGE, .only_timed = true },
+	{ cpu_return, "_huge", MIB(256), MIB(256), HUGE, LARGE },
 	{ fault_moves, "", KIB(64), MIB(2), SMALL },
 	{ fault_moves, "", MIB(2), MIB(8), SMALL },
 	{ fault_moves, "_huge", MIB(2), MIB(16), HUGE },

@@ -26,9 +26,6 @@
 
 #include "plain_uapi.h"
 
-/* The largest migration and as much again, so that its place is not the question. */
-#define PLAIN_VRAM_PAGES (SZ_64M >> PAGE_SHIFT)
-
 /**
  * struct plain_vram - The device's memory
  * @dpagemap: it, as a provider of pages
@@ -36,6 +33,7 @@
  * @region: physical addresses that nothing answers at
  * @memory: what is in it
  * @destroyed: the library has let go of @dpagemap
+ * @npages: how many pages there are
  * @lock: guards what follows
  * @limit: pages from the first one on that may be used
  * @used: a bit for each page that is in use
@@ -50,10 +48,11 @@ struct plain_vram {
 	struct resource *region;
 	void *memory;
 	struct completion destroyed;
+	unsigned long npages;
 
 	spinlock_t lock;
 	unsigned long limit;
-	DECLARE_BITMAP(used, PLAIN_VRAM_PAGES);
+	unsigned long *used;
 	struct list_head allocs;
 
 	atomic64_t copy_ns;
@@ -140,7 +139,7 @@ static inline u64 plain_end(u64 began)
 }
 
 /* plain_vram.c */
-int plain_vram_init(struct plain_vram *vram, struct drm_device *drm);
+int plain_vram_init(struct plain_vram *vram, struct drm_device *drm, unsigned long size);
 void plain_vram_fini(struct plain_vram *vram);
 /* Moves memory there. What has been there for the longest makes room. */
 int plain_vram_move(struct plain_vram *vram, struct mm_struct *mm, unsigned long start,

@@ -283,6 +283,10 @@ static const struct drm_driver drm_driver = {
 	.major = 1,
 };
 
+static unsigned int vram_mib = 64;
+module_param(vram_mib, uint, 0444);
+MODULE_PARM_DESC(vram_mib, "VRAM, in MiB");
+
 static struct platform_device *platform;
 
 static int __init plain_init(void)
@@ -300,7 +304,7 @@ static int __init plain_init(void)
 		ret = PTR_ERR(plain.drm);
 		goto err_platform;
 	}
-	ret = plain_vram_init(&plain.vram, plain.drm);
+	ret = plain_vram_init(&plain.vram, plain.drm, (unsigned long)vram_mib << 20);
 	if (ret)
 		goto err_drm;
 	ret = misc_register(&plain_misc);

@@ -354,7 +354,7 @@ int plain_look(struct plain_vm *vm, struct plain_look *look)
 	}
 	look->sum = sum;
 	spin_lock_irqsave(&plain.vram.lock, flags);
-	look->used = bitmap_weight(plain.vram.used, PLAIN_VRAM_PAGES);
+	look->used = bitmap_weight(plain.vram.used, plain.vram.npages);
 	spin_unlock_irqrestore(&plain.vram.lock, flags);
 	return 0;
 }

@@ -389,27 +389,30 @@ int plain_vram_move(struct plain_vram *vram, struct mm_struct *mm, unsigned long
 
 int plain_vram_limit(struct plain_vram *vram, u64 npages)
 {
-	if (npages > PLAIN_VRAM_PAGES)
+	if (npages > vram->npages)
 		return -EINVAL;
-	WRITE_ONCE(vram->limit, npages ?: PLAIN_VRAM_PAGES);
+	WRITE_ONCE(vram->limit, npages ?: vram->npages);
 	return 0;
 }
 
 /* Setting up and taking down ------------------------------------------------------------- */
 
-int plain_vram_init(struct plain_vram *vram, struct drm_device *drm)
+int plain_vram_init(struct plain_vram *vram, struct drm_device *drm, unsigned long size)
 {
-	const unsigned long size = PLAIN_VRAM_PAGES << PAGE_SHIFT;
 	void *pages;
 	int ret;
 
 	spin_lock_init(&vram->lock);
-	vram->limit = PLAIN_VRAM_PAGES;
+	vram->npages = size >> PAGE_SHIFT;
+	vram->limit = vram->npages;
 	INIT_LIST_HEAD(&vram->allocs);
 	init_completion(&vram->destroyed);
+	vram->used = bitmap_zalloc(vram->npages, GFP_KERNEL);
 	vram->memory = vzalloc(size);
-	if (!vram->memory)
-		return -ENOMEM;
+	if (!vram->used || !vram->memory) {
+		ret = -ENOMEM;
+		goto err_memory;
+	}
 	vram->region = request_free_mem_region(&iomem_resource, size, KBUILD_MODNAME);
 	if (IS_ERR(vram->region)) {
 		ret = PTR_ERR(vram->region);
@@ -436,6 +439,7 @@ err_region:
 	release_mem_region(vram->region->start, resource_size(vram->region));
 err_memory:
 	vfree(vram->memory);
+	bitmap_free(vram->used);
 	return ret;
 }
 
@@ -446,4 +450,5 @@ void plain_vram_fini(struct plain_vram *vram)
 	memunmap_pages(&vram->pagemap);
 	release_mem_region(vram->region->start, resource_size(vram->region));
 	vfree(vram->memory);
+	bitmap_free(vram->used);
 }
