@@ -52,7 +52,7 @@ program test_advice test_advice.c program.c memory.c ktap.c stub.c
 program test_bind test_bind.c bind.c inject.c memory.c ktap.c stub.c
 program test_bind_async test_bind_async.c bind.c memory.c ktap.c stub.c
 program test_bind_model test_bind_model.c bind.c memory.c ktap.c stub.c
-program test_bind_show test_bind_show.c show.c bind.c memory.c ktap.c stub.c
+program test_bind_show test_bind_show.c userptr.c place.c show.c bind.c memory.c ktap.c stub.c
 program test_bo test_bo.c bind.c memory.c ktap.c stub.c
 program test_fail test_fail.c inject.c memory.c ktap.c stub.c
 program test_fault test_fault.c program.c memory.c ktap.c stub.c

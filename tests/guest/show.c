@@ -64,6 +64,29 @@ char *end_trace(void)
 	return text;
 }
 
+const char *find_line(const char *text, const char *one, const char *other)
+{
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		const char *at, *end;
+
+		line += *line == '\n';
+		end = strchrnul(line, '\n');
+		at = strstr(line, one);
+		if (!at || at >= end)
+			continue;
+		at = strstr(line, other);
+		if (at && at < end)
+			return line;
+	}
+	return NULL;
+}
+
+const char *span_text(char *buffer, size_t size, const void *start, const void *end)
+{
+	snprintf(buffer, size, "[%#lx, %#lx]", (unsigned long)start, (unsigned long)end - 1);
+	return buffer;
+}
+
 char *read_debugfs(const char *name)
 {
 	char *text = strdup("");

@@ -28,31 +28,6 @@ static char *map_ranges(size_t count)
 	return memory;
 }
 
-/* The first line of @text that has both in it; NULL if there is none. */
-static const char *find_line(const char *text, const char *one, const char *other)
-{
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		const char *at, *end;
-
-		line += *line == '\n';
-		end = strchrnul(line, '\n');
-		at = strstr(line, one);
-		if (!at || at >= end)
-			continue;
-		at = strstr(line, other);
-		if (at && at < end)
-			return line;
-	}
-	return NULL;
-}
-
-/* How a trace event shows a span. */
-static const char *span_text(char *buffer, size_t size, const char *start, const char *end)
-{
-	snprintf(buffer, size, "[%#lx, %#lx]", (unsigned long)start, (unsigned long)end - 1);
-	return buffer;
-}
-
 /* The place in the trace, which is in the order of time, of an event of a range. */
 static size_t place_of(const char *trace, const char *event, const char *range)
 {
