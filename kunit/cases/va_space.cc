@@ -180,6 +180,27 @@ DSVM_CASE(va_space, what_is_in_no_space_is_not_taken_out)
 		DSVM_REQUIRE_EQ(dsvm_va_insert(&ground.scene.space, &va), 0);
 		DSVM_EXPECT(dsvm_va_remove(&ground.scene.space, &va));
 	}
+
+	// Nor what another is in the place of, when nothing is left of where it was.
+	dsvm_va other = va;
+	dsvm_va *gone = nullptr;
+	DSVM_REQUIRE_EQ(dsvm_va_insert(&ground.scene.space, &va), 0);
+	DSVM_REQUIRE_EQ(dsvm_va_replace(&ground.scene.space, &other, nullptr, nullptr, &gone), 0);
+	DSVM_EXPECT(gone == &va);
+	DSVM_EXPECT(dsvm_va_remove(&ground.scene.space, &other));
+	dsvm_env_expect_begin();
+	static_cast<void>(dsvm_va_remove(&ground.scene.space, &va));
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
+
+	// Nor what was in the tree, for want of a node, whose links are where a leaf would be.
+	dsvm_env_fail_nowait(1);
+	DSVM_REQUIRE_EQ(dsvm_va_insert(&ground.scene.space, &va), 0);
+	DSVM_EXPECT_EQ(ground.scene.space.index.spilled, 1u);
+	DSVM_EXPECT(dsvm_va_remove(&ground.scene.space, &va));
+	dsvm_env_fail_nowait(0);
+	dsvm_env_expect_begin();
+	static_cast<void>(dsvm_va_remove(&ground.scene.space, &va));
+	DSVM_EXPECT_EQ(dsvm_env_expect_end(), 1u);
 	DSVM_EXPECT(ground.check());
 }
 
