@@ -60,6 +60,7 @@ program test_granule test_granule.c place.c memory.c ktap.c stub.c
 program test_hmmptr test_hmmptr.c userptr.c devices.c modules.c place.c bind.c memory.c ktap.c stub.c
 program test_hold test_hold.c program.c memory.c ktap.c stub.c
 program test_huge test_huge.c place.c memory.c ktap.c stub.c
+program test_huge_storm test_huge_storm.c place.c memory.c ktap.c stub.c
 program test_ioctl test_ioctl.c ktap.c stub.c
 program test_kill test_kill.c ktap.c stub.c
 program test_kinds test_kinds.c program.c memory.c ktap.c stub.c
