@@ -180,6 +180,23 @@ struct dsvm_hmm_request {
  * -EPERM: write to read-only memory; -ENOMEM; -EINTR: being killed.
  */
 int dsvm_os_hmm_fault(struct dsvm_hmm_request *request);
+
+/* What an attempt to fault in a single page is bounded by, and what comes of it. */
+struct dsvm_hmm_page {
+	dsvm_u64 timeout_ns; /* as that of a request */
+	/* Out: */
+	dsvm_usize seq;
+	dsvm_usize entry;
+};
+
+/*
+ * All that the first page of a request takes, whose @fault is set: with a user of the mm, a sequence
+ * from read_begin, and then the attempt. As dsvm_os_hmm_fault(), and -EFAULT if the address space
+ * has lost its last user.
+ */
+int dsvm_os_hmm_fault_page(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notifier,
+			   dsvm_usize addr, void *owner, dsvm_bool write,
+			   struct dsvm_hmm_page *out);
 /*
  * Says what an entry of a finished request means. Only as long as nothing has
  * invalidated the request, under the lock that keeps it so: what the page
@@ -245,6 +262,13 @@ dsvm_usize dsvm_os_dma_map_migrate(struct dsvm_os_dev *dev, const dsvm_usize *en
 				   dsvm_usize count, enum dsvm_dma_dir dir,
 				   struct dsvm_dma_addr *out);
 void dsvm_os_dma_unmap(struct dsvm_os_dev *dev, const struct dsvm_dma_addr *addr);
+/*
+ * Maps what an entry of HMM maps in one go, 2^order pages of RAM, and if that need not be unmapped,
+ * marks it as dsvm_os_hmm_mark_alike() does. 0; 1: it has to be unmapped, and is not marked, since
+ * the caller may not want it so; -EFAULT. Reclaim-safe; as long as dsvm_os_hmm_decode().
+ */
+int dsvm_os_dma_map_ram(struct dsvm_os_dev *dev, dsvm_usize entry, dsvm_u32 order,
+			enum dsvm_dma_dir dir, dsvm_u32 marks, struct dsvm_dma_addr *out);
 /*
  * Maps @npages of RAM from @page on, whose frames are in a row, whatever they belong to: the device
  * has them in a row from @addr on. 0 or -EFAULT. Reclaim-safe.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //
-// drm_svm/os.h, the doors that do for many what another one does for one: for the kernel's sake,
-// which is asked once then. They are the same on every host: here and in tests/host/simmm.
+// drm_svm/os.h, the doors that do for many what another one does for one, or what several do one
+// after the other: for the kernel's sake, which is asked once then. They are the same on every host:
+// here and in tests/host/simmm.
 
 #include "core/migrate/entry.h"
 
@@ -81,4 +82,42 @@ dsvm_usize dsvm_os_dma_map_migrate(dsvm_os_dev *dev, const dsvm_usize *entries, 
 				   dsvm_dma_dir dir, dsvm_dma_addr *out)
 {
 	return map_entries(dev, entries, count, dsvm_os_migrate_page, dir, out);
+}
+
+int dsvm_os_hmm_fault_page(dsvm_os_mm *mm, dsvm_os_notifier *notifier, dsvm_usize addr,
+			   void *owner, dsvm_bool write, dsvm_hmm_page *out)
+{
+	if (!dsvm_os_mm_get(mm))
+		return -DSVM_EFAULT;
+
+	dsvm_hmm_request request{};
+	out->entry = 0;
+	request.notifier = notifier;
+	request.mm = mm;
+	request.first = addr;
+	request.last = addr + (DSVM_PAGE_SIZE - 1);
+	request.timeout_ns = out->timeout_ns;
+	request.owner = owner;
+	request.fault = true;
+	request.write = write;
+	request.entries = &out->entry;
+	request.seq = dsvm_os_notifier_read_begin(notifier);
+	const int ret = dsvm_os_hmm_fault(&request);
+	dsvm_os_mm_put_async(mm);
+	out->seq = request.seq;
+	return ret;
+}
+
+int dsvm_os_dma_map_ram(dsvm_os_dev *dev, dsvm_usize entry, dsvm_u32 order, dsvm_dma_dir dir,
+			dsvm_u32 marks, dsvm_dma_addr *out)
+{
+	const int ret = dsvm_os_dma_map(dev, dsvm_os_hmm_page(entry), order, dir, out);
+
+	if (ret != 0)
+		return ret;
+	if (dsvm_os_dma_needs_unmap(dev))
+		return 1;
+	if (marks != 0)
+		dsvm_os_hmm_mark_alike(&entry, 1, marks);
+	return 0;
 }

@@ -14,11 +14,6 @@
 #include "drm_svm/os.h"
 #include "internal.h"
 
-static struct drm_pagemap_addr *to_addr(struct dsvm_dma_addr *addr)
-{
-	return (struct drm_pagemap_addr *)addr;
-}
-
 int dsvm_os_dma_map(struct dsvm_os_dev *dev, struct dsvm_os_page *page, dsvm_u32 order,
 		    enum dsvm_dma_dir dir, struct dsvm_dma_addr *out)
 {

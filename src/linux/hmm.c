@@ -5,12 +5,16 @@
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/magic.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pfn.h>
+#include <linux/sched/mm.h>
 #include <linux/swap.h>
 
 #include <drm/drm_pagemap.h>
 
+#include "compat/dma_mapping_compat.h"
 #include "compat/hmm_compat.h"
 #include "compat/memremap_compat.h"
 #include "compat/migrate_compat.h"
@@ -24,6 +28,12 @@ static unsigned long hmm_flags(const struct dsvm_hmm_request *request)
 		return 0;
 
 	return HMM_PFN_REQ_FAULT | (request->write ? HMM_PFN_REQ_WRITE : 0);
+}
+
+/* In jiffies, at least what is asked for, and never 0, which would be for ever. */
+static unsigned long to_timeout(u64 timeout_ns)
+{
+	return div_u64(timeout_ns, TICK_NSEC) + 1;
 }
 
 int dsvm_os_hmm_fault(struct dsvm_hmm_request *request)
@@ -43,8 +53,36 @@ int dsvm_os_hmm_fault(struct dsvm_hmm_request *request)
 		ret = hmm_range_fault(&range);
 	else
 		ret = compat_hmm_range_fault(&range, to_mm(request->mm),
-					     nsecs_to_jiffies(request->timeout_ns));
+					     to_timeout(request->timeout_ns));
 	request->seq = range.notifier_seq;
+	if (!ret)
+		compat_hmm_count_frames(&range);
+	return ret;
+}
+
+int dsvm_os_hmm_fault_page(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notifier,
+			   dsvm_usize addr, void *owner, dsvm_bool write,
+			   struct dsvm_hmm_page *out)
+{
+	DSVM_UNSET struct hmm_range range;
+	int ret;
+
+	if (!mmget_not_zero(to_mm(mm)))
+		return -EFAULT;
+
+	/* Field by field: as a whole it would be zeroed first, which takes longer than this. */
+	range.notifier = to_notifier(notifier);
+	range.notifier_seq = 0;
+	range.start = addr;
+	range.end = addr + PAGE_SIZE;
+	range.hmm_pfns = &out->entry;
+	range.default_flags = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0);
+	range.pfn_flags_mask = 0;
+	range.dev_private_owner = owner;
+	out->entry = 0;
+	ret = compat_hmm_range_fault_anew(&range, to_mm(mm), to_timeout(out->timeout_ns));
+	mmput_async(to_mm(mm));
+	out->seq = range.notifier_seq;
 	if (!ret)
 		compat_hmm_count_frames(&range);
 	return ret;
@@ -116,14 +154,12 @@ dsvm_u32 dsvm_os_hmm_ram(dsvm_usize entry)
 	folio = page_folio(page);
 	flags = flags_of(folio);
 	ram = DSVM_RAM_PRESENT | hmm_pfn_to_map_order(entry) << DSVM_RAM_ORDER;
-	if (entry & HMM_PFN_WRITE)
-		ram |= DSVM_RAM_WRITABLE;
-	if (!(flags & BIT(PG_dirty)))
-		ram |= DSVM_RAM_CLEAN;
+	ram |= entry & HMM_PFN_WRITE ? DSVM_RAM_WRITABLE : 0;
+	ram |= flags & BIT(PG_dirty) ? 0 : DSVM_RAM_CLEAN;
 	if (!folio_test_anon(folio))
 		return ram_of_file(folio, ram);
 	/* Under MADV_FREE: reclaim drops it, unless somebody has written to it since. */
-	return flags & BIT(PG_swapbacked) ? ram : ram | DSVM_RAM_DISCARDABLE;
+	return ram | (flags & BIT(PG_swapbacked) ? 0 : DSVM_RAM_DISCARDABLE);
 }
 
 struct dsvm_os_page *dsvm_os_hmm_page(dsvm_usize entry)
@@ -224,6 +260,28 @@ dsvm_usize dsvm_os_hmm_mark_alike(const dsvm_usize *entries, dsvm_usize count, d
 		return mark_many(entries, count, marks);
 	mark(folio, flags_of(folio), folio_test_anon(folio), marks);
 	return 1;
+}
+
+int dsvm_os_dma_map_ram(struct dsvm_os_dev *dev, dsvm_usize entry, dsvm_u32 order,
+			enum dsvm_dma_dir dir, dsvm_u32 marks, struct dsvm_dma_addr *out)
+{
+	const unsigned long pfn = entry & ~HMM_PFN_FLAGS;
+	struct drm_pagemap_addr *addr = to_addr(out);
+	struct folio *folio;
+
+	*addr = drm_pagemap_addr_encode(0, DRM_INTERCONNECT_SYSTEM, order,
+					(enum dma_data_direction)dir);
+	addr->addr = compat_dma_map_phys(to_dev(dev), PFN_PHYS(pfn), PAGE_SIZE << order,
+					 (enum dma_data_direction)dir);
+	if (dma_mapping_error(to_dev(dev), addr->addr))
+		return -EFAULT;
+	if (dsvm_os_dma_needs_unmap(dev))
+		return 1;
+	if (marks) {
+		folio = page_folio(pfn_to_page(pfn));
+		mark(folio, flags_of(folio), folio_test_anon(folio), marks);
+	}
+	return 0;
 }
 
 /* Of RAM that the caller has a reference to. */

@@ -15,6 +15,7 @@ struct device;
 struct dma_fence;
 struct drm_gem_object;
 struct drm_pagemap;
+struct drm_pagemap_addr;
 struct drm_pagemap_devmem;
 struct mm_struct;
 struct mmu_interval_notifier;
@@ -23,6 +24,16 @@ struct rw_semaphore;
 struct task_struct;
 struct vm_area_struct;
 struct vm_fault;
+
+/*
+ * On a local variable of which every field is set: it is not zeroed beforehand either, as kernels
+ * have it done (-ftrivial-auto-var-init).
+ */
+#if __has_attribute(__uninitialized__)
+#define DSVM_UNSET __attribute__((__uninitialized__))
+#else
+#define DSVM_UNSET
+#endif
 
 #define DSVM_HANDLE(name, os_struct, kernel_struct)				\
 	static inline struct kernel_struct *to_##name(struct os_struct *handle)	\
@@ -34,6 +45,7 @@ struct vm_fault;
 		return (struct os_struct *)object;				\
 	}
 
+DSVM_HANDLE(addr, dsvm_dma_addr, drm_pagemap_addr)
 DSVM_HANDLE(dev, dsvm_os_dev, device)
 DSVM_HANDLE(fault, dsvm_os_fault, vm_fault)
 DSVM_HANDLE(fence, dsvm_os_fence, dma_fence)

@@ -7,7 +7,8 @@
 //	lock; read_retry(seq)			the last word, the caller's
 //
 // Everything that looks at a process's pages goes through here, whether it
-// faults them in or only looks. Every loop here has a deadline; one attempt of the
+// faults them in or only looks, but for a fault on a single page, or on what is mapped in
+// one go: there is a door of its own for that, and core/svm/pages.cc tries again. Every loop here has a deadline; one attempt of the
 // kernel's own may outlast it while a device keeps a page for its timeslice.
 #ifndef DSVM_CORE_SVM_HMM_H
 #define DSVM_CORE_SVM_HMM_H

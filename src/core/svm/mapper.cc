@@ -72,7 +72,7 @@ constexpr u32 flag_if(u32 flag, bool is_set)
 }
 
 // A page, or all that is mapped in one go.
-inline void mark(const usize &hmm, RamUse use)
+inline void mark(usize hmm, RamUse use)
 {
 	if (use.marks != 0)
 		dsvm_os_hmm_mark_alike(&hmm, 1, use.marks);
@@ -406,8 +406,8 @@ DSVM_NOINLINE Expected<MappedPages> map_entries(const dsvm_get_pages &request,
 namespace {
 
 // What is not RAM, or is nothing.
-DSVM_NOINLINE Status map_run_of_device(const dsvm_get_pages &request, const usize &hmm,
-				       usize npages, dsvm_dma_addr &out, MappedPages &mapped)
+DSVM_NOINLINE Status map_run_of_device(const dsvm_get_pages &request, usize hmm, usize npages,
+				       dsvm_dma_addr &out, MappedPages &mapped)
 {
 	dsvm_mapping single{&out, 1};
 
@@ -418,7 +418,7 @@ DSVM_NOINLINE Status map_run_of_device(const dsvm_get_pages &request, const usiz
 } // namespace
 
 // RAM has no use for a window here, and lies in no row.
-DSVM_UNIT_INLINE Status map_whole_run(const dsvm_get_pages &request, const usize &hmm, usize npages,
+DSVM_UNIT_INLINE Status map_whole_run(const dsvm_get_pages &request, usize hmm, usize npages,
 				      dsvm_dma_addr &out, MappedPages &mapped)
 {
 	const u32 ram = dsvm_os_hmm_ram(hmm);
@@ -427,17 +427,19 @@ DSVM_UNIT_INLINE Status map_whole_run(const dsvm_get_pages &request, const usize
 
 	DSVM_UNSET RamUse use;
 	DSVM_TRY(use_of(request, ram, false, use));
-	const Status status{
-		dsvm_os_dma_map(request.dev, dsvm_os_hmm_page(hmm), ilog2(npages), use.dir, &out)};
+	const int done =
+		dsvm_os_dma_map_ram(request.dev, hmm, ilog2(npages), use.dir, use.marks, &out);
 	// There are limits on the size of a mapping; none is below a page.
-	if (status.is_error())
-		return npages > 1 ? kNoSpace : status;
-	const bool unmaps = dsvm_os_dma_needs_unmap(request.dev);
-	if (unmaps && dsvm_os_dma_needs_sync(request.dev, &out)) {
-		dsvm_os_dma_unmap(request.dev, &out);
-		return npages > 1 ? kNoSpace : kUnsupported;
+	if (done < 0)
+		return npages > 1 ? kNoSpace : Status{done};
+	const bool unmaps = done > 0;
+	if (unmaps) {
+		if (dsvm_os_dma_needs_sync(request.dev, &out)) {
+			dsvm_os_dma_unmap(request.dev, &out);
+			return npages > 1 ? kNoSpace : kUnsupported;
+		}
+		mark(hmm, use);
 	}
-	mark(hmm, use);
 	mapped = {nullptr, DSVM_PAGES_DMA_MAPPED | flag_if(DSVM_PAGES_UNMAPS, unmaps) |
 				   flag_if(DSVM_PAGES_WRITABLE, use.dir == DSVM_DMA_BIDIRECTIONAL)};
 	return Status::ok();

@@ -32,8 +32,8 @@ Expected<MappedPages> map_entries(const dsvm_get_pages &request, dsvm_mapping &m
 				  const usize *entries, usize npages);
 // The same of @npages that is_whole_run() says of, with the entry of the first one. kNoSpace, too: each
 // page needs an entry after all.
-Status map_whole_run(const dsvm_get_pages &request, const usize &entry, usize npages,
-		     dsvm_dma_addr &out, MappedPages &mapped);
+Status map_whole_run(const dsvm_get_pages &request, usize entry, usize npages, dsvm_dma_addr &out,
+		     MappedPages &mapped);
 
 } // namespace dsvm
 

@@ -8,6 +8,13 @@
 
 namespace dsvm {
 
+// What says that a collection is still true, and whose device pages it has left where they are.
+struct Basis {
+	dsvm_os_notifier *notifier;
+	usize seq;
+	void *owner;
+};
+
 namespace {
 
 // Whether the range that the span lies in hears of what happens to it. A range that was removed
@@ -24,11 +31,16 @@ inline dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
 	return is_heard(request) ? request.svm->ops->range_os(request.range) : request.notifier;
 }
 
-// Whether what was collected is not true any more. Locking: the window's lock.
-inline bool is_disturbed(const dsvm_get_pages &request, const dsvm_hmm_request &hmm)
+inline Basis basis_of(const dsvm_hmm_request &hmm)
 {
-	return (hmm.notifier != request.notifier && !is_heard(request)) ||
-	       dsvm_os_notifier_read_retry(hmm.notifier, hmm.seq);
+	return {hmm.notifier, hmm.seq, hmm.owner};
+}
+
+// Whether what was collected is not true any more. Locking: the window's lock.
+inline bool is_disturbed(const dsvm_get_pages &request, const Basis &basis)
+{
+	return (basis.notifier != request.notifier && !is_heard(request)) ||
+	       dsvm_os_notifier_read_retry(basis.notifier, basis.seq);
 }
 
 // All but what an attempt begins with. Each field is written once: it is a few words, and a fault on
@@ -47,10 +59,10 @@ inline void to_hmm(const dsvm_get_pages &request, usize *entries, dsvm_hmm_reque
 
 // Device pages that are shared, after a fork, and to be written: as somebody who owns none the caller
 // gets them into RAM, and copies of his own.
-inline Status refused(dsvm_hmm_request &hmm, Status status)
+inline Status refused(Basis &basis, Status status)
 {
 	if (status == kAgain)
-		hmm.owner = nullptr;
+		basis.owner = nullptr;
 	return status;
 }
 
@@ -68,8 +80,8 @@ bool has_device_pages(const dsvm_dma_addr *entries, usize npages)
 	return false;
 }
 
-// Most take less than a tick, fail never, and have nothing to add to what others have written.
-inline void count_collection(const dsvm_get_pages &request, u64 start_ns, Status status)
+// Most take less than a tick, and have nothing to add to what others have written.
+inline void count_collection(const dsvm_get_pages &request, u64 start_ns)
 {
 	dsvm_svm_counters &counters = request.svm->counters;
 	const u64 ns = dsvm_os_tick_ns() - start_ns;
@@ -79,8 +91,14 @@ inline void count_collection(const dsvm_get_pages &request, u64 start_ns, Status
 		count(counters.collection_ns, ns);
 	if (request.attempts > 1)
 		count(counters.collection_retries, request.attempts - 1);
-	if (status.is_error())
-		count(counters.collection_failures);
+}
+
+// One that has failed, with what it has failed with.
+DSVM_COLD Status count_failure(const dsvm_get_pages &request, u64 start_ns, Status status)
+{
+	count_collection(request, start_ns);
+	count(request.svm->counters.collection_failures);
+	return status;
 }
 
 constexpr u32 kMappedFlags = DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_DEVMEM | DSVM_PAGES_STALE |
@@ -155,22 +173,20 @@ inline dsvm_mapping *Pages::left_over(usize room) const
 }
 
 // Whether what was collected may be mapped: kAgain if it is not true any more.
-inline Status Pages::check_collected(const dsvm_get_pages &request,
-				     const dsvm_hmm_request &hmm) const
+inline Status Pages::check_collected(const dsvm_get_pages &request, const Basis &basis) const
 {
 	if (pages_.flags & DSVM_PAGES_UNMAPPED)
 		return kFault;
-	return is_disturbed(request, hmm) ? kAgain : Status::ok();
+	return is_disturbed(request, basis) ? kAgain : Status::ok();
 }
 
 // The last step, after the entries: says what they are.
-inline void Pages::set_mapped(const dsvm_get_pages &request, const dsvm_hmm_request &hmm,
-			      MappedPages mapped)
+inline void Pages::set_mapped(const dsvm_get_pages &request, const Basis &basis, MappedPages mapped)
 {
 	pages_.lock = lock_of(request);
 	pages_.range = request.range;
 	pages_.provider = mapped.provider;
-	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : hmm.seq;
+	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : basis.seq;
 	set_flags(pages_.flags, pages_.flags | mapped.flags);
 }
 
@@ -178,27 +194,28 @@ inline void Pages::set_mapped(const dsvm_get_pages &request, const dsvm_hmm_requ
 //
 // kAgain: it is not, or it is to be collected in another way; kNoSpace: the device cannot have it in
 // one go.
-DSVM_ALWAYS_INLINE Status Pages::map_run(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
-					 const usize &entry, usize npages)
+DSVM_ALWAYS_INLINE Status Pages::map_run(const dsvm_get_pages &request, Basis &basis, usize entry,
+					 usize npages)
 {
 	dsvm_mapping *before;
 	{
 		RwLock lock{lock_of(request)};
 		// From here an invalidation either waits for the lock or finds the mapping.
 		ReadGuard guard{lock};
-		DSVM_TRY(check_collected(request, hmm));
+		DSVM_TRY(check_collected(request, basis));
 		DSVM_UNSET dsvm_dma_addr single;
 		DSVM_UNSET MappedPages mapped;
 		const Status status = map_whole_run(request, entry, npages, single, mapped);
 		if (status.is_error())
-			return refused(hmm, status);
+			return refused(basis, status);
 		// A mapping that was too narrow for the access goes only now that there is a better
 		// one.
-		unmap(npages);
+		if (is_dma_mapped())
+			for_device_of(request).unmap_all(npages);
 		before = exchange(pages_.mapping, nullptr);
 		pages_.single = single;
 		pages_.dma_addr = &pages_.single;
-		set_mapped(request, hmm, mapped);
+		set_mapped(request, basis, mapped);
 	}
 	if (before)
 		put_mapping(before);
@@ -206,8 +223,8 @@ DSVM_ALWAYS_INLINE Status Pages::map_run(const dsvm_get_pages &request, dsvm_hmm
 }
 
 // The same with an entry for each page, as far as it takes them.
-inline Status Pages::map_each(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
-			      const usize *entries, usize npages)
+inline Status Pages::map_each(const dsvm_get_pages &request, Basis &basis, const usize *entries,
+			      usize npages)
 {
 	dsvm_mapping *const left = left_over(npages);
 	// Not into entries that are mapped: they may be in use until the very end.
@@ -219,28 +236,28 @@ inline Status Pages::map_each(const dsvm_get_pages &request, dsvm_hmm_request &h
 	RwLock lock{lock_of(request)};
 	ReadGuard guard{lock};
 
-	DSVM_TRY(check_collected(request, hmm));
+	DSVM_TRY(check_collected(request, basis));
 	mapping->renew();
 	const Expected<MappedPages> mapped = map_entries(request, *mapping, entries, npages);
 	if (mapped.is_error())
-		return refused(hmm, mapped.status());
+		return refused(basis, mapped.status());
 	unmap(npages);
 	swap(pages_.mapping, mapping);
 	pages_.dma_addr = pages_.mapping->entries;
-	set_mapped(request, hmm, mapped.value());
+	set_mapped(request, basis, mapped.value());
 	return Status::ok();
 }
 
 // Most memory needs an entry a page, or a single one.
-DSVM_ALWAYS_INLINE Status Pages::map_collected(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
+DSVM_ALWAYS_INLINE Status Pages::map_collected(const dsvm_get_pages &request, Basis &basis,
 					       const usize *entries, usize npages, bool may_be_run)
 {
 	if (may_be_run && is_whole_run(*entries, VaRange{request.first, request.last})) {
-		const Status status = map_run(request, hmm, *entries, npages);
+		const Status status = map_run(request, basis, *entries, npages);
 		if (status != kNoSpace)
 			return status;
 	}
-	return map_each(request, hmm, entries, npages);
+	return map_each(request, basis, entries, npages);
 }
 
 // Runs HMM until it has an answer to a sequence that was taken before.
@@ -259,9 +276,9 @@ DSVM_ALWAYS_INLINE Status Pages::attempt(dsvm_get_pages &request, dsvm_hmm_reque
 }
 
 // Collects pages with an entry each, and maps them. So many that they were looked at are no run.
-DSVM_NOINLINE Status Pages::collect_each(dsvm_get_pages &request, const Deadline &deadline,
-					 usize npages)
+DSVM_NOINLINE Status Pages::collect_each(dsvm_get_pages &request, u64 start_ns, usize npages)
 {
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
 	DSVM_UNSET ScratchEntries entries;
 	DSVM_TRY(entries.allocate(npages));
 	DSVM_UNSET dsvm_hmm_request hmm;
@@ -269,58 +286,86 @@ DSVM_NOINLINE Status Pages::collect_each(dsvm_get_pages &request, const Deadline
 
 	for (;;) {
 		DSVM_TRY(attempt(request, hmm, npages, deadline));
+		Basis basis = basis_of(hmm);
 		const Status status =
-			map_collected(request, hmm, entries.data(), npages, npages < kWorthALook);
+			map_collected(request, basis, entries.data(), npages, npages < kWorthALook);
 		if (status != kAgain)
 			return status;
+		hmm.owner = basis.owner;
 		DSVM_TRY(deadline.next_attempt());
 		clear_entries(hmm.entries, npages);
 	}
 }
 
-// With the first page alone, which says enough of all if the CPU maps them in one go. kNoSpace: it
-// does not, or the device cannot have them so.
-DSVM_ALWAYS_INLINE Status Pages::collect_run(dsvm_get_pages &request, const Deadline &deadline,
+// One attempt with the first page alone, which says enough of all if the CPU maps them in one go.
+// Device pages of @owner stay where they are.
+//
+// kAgain: it is to be tried again; kNoSpace: the CPU does not map them so, or the device cannot have
+// them so.
+DSVM_ALWAYS_INLINE Status Pages::attempt_run(dsvm_get_pages &request, void *&owner, u64 timeout_ns,
 					     usize npages)
 {
-	usize entry = 0;
-	DSVM_UNSET dsvm_hmm_request hmm;
-	to_hmm(request, &entry, hmm);
-	hmm.last = request.first + (kPageSize - 1);
+	dsvm_os_notifier *const notifier = disturber_of(request);
+	DSVM_UNSET dsvm_hmm_page page;
+	page.timeout_ns = timeout_ns;
+
+	++request.attempts;
+	const Status collected{dsvm_os_hmm_fault_page(request.mm, notifier, request.first, owner,
+						      request.access == DSVM_ACCESS_WRITE, &page)};
+	if (collected.is_error())
+		return collected == kBusy ? kAgain : collected;
+	if (npages > 1 && !is_whole_run(page.entry, VaRange{request.first, request.last}))
+		return kNoSpace;
+
+	Basis basis{notifier, page.seq, owner};
+	const Status status = map_run(request, basis, page.entry, npages);
+	owner = basis.owner;
+	return status;
+}
+
+// All attempts but the first.
+DSVM_NOINLINE Status Pages::retry_run(dsvm_get_pages &request, void *owner, u64 start_ns,
+				      usize npages)
+{
+	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
 
 	for (;;) {
-		DSVM_TRY(attempt(request, hmm, 1, deadline));
-		if (npages > 1 && !is_whole_run(entry, VaRange{request.first, request.last}))
-			return kNoSpace;
-		const Status status = map_run(request, hmm, entry, npages);
+		DSVM_TRY(deadline.next_attempt());
+		const Status status = attempt_run(request, owner, deadline.attempt_ns(), npages);
 		if (status != kAgain)
 			return status;
-		DSVM_TRY(deadline.next_attempt());
-		entry = 0;
 	}
 }
 
-DSVM_NOINLINE Status Pages::collect_large(dsvm_get_pages &request, const Deadline &deadline,
-					  usize npages)
+// Collects pages that are a run, as far as the first one says; kNoSpace: they are not.
+DSVM_ALWAYS_INLINE Status Pages::collect_run(dsvm_get_pages &request, u64 start_ns, usize npages)
 {
-	const Status status = collect_run(request, deadline, npages);
+	void *owner = request.owner;
+	const Status status = attempt_run(request, owner, DSVM_GET_PAGES_BUDGET_NS, npages);
+
+	return status == kAgain ? for_device_of(request).retry_run(request, owner, start_ns, npages)
+				: status;
+}
+
+DSVM_NOINLINE Status Pages::collect_large(dsvm_get_pages &request, u64 start_ns, usize npages)
+{
+	const Status status = collect_run(request, start_ns, npages);
 	if (status != kNoSpace)
 		return status;
 	// That was a look, and no attempt.
 	--request.attempts;
-	return collect_each(request, deadline, npages);
+	return collect_each(request, start_ns, npages);
 }
 
 // For pages that are not mapped as the access needs it. With a single one a fault is hardly more
 // than what is done once, so that has a path of its own, without loops over pages.
-DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, const Deadline &deadline,
-					      usize npages)
+DSVM_ALWAYS_INLINE Status Pages::collect_anew(dsvm_get_pages &request, u64 start_ns, usize npages)
 {
 	if (npages == 1)
-		return collect_run(request, deadline, 1);
-	Pages apart = *this;
-	return npages < kWorthALook ? apart.collect_each(request, deadline, npages)
-				    : apart.collect_large(request, deadline, npages);
+		return collect_run(request, start_ns, 1);
+	Pages apart = for_device_of(request);
+	return npages < kWorthALook ? apart.collect_each(request, start_ns, npages)
+				    : apart.collect_large(request, start_ns, npages);
 }
 
 // Whether a device may have all that was collected. Locking: the window's lock.
@@ -360,7 +405,7 @@ Status Pages::populate_anew(dsvm_get_pages &request, usize *entries, const Deadl
 		DSVM_TRY(attempt(request, hmm, npages, deadline));
 		{
 			ReadGuard guard{lock};
-			if (!is_disturbed(request, hmm)) {
+			if (!is_disturbed(request, basis_of(hmm))) {
 				seq = hmm.seq;
 				const Status status = check_entries(request, entries, npages);
 				if (status != kAgain)
@@ -380,19 +425,18 @@ Status Pages::populate(dsvm_get_pages &request, usize *entries, const Deadline &
 	request.attempts = 0;
 
 	const Status status = populate_anew(request, entries, deadline, seq);
-	count_collection(request, start_ns, status);
+	if (status.is_error())
+		return count_failure(request, start_ns, status);
+	count_collection(request, start_ns);
 	return status;
 }
 
 Status Pages::map(const dsvm_get_pages &request, usize *entries, usize seq)
 {
 	const VaRange span{request.first, request.last};
-	dsvm_hmm_request hmm{};
-	to_hmm(request, entries, hmm);
-	hmm.notifier = disturber_of(request);
-	hmm.seq = seq;
+	Basis basis{disturber_of(request), seq, request.owner};
 
-	DSVM_TRY(map_collected(request, hmm, entries, span.page_count(), true));
+	DSVM_TRY(map_collected(request, basis, entries, span.page_count(), true));
 	count(request.svm->counters.pages_mapped, span.page_count());
 	return Status::ok();
 }
@@ -420,13 +464,13 @@ DSVM_UNIT_INLINE Status Pages::collect(dsvm_get_pages &request)
 	}
 
 	const u64 start_ns = dsvm_os_tick_ns();
-	const Deadline deadline{DSVM_GET_PAGES_BUDGET_NS, start_ns};
 	const usize npages = span.page_count();
-	const Status status = collect_anew(request, deadline, npages);
-	count_collection(request, start_ns, status);
-	if (status.is_ok())
-		count(request.svm->counters.pages_mapped, npages);
-	return status;
+	const Status status = collect_anew(request, start_ns, npages);
+	if (status.is_error())
+		return count_failure(request, start_ns, status);
+	count_collection(request, start_ns);
+	count(request.svm->counters.pages_mapped, npages);
+	return Status::ok();
 }
 
 // Unmapping -------------------------------------------------------------------

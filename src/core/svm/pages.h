@@ -44,6 +44,9 @@ inline bool are_valid(const dsvm_pages &pages)
 					  DSVM_PAGES_STALE)) == DSVM_PAGES_DMA_MAPPED;
 }
 
+// What a collection was made with; see pages.cc.
+struct Basis;
+
 // A view of a struct dsvm_pages for one device; holds no state of its own. What is called out of line
 // where it matters is called of a copy, so that this one need not be in memory.
 class Pages {
@@ -88,27 +91,29 @@ public:
 
 private:
 	bool is_dma_mapped() const { return pages_.flags & DSVM_PAGES_DMA_MAPPED; }
+	// The same view, made where it is wanted: nothing is kept for it until then.
+	Pages for_device_of(const dsvm_get_pages &request) { return {pages_, request.dev}; }
 	void unmap_all(usize npages);
 	bool covers(const dsvm_get_pages &request) const;
 	static Status find_range_of(dsvm_get_pages &request);
 	dsvm_range *known_range(const dsvm_get_pages &request) const;
 	Expected<bool> settled(dsvm_get_pages &request, usize seq);
-	Status collect_anew(dsvm_get_pages &request, const Deadline &deadline, usize npages);
-	Status collect_large(dsvm_get_pages &request, const Deadline &deadline, usize npages);
-	Status collect_run(dsvm_get_pages &request, const Deadline &deadline, usize npages);
-	Status collect_each(dsvm_get_pages &request, const Deadline &deadline, usize npages);
+	Status collect_anew(dsvm_get_pages &request, u64 start_ns, usize npages);
+	Status collect_large(dsvm_get_pages &request, u64 start_ns, usize npages);
+	Status collect_run(dsvm_get_pages &request, u64 start_ns, usize npages);
+	Status collect_each(dsvm_get_pages &request, u64 start_ns, usize npages);
+	Status attempt_run(dsvm_get_pages &request, void *&owner, u64 timeout_ns, usize npages);
+	Status retry_run(dsvm_get_pages &request, void *owner, u64 start_ns, usize npages);
 	static Status attempt(dsvm_get_pages &request, dsvm_hmm_request &hmm, usize npages,
 			      const Deadline &deadline);
 	dsvm_mapping *left_over(usize room) const;
-	Status map_collected(const dsvm_get_pages &request, dsvm_hmm_request &hmm,
-			     const usize *entries, usize npages, bool may_be_run);
-	Status map_run(const dsvm_get_pages &request, dsvm_hmm_request &hmm, const usize &entry,
-		       usize npages);
-	Status map_each(const dsvm_get_pages &request, dsvm_hmm_request &hmm, const usize *entries,
+	Status map_collected(const dsvm_get_pages &request, Basis &basis, const usize *entries,
+			     usize npages, bool may_be_run);
+	Status map_run(const dsvm_get_pages &request, Basis &basis, usize entry, usize npages);
+	Status map_each(const dsvm_get_pages &request, Basis &basis, const usize *entries,
 			usize npages);
-	Status check_collected(const dsvm_get_pages &request, const dsvm_hmm_request &hmm) const;
-	void set_mapped(const dsvm_get_pages &request, const dsvm_hmm_request &hmm,
-			MappedPages mapped);
+	Status check_collected(const dsvm_get_pages &request, const Basis &basis) const;
+	void set_mapped(const dsvm_get_pages &request, const Basis &basis, MappedPages mapped);
 	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 			     usize &seq);
 	static Status check_entries(const dsvm_get_pages &request, const usize *entries,

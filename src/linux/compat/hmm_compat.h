@@ -11,19 +11,20 @@
 #include <linux/migrate.h>
 #include <linux/minmax.h>
 #include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pgtable.h>
 
 /*
  * 2026-11: hmm_range_fault_unlocked_timeout() (not in 6.12, in 7.3) takes the
  * mmap lock itself, so that a fault handler may drop it (userfaultfd), and
  * refreshes range->notifier_seq. Before it, one attempt under the lock; the
- * core does the rest. The timeout is in jiffies, and 0 would be for ever.
+ * core does the rest. The timeout is in jiffies, and not 0, which would be for ever.
  */
 static inline int compat_hmm_range_fault(struct hmm_range *range, struct mm_struct *mm,
 					 unsigned long timeout)
 {
 #ifdef HAVE_HMM_UNLOCKED
-	return hmm_range_fault_unlocked_timeout(range, max(timeout, 1UL));
+	return hmm_range_fault_unlocked_timeout(range, timeout);
 #else
 	int ret = mmap_read_lock_killable(mm);
 
@@ -33,6 +34,19 @@ static inline int compat_hmm_range_fault(struct hmm_range *range, struct mm_stru
 	mmap_read_unlock(mm);
 	return ret;
 #endif
+}
+
+/*
+ * 2026-11: the same with a new sequence, which hmm_range_fault_unlocked_timeout() takes by itself
+ * before it does anything else.
+ */
+static inline int compat_hmm_range_fault_anew(struct hmm_range *range, struct mm_struct *mm,
+					      unsigned long timeout)
+{
+#ifndef HAVE_HMM_UNLOCKED
+	range->notifier_seq = mmu_interval_read_begin(range->notifier);
+#endif
+	return compat_hmm_range_fault(range, mm, timeout);
 }
 
 /*
