@@ -52,9 +52,8 @@ struct dsvm_range {
  */
 struct dsvm_newest {
 	struct dsvm_range *range; /* NULL: none, or it has gone */
-	dsvm_usize first;	  /* its span */
+	dsvm_usize first;	  /* its span; all ones: none, or the rest is changed */
 	dsvm_usize last;
-	dsvm_u32 version;	  /* odd while the rest is changed */
 };
 
 /*

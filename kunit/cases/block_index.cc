@@ -89,10 +89,22 @@ public:
 		member.in = true;
 		member.node.first = span.first;
 		member.node.last = span.last;
-		// Every other one as somebody who tries the short way first.
-		beside_ = !beside_;
-		Block *const beside = beside_ ? index().insert_beside(member) : nullptr;
+		Block *const beside = insert_beside(member);
 		DSVM_EXPECT_EQ(beside ? beside : index().insert(member, spares), before);
+	}
+	// Every third one as somebody who tries the short way first, and one as who knows the spot.
+	Block *insert_beside(Block &member)
+	{
+		BlockView::Spot spot;
+		u32 wanted;
+
+		way_ = (way_ + 1) % 3;
+		if (way_ == 0)
+			return nullptr;
+		if (way_ == 1)
+			return index().insert_beside(member);
+		static_cast<void>(index().at(member.node.first, wanted, spot));
+		return spot.at ? index().insert_beside(member, spot) : nullptr;
 	}
 	// With all that it wants and can get. Null if nothing is left.
 	Block *insert(VaRange span)
@@ -145,9 +157,10 @@ public:
 		Block *const there = brute_first(first);
 		const bool inside = span.first - ground_->base <= ground_->shape.mask;
 		u32 wanted = ~0u;
+		BlockView::Spot spot;
 
 		return DSVM_CASE_CHECK_EQ_(index().first_overlap(span), brute_first(span)) &&
-		       DSVM_CASE_CHECK_EQ_(index().at(span.first, wanted), there) &&
+		       DSVM_CASE_CHECK_EQ_(index().at(span.first, wanted, spot), there) &&
 		       DSVM_CASE_CHECK_EQ_(wanted, there || !inside ? 0u : index().wanted(first));
 	}
 
@@ -175,7 +188,7 @@ public:
 
 private:
 	Blocks *ground_;
-	bool beside_ = true;
+	u32 way_ = 0;
 };
 
 struct BlockShapeRow {

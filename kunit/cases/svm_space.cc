@@ -46,7 +46,7 @@ DSVM_CASE(svm, chunk_choice_table)
 	for (const ChunkRow &row : table) {
 		VaRange chunk{0, 0};
 		const Status status = choose_chunk(
-			sizes, 3, row.addr, ChunkBounds{row.vma, all, row.gpuva},
+			sizes, 3, row.addr, ChunkBounds{row.vma, row.gpuva},
 			[](VaRange) { return true; }, chunk);
 
 		DSVM_EXPECT(status == (row.expected == VaRange{0, 0} ? kInvalid : Status::ok()));
@@ -56,22 +56,22 @@ DSVM_CASE(svm, chunk_choice_table)
 	// What the caller refuses is passed over; what it is asked about fits the bounds.
 	VaRange chosen{0, 0};
 	DSVM_REQUIRE(choose_chunk(
-			     sizes, 3, 0x200000, ChunkBounds{all, all, all},
+			     sizes, 3, 0x200000, ChunkBounds{all, all},
 			     [](VaRange chunk) { return chunk.size() <= 4096; }, chosen)
 			     .is_ok());
 	DSVM_EXPECT_EQ(chosen.size(), 4096u);
 	// Nor is the window left.
 	const VaRange window{0x210000, 0x21ffff};
 	DSVM_REQUIRE(choose_chunk(
-			     sizes, 3, 0x210000, ChunkBounds{all, window, all},
+			     sizes, 3, 0x210000, ChunkBounds{window, all},
 			     [](VaRange) { return true; }, chosen)
 			     .is_ok());
 	DSVM_EXPECT(chosen == window);
 	// Up against the top of the space.
 	const VaRange top{kU64Max - (2 * kMiB - 1), kU64Max};
 	DSVM_REQUIRE(choose_chunk(
-			     sizes, 3, kU64Max, ChunkBounds{top, VaRange::full(), top},
-			     [](VaRange) { return true; }, chosen)
+			     sizes, 3, kU64Max, ChunkBounds{top, top}, [](VaRange) { return true; },
+			     chosen)
 			     .is_ok());
 	DSVM_EXPECT(chosen == top);
 }

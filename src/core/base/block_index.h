@@ -229,18 +229,30 @@ public:
 		return search(addr, span);
 	}
 
-	// The member that has the address; where nobody has, null, and which levels' tables an
-	// insertion there would have use for.
-	[[nodiscard]] DSVM_ALWAYS_INLINE T *at(usize addr, u32 &wanted_levels) const
+	// A slot of a block where nobody is, with one before it; true as long as nothing comes into
+	// the index and nothing leaves it.
+	struct Spot {
+		usize *at;  // null: there is none
+		usize mask; // the offset of an address in the block
+	};
+
+	// The member that has the address; where nobody has, null, which levels' tables an insertion
+	// there would have use for, and where it would go.
+	[[nodiscard]] DSVM_ALWAYS_INLINE T *at(usize addr, u32 &wanted_levels, Spot &spot) const
 	{
 		const dsvm_index_shape *const shape = index_.shape;
 
 		wanted_levels = 0;
+		spot.at = nullptr;
 		if (shape && addr - base_ > shape->mask)
 			return nullptr;
-		const usize slot = shape ? place_of(addr).slot : detail::kUneven;
-		if (slot == detail::kEmpty)
+		const Place place = shape ? place_of(addr) : Place{detail::kUneven, nullptr, 0, 0};
+		const usize slot = place.slot;
+		if (slot == detail::kEmpty) {
+			if (place.part > 0)
+				spot = {place.at, detail::level_mask(*shape, place.level)};
 			return nullptr;
+		}
 		if (slot < detail::kMember) {
 			if (T *const found = tree_.first_overlap(VaRange{addr, addr}))
 				return found;
@@ -290,13 +302,22 @@ public:
 			return nullptr;
 
 		const Place place = place_of(span.first);
-		if (place.slot != detail::kEmpty || block(span.first, place.level).last < span.last)
+		// There may be none before it in the table.
+		if (place.part == 0)
 			return nullptr;
-		// There may be none in the table.
-		if (place.part == 0 || !is_member(place.at[-1]))
+		return insert_beside(
+			object, Spot{place.at, detail::level_mask(*index_.shape, place.level)});
+	}
+	// The same where at() has found a spot for the object's address.
+	T *insert_beside(T &object, const Spot &spot)
+	{
+		const VaRange span = span_at(member_of(object));
+
+		if (*spot.at != detail::kEmpty || (span.first | spot.mask) < span.last ||
+		    !is_member(spot.at[-1]))
 			return nullptr;
-		*place.at = member_of(object);
-		return object_at(place.at[-1]);
+		*spot.at = member_of(object);
+		return object_at(spot.at[-1]);
 	}
 
 	// Precondition: overlaps no member. Returns the member right before it; null: it is the first.

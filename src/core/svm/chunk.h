@@ -6,11 +6,12 @@
 // largest of the driver's chunk sizes that, aligned around the faulting
 // address, stays within all its bounds and is acceptable to the caller:
 //
-//	vma      |-------------------------------------|
-//	notifier            |------------------------------ ...
+//	vma                 |--------------------------|
 //	gpuva    |---------------------------|
-//	              2M: |.......x.......|		leaves the notifier: no
+//	              2M: |.......x.......|		leaves the VMA: no
 //	             64K:       |.x.|			fits: the range
+//
+// It leaves no window, because it is not larger than one, and both are aligned to their sizes.
 //
 // Pure arithmetic; knows neither trees nor locks.
 #ifndef DSVM_CORE_SVM_CHUNK_H
@@ -24,12 +25,11 @@ namespace dsvm {
 
 struct ChunkBounds {
 	VaRange vma;
-	VaRange notifier;
 	VaRange gpuva;
 
 	bool contain(const VaRange &span) const
 	{
-		return vma.contains(span) && notifier.contains(span) && gpuva.contains(span);
+		return vma.contains(span) && gpuva.contains(span);
 	}
 };
 

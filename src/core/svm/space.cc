@@ -200,7 +200,7 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 	dsvm_notifier *made = nullptr;
 	DSVM_TRY(Status{svm_.ops->notifier_create(&svm_, span.first, span.last, &made)});
 	made->users = 1;
-	made->newest = dsvm_newest{};
+	set_newest(*made, nullptr, VaRange{kNowhere, kNowhere});
 	{
 		// An invalidation may be looking for ranges already.
 		RwLock lock{made->lock};
@@ -298,56 +298,98 @@ DSVM_ALWAYS_INLINE Status Space::choose_range(dsvm_notifier &window, const dsvm_
 					      const dsvm_find_or_insert &request,
 					      VaRange &span) const
 {
-	const ChunkBounds bounds{VaRange{vma.first, vma.last}, span_of(window.node),
+	const ChunkBounds bounds{VaRange{vma.first, vma.last},
 				 VaRange{request.gpuva_first, request.gpuva_last}};
 
 	return choose_chunk(
 		svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
 		[&](VaRange chunk) {
 			// Nothing overlapped the page itself when it was looked for.
-			return chunk.page_count() == 1 ||
+			return chunk.last - chunk.first == kPageSize - 1 ||
 			       Space(*this).is_acceptable(window, chunk, request);
 		},
 		span);
 }
 
-// False, and nothing done, if something overlaps it by now. From here on invalidations meet it. It
-// is a user of the window, for which one is added or there is one.
-DSVM_ALWAYS_INLINE bool Space::insert_range(dsvm_notifier &window, dsvm_range &range,
-					    BlockSpares &spares, bool add)
+// What is left to do with a range that is in the index and in the list: from here on invalidations
+// meet it. It is a user of the window, for which one is added or there is one.
+//
+// Locking: the window's lock for writing.
+DSVM_ALWAYS_INLINE void Space::set_inserted(dsvm_notifier &window, dsvm_range &range, Get get)
 {
-	dsvm_os_notifier *const validity = svm_.ops->range_os(&range);
-	dsvm_os_notifier *const whole = svm_.ops->notifier_os(&window);
-	RwLock lock{window.lock};
-	// Short: readers who come now have to sleep.
-	WriteGuard guard{lock};
-
-	RangeList ranges{window.range_list};
-	if (dsvm_range *const before = range_index(window).insert_beside(range)) {
-		ranges.insert_after(*before, range);
-	} else {
-		if (find_range(window, span_of(range.node)))
-			return false;
-		insert_sorted(range_index(window), ranges, range, spares);
-	}
 	// What runs by now and has been to the window already is waited for.
-	dsvm_os_notifier_set_seq(validity, dsvm_os_notifier_seq(whole));
+	dsvm_os_notifier_set_seq(svm_.ops->range_os(&range),
+				 dsvm_os_notifier_seq(svm_.ops->notifier_os(&window)));
 	if (!svm_.ops->range_pages)
 		set_newest(window, &range, span_of(range.node));
-	if (add)
+	if (get == Get::Yes)
 		add_user(window);
+}
+
+// False, and nothing done, if something overlaps it by now. Locking: the window's lock for writing.
+inline bool Space::insert_anywhere(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares,
+				   Get get)
+{
+	if (find_range(window, span_of(range.node)))
+		return false;
+	insert_sorted(range_index(window), RangeList{window.range_list}, range, spares);
+	set_inserted(window, range, get);
+	return true;
+}
+
+DSVM_NOINLINE bool Space::insert_with_tables(dsvm_notifier &window, dsvm_range &range, u32 wanted,
+					     Get get)
+{
+	BlockSpares spares{svm_.window_shape, wanted};
+	RwLock lock{window.lock};
+	WriteGuard guard{lock};
+
+	return insert_anywhere(window, range, spares, get);
+}
+
+DSVM_NOINLINE bool Space::insert_apart(dsvm_notifier &window, dsvm_range &range, Get get,
+				       RwLock &lock)
+{
+	// Only what is to be freed comes into it.
+	BlockSpares spares;
+	const bool is_in = insert_anywhere(window, range, spares, get);
+
+	lock.write_unlock();
+	return is_in;
+}
+
+// False, and nothing done, if something overlaps it by now. Where ranges are made one behind the
+// other, all that it takes is a slot of a table that is there.
+template <Space::Get kGet>
+DSVM_ALWAYS_INLINE bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, Room room)
+{
+	if (room.wanted != 0)
+		return Space(*this).insert_with_tables(window, range, room.wanted, kGet);
+
+	RwLock lock{window.lock};
+	// Short: readers who come now have to sleep.
+	lock.write_lock();
+	RangeIndex index = range_index(window);
+	dsvm_range *const before =
+		room.spot.at ? index.insert_beside(range, room.spot) : index.insert_beside(range);
+	if (!before)
+		return Space(*this).insert_apart(window, range, kGet, lock);
+	RangeList{window.range_list}.insert_after(*before, range);
+	set_inserted(window, range, kGet);
+	lock.write_unlock();
 	return true;
 }
 
 // The range that is at the address already. What it was made for is not looked at: with the mm's
-// lock given up it may change at any time, and who collects its pages finds out. Else, which tables
-// the index of the window could use for a range there, whatever its size.
+// lock given up it may change at any time, and who collects its pages finds out. Else, where the
+// index of the window has room for a range there, whatever its size.
 //
 // Locking: the window's lock; or the driver's, if the window's is the svm's.
 DSVM_ALWAYS_INLINE dsvm_range *
-Space::find_existing_locked(dsvm_notifier &window, const dsvm_find_or_insert &request, u32 &wanted)
+Space::find_existing_locked(dsvm_notifier &window, const dsvm_find_or_insert &request, Room &room)
 {
-	dsvm_range *const range = range_index(window).at(request.fault_addr, wanted);
+	dsvm_range *const range =
+		range_index(window).at(request.fault_addr, room.wanted, room.spot);
 
 	if (range && request.get)
 		svm_.ops->range_get(&svm_, range);
@@ -359,46 +401,69 @@ dsvm_range *Space::find_existing(dsvm_notifier &window, const dsvm_find_or_inser
 {
 	RwLock lock{window.lock};
 	ReadGuard guard{lock};
+	// The spot is one no longer than this lock is held.
+	Room room;
+	dsvm_range *const range = find_existing_locked(window, request, room);
 
-	return find_existing_locked(window, request, wanted);
+	wanted = room.wanted;
+	return range;
+}
+
+// The same, out of line.
+DSVM_ALWAYS_INLINE dsvm_range *Space::find_unlocked(dsvm_notifier &window,
+						    const dsvm_find_or_insert &request, Room &room)
+{
+	u32 wanted;
+	dsvm_range *const range = Space(*this).find_existing(window, request, wanted);
+
+	room.wanted = wanted;
+	return range;
 }
 
 // kAgain: somebody else has made a range there in the meantime.
+template <Space::Get kGet>
 DSVM_ALWAYS_INLINE Status Space::try_find_or_insert(const dsvm_find_or_insert &request,
 						    dsvm_range *&out)
 {
 	dsvm_notifier *window;
-	u32 wanted = 0;
+	Room room{0, {nullptr, 0}};
 
-	if (!request.get) {
+	if (kGet == Get::No) {
 		// The driver's lock keeps the window. Who makes one asks for tables of its own.
 		u32 unused;
-		window = window_index().at(request.fault_addr, unused);
+		NotifierIndex::Spot unused_spot;
+		window = window_index().at(request.fault_addr, unused, unused_spot);
 		if (window) {
 			out = window->lock == svm_.lock
-				      ? find_existing_locked(*window, request, wanted)
-				      : Space(*this).find_existing(*window, request, wanted);
+				      ? find_existing_locked(*window, request, room)
+				      : find_unlocked(*window, request, room);
 			if (out)
 				return Status::ok();
 			add_user(*window);
 		}
 	} else {
 		window = pin_first(VaRange{request.fault_addr, request.fault_addr});
-		out = window ? Space(*this).find_existing(*window, request, wanted) : nullptr;
+		out = window ? find_unlocked(*window, request, room) : nullptr;
 		if (out) {
 			Space(*this).unpin_window(*window);
 			return Status::ok();
 		}
 	}
-	return insert_anew(request, window, wanted, out);
+	return insert_anew<kGet>(request, window, room, out);
+}
+
+DSVM_NOINLINE Status Space::try_acquire(const dsvm_find_or_insert &request, dsvm_range *&out)
+{
+	return try_find_or_insert<Get::Yes>(request, out);
 }
 
 // Makes the range in the window, which has a user for it; nullptr: and the window. The user is gone
 // in the end.
+template <Space::Get kGet>
 DSVM_ALWAYS_INLINE Status Space::insert_anew(const dsvm_find_or_insert &request,
-					     dsvm_notifier *window, u32 wanted, dsvm_range *&out)
+					     dsvm_notifier *window, Room room, dsvm_range *&out)
 {
-	MmUser user{svm_.mm};
+	DSVM_UNSET MmUser user{svm_.mm};
 	if (!user.is_alive()) {
 		if (window)
 			Space(*this).unpin_window(*window);
@@ -408,17 +473,18 @@ DSVM_ALWAYS_INLINE Status Space::insert_anew(const dsvm_find_or_insert &request,
 	// lock for writing, or wait for who has.
 	if (!window)
 		window = DSVM_TRY(Space(*this).make_window(request.fault_addr));
-	const Status status = insert_into(*window, request, wanted, out);
+	const Status status = insert_into<kGet>(*window, request, room, out);
 	// The range keeps it. Without the driver's lock somebody may remove that while we are still
 	// unlocking the window's lock: then each has one of his own.
-	if (status.is_error() || request.get)
+	if (status.is_error() || kGet == Get::Yes)
 		Space(*this).unpin_window(*window);
 	return status;
 }
 
 // The same in a window that stays meanwhile.
+template <Space::Get kGet>
 DSVM_ALWAYS_INLINE Status Space::insert_into(dsvm_notifier &window,
-					     const dsvm_find_or_insert &request, u32 wanted,
+					     const dsvm_find_or_insert &request, Room room,
 					     dsvm_range *&out)
 {
 	// Held to the end, so that the VMA is the one the range is cut to.
@@ -431,18 +497,17 @@ DSVM_ALWAYS_INLINE Status Space::insert_into(dsvm_notifier &window,
 
 	DSVM_UNSET VaRange span;
 	DSVM_TRY(choose_range(window, vma, request, span));
-	DSVM_UNSET BlockSpares spares{svm_.window_shape, wanted};
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
 	DSVM_UNSET dsvm_range *range;
 	DSVM_TRY(Status{
 		svm_.ops->range_create(&svm_, &window, span.first, span.last, flags, &range)});
 	clear_gone(*range);
 	for_each_pages(*range, [&](Pages pages, u32) { pages.set_range(*range); });
-	if (request.get)
+	if (kGet == Get::Yes)
 		svm_.ops->range_get(&svm_, range);
 
-	if (!insert_range(window, *range, spares, request.get)) {
-		if (request.get)
+	if (!insert_range<kGet>(window, *range, room)) {
+		if (kGet == Get::Yes)
 			svm_.ops->range_put(&svm_, range);
 		svm_.ops->range_put(&svm_, range);
 		return kAgain;
@@ -460,7 +525,8 @@ DSVM_UNIT_INLINE Status Space::find_or_insert(const dsvm_find_or_insert &request
 
 	const Deadline deadline = Deadline::from_failure(DSVM_GET_PAGES_BUDGET_NS);
 	for (;;) {
-		const Status status = try_find_or_insert(request, out);
+		const Status status = request.get ? Space(*this).try_acquire(request, out)
+						  : try_find_or_insert<Get::No>(request, out);
 		if (status != kAgain)
 			return status;
 		count(svm_.counters.lost_races);
@@ -515,7 +581,7 @@ void Space::remove(dsvm_notifier &window, dsvm_range &range)
 		RangeList{window.range_list}.remove(range);
 		range_index(window).remove(range, spares);
 		if (window.newest.range == &range)
-			set_newest(window, nullptr, VaRange{0, 0});
+			set_newest(window, nullptr, VaRange{kNowhere, kNowhere});
 		set_flags(range.flags, range.flags | DSVM_RANGE_REMOVED);
 	}
 	count(svm_.counters.ranges_removed);

@@ -113,14 +113,28 @@ public:
 private:
 	VaRange mirrored() const;
 	Status check_access(const dsvm_vma_info &vma, bool write) const;
+	// Whether the caller wants a reference, and so holds no driver's lock: each has its own path.
+	enum class Get : bool { No, Yes };
+	template <Get kGet>
 	Status try_find_or_insert(const dsvm_find_or_insert &request, dsvm_range *&out);
+	Status try_acquire(const dsvm_find_or_insert &request, dsvm_range *&out);
+	// Where a range is to go: which tables the index of its window has use for, and the spot, if
+	// there is one and the driver's lock keeps it.
+	struct Room {
+		u32 wanted;
+		RangeIndex::Spot spot;
+	};
 	dsvm_range *find_existing_locked(dsvm_notifier &window, const dsvm_find_or_insert &request,
-					 u32 &wanted);
+					 Room &room);
 	dsvm_range *find_existing(dsvm_notifier &window, const dsvm_find_or_insert &request,
 				  u32 &wanted);
-	Status insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, u32 wanted,
+	dsvm_range *find_unlocked(dsvm_notifier &window, const dsvm_find_or_insert &request,
+				  Room &room);
+	template <Get kGet>
+	Status insert_anew(const dsvm_find_or_insert &request, dsvm_notifier *window, Room room,
 			   dsvm_range *&out);
-	Status insert_into(dsvm_notifier &window, const dsvm_find_or_insert &request, u32 wanted,
+	template <Get kGet>
+	Status insert_into(dsvm_notifier &window, const dsvm_find_or_insert &request, Room room,
 			   dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
 	dsvm_notifier *pin_first(VaRange span);
@@ -133,7 +147,14 @@ private:
 	bool is_acceptable(dsvm_notifier &window, VaRange span,
 			   const dsvm_find_or_insert &request) const;
 	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
-	bool insert_range(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares, bool add);
+	template <Get kGet> bool insert_range(dsvm_notifier &window, dsvm_range &range, Room room);
+	bool insert_with_tables(dsvm_notifier &window, dsvm_range &range, u32 wanted, Get get);
+	// Locking: the window's lock for writing, which it drops.
+	bool insert_apart(dsvm_notifier &window, dsvm_range &range, Get get, RwLock &lock)
+		DSVM_RELEASE(lock);
+	bool insert_anywhere(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares,
+			     Get get);
+	void set_inserted(dsvm_notifier &window, dsvm_range &range, Get get);
 	// Locking: @lock, which is the svm's.
 	void unlink_window(dsvm_notifier &window, BlockSpares &spares, RwLock &lock)
 		DSVM_REQUIRES(lock);
@@ -173,33 +194,33 @@ inline void add_user(dsvm_notifier &window)
 	__atomic_fetch_add(&window.users, 1, __ATOMIC_RELAXED);
 }
 
-// Notes the range that was made last, or that it has gone.
+// Where no range begins.
+constexpr usize kNowhere = ~usize{0};
+
+// Notes the range that was made last, or with a span that begins nowhere that it has gone.
 // Locking: the window's lock for writing.
-inline void set_newest(dsvm_notifier &window, dsvm_range *range, VaRange span)
+DSVM_ALWAYS_INLINE void set_newest(dsvm_notifier &window, dsvm_range *range, VaRange span)
 {
 	dsvm_newest &newest = window.newest;
-	const u32 version = newest.version;
 
-	// Who sees any of it sees that it is being changed. No fence: KCSAN's compilers know none.
-	__atomic_store_n(&newest.version, version + 1, __ATOMIC_RELAXED);
+	// Who sees any of the rest sees that it does not begin where the last one did. No fence:
+	// KCSAN's compilers know none.
+	__atomic_store_n(&newest.first, kNowhere, __ATOMIC_RELAXED);
 	__atomic_store_n(&newest.range, range, __ATOMIC_RELEASE);
-	__atomic_store_n(&newest.first, span.first, __ATOMIC_RELEASE);
 	__atomic_store_n(&newest.last, span.last, __ATOMIC_RELEASE);
-	__atomic_store_n(&newest.version, version + 2, __ATOMIC_RELEASE);
+	__atomic_store_n(&newest.first, span.first, __ATOMIC_RELEASE);
 }
 
-// The range that was made last, if it has the span, or nullptr. Without a lock: it was in the window
-// at some time during the call, and stays if the caller keeps the range that has the span.
+// The range that was made last, if it has the span, or nullptr. Without a lock: the caller keeps the
+// range that has the span, so no other one has begun there since.
 inline dsvm_range *newest_with(const dsvm_notifier &window, VaRange span)
 {
 	const dsvm_newest &newest = window.newest;
-	const u32 version = __atomic_load_n(&newest.version, __ATOMIC_ACQUIRE);
 	dsvm_range *const range = __atomic_load_n(&newest.range, __ATOMIC_ACQUIRE);
-	const VaRange last_made{__atomic_load_n(&newest.first, __ATOMIC_ACQUIRE),
-				__atomic_load_n(&newest.last, __ATOMIC_ACQUIRE)};
-	const bool is_whole =
-		version % 2 == 0 && __atomic_load_n(&newest.version, __ATOMIC_RELAXED) == version;
-	return is_whole && last_made == span ? range : nullptr;
+	const usize last = __atomic_load_n(&newest.last, __ATOMIC_ACQUIRE);
+	const usize first = __atomic_load_n(&newest.first, __ATOMIC_RELAXED);
+
+	return first == span.first && last == span.last ? range : nullptr;
 }
 
 // Nothing of the range has gone.
