@@ -35,7 +35,6 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 	range->itree.start = first;
 	range->itree.last = last;
 	range->flags.__flags = flags;
-	INIT_LIST_HEAD(&range->entry);
 	compat_init_stand_in(&range->validity, gpusvm->mm);
 	trace_gpusvm_range_make(range);
 	*out = &range->core;
@@ -44,7 +43,7 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 
 static struct dsvm_os_notifier *range_os(struct dsvm_range *range)
 {
-	return os_notifier(&to_gpusvm_range(range)->validity);
+	return os_notifier(&container_of(range, struct drm_gpusvm_range, core)->validity);
 }
 
 static void range_get(struct dsvm_svm *svm, struct dsvm_range *range)
@@ -276,7 +275,7 @@ void dsvm_assert_range_lock(struct drm_gpusvm_range *range)
 static __always_inline struct drm_gpusvm_range *
 find_or_insert_quietly(struct drm_gpusvm *gpusvm, const struct dsvm_find_or_insert *request)
 {
-	struct dsvm_range *core;
+	struct dsvm_range *core DSVM_UNSET;
 	int ret;
 
 	if (request->get)
@@ -311,7 +310,7 @@ struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 						   const struct drm_gpusvm_ctx *ctx, bool acquire)
 {
 	const int access = access_asked(ctx);
-	const struct dsvm_find_or_insert request = {
+	const struct dsvm_find_or_insert request DSVM_UNSET = {
 		.fault_addr = fault_addr,
 		.gpuva_first = gpuva_start,
 		.gpuva_last = gpuva_end - 1,

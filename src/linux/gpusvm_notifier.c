@@ -203,7 +203,7 @@ int dsvm_window_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 
 struct dsvm_os_notifier *dsvm_window_os(struct dsvm_notifier *core)
 {
-	return os_notifier(&to_gpusvm_notifier(core)->notifier);
+	return os_notifier(&container_of(core, struct drm_gpusvm_notifier, core)->notifier);
 }
 
 void dsvm_window_destroy(struct dsvm_svm *svm, struct dsvm_notifier *core)

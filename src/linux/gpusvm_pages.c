@@ -107,13 +107,23 @@ int drm_gpusvm_get_pages(struct drm_gpusvm *gpusvm,
 {
 	struct drm_gpusvm_notifier *window = window_of(notifier);
 	const int access = access_asked(ctx);
-	struct dsvm_get_pages request = {
+	struct dsvm_get_pages request DSVM_UNSET;
+
+	if (unlikely(access < 0))
+		return access;
+	if (!svm_pages->drm)
+		return -EINVAL;
+	if (WARN_ONCE(window && window->gpusvm != gpusvm,
+		      "drm_svm: pages are wanted for one mirror in the window of another\n"))
+		return -EINVAL;
+
+	request = (struct dsvm_get_pages) {
 		.svm = &gpusvm->core,
-		.window = window ? &window->core : NULL,
+		.window = likely(window) ? &window->core : NULL,
 		.range = NULL,
 		.notifier = os_notifier(notifier),
 		.mm = os_mm(mm),
-		.dev = svm_pages->drm ? os_dev(svm_pages->drm->dev) : NULL,
+		.dev = os_dev(svm_pages->drm->dev),
 		.first = pages_start,
 		.last = pages_end - 1,
 		.owner = ctx->device_private_page_owner,
@@ -123,14 +133,6 @@ int drm_gpusvm_get_pages(struct drm_gpusvm *gpusvm,
 		.allow_mixed = ctx->allow_mixed,
 		.attempts = 0,
 	};
-
-	if (access < 0)
-		return access;
-	if (!svm_pages->drm)
-		return -EINVAL;
-	if (WARN_ONCE(window && window->gpusvm != gpusvm,
-		      "drm_svm: pages are wanted for one mirror in the window of another\n"))
-		return -EINVAL;
 
 	return get_pages(svm_pages, &request);
 }

@@ -64,7 +64,7 @@ int dsvm_os_hmm_fault_page(struct dsvm_os_mm *mm, struct dsvm_os_notifier *notif
 			   dsvm_usize addr, void *owner, dsvm_bool write,
 			   struct dsvm_hmm_page *out)
 {
-	DSVM_UNSET struct hmm_range range;
+	struct hmm_range range DSVM_UNSET;
 	int ret;
 
 	if (!mmget_not_zero(to_mm(mm)))
