@@ -232,7 +232,8 @@ static void counters(struct kunit *test)
 	c = px_counters(v);
 	KUNIT_EXPECT_EQ(test, sum(&c, DSVM_WAY_TO_DEVICE), SZ_256K);
 	KUNIT_EXPECT_GE(test, c.phase[DSVM_WAY_TO_DEVICE][1].batches, 1);
-	KUNIT_EXPECT_GT(test, c.phase[DSVM_WAY_TO_DEVICE][1].setup_ns, 0);
+	/* In ticks, of which there may have been none. */
+	KUNIT_EXPECT_LT(test, c.phase[DSVM_WAY_TO_DEVICE][1].setup_ns, 60 * NSEC_PER_SEC);
 
 	px_expect_data(test, f->start, PAGE_SIZE, 1);
 	c = px_counters(v);

@@ -44,7 +44,7 @@ struct dsvm_copy {
 	struct dsvm_os_fence *done;
 };
 
-/* Counters of one way and one size; the times are of phases, in nanoseconds. */
+/* Counters of one way and one size; the times are of phases, by dsvm_os_tick_ns(). */
 struct dsvm_phase_counters {
 	dsvm_u64 batches;
 	dsvm_u64 bytes;		/* that have moved */

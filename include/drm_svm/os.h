@@ -535,6 +535,8 @@ dsvm_bool dsvm_os_fault_wait(struct dsvm_os_fault *fault, dsvm_u64 ns);
  */
 void dsvm_os_parallel(void (*fn)(void *ctx, dsvm_u32 k), void *ctx, dsvm_u32 n);
 
+/* Whether anybody is told of what dsvm_os_trace_migrate() says. Any context. */
+dsvm_bool dsvm_os_traces_migrate(void);
 /* The end of a phase. Any context. */
 struct dsvm_migrate_event;
 void dsvm_os_trace_migrate(const struct dsvm_migrate_event *event);

@@ -330,6 +330,23 @@ DSVM_CASE(pipeline, counters_are_the_sums_of_the_trace)
 	DSVM_EXPECT_EQ(fault_bytes, (kRunPages - 1) * kPageSize);
 }
 
+// The same is counted if nobody follows the trace.
+DSVM_CASE(pipeline, counters_without_a_trace)
+{
+	Runs s;
+
+	s.world.traces().off = true;
+	DSVM_EXPECT_EQ(s.out(), 0);
+	DSVM_EXPECT_EQ(s.world.traces().count, 0u);
+	const dsvm_phase_counters &out = s.world.counters().phase[DSVM_WAY_TO_DEVICE][0];
+	DSVM_EXPECT_EQ(out.batches, u64{kRunCount});
+	DSVM_EXPECT_EQ(out.bytes, kRunCount * kRunPages * kPageSize);
+	DSVM_EXPECT(out.setup_ns > 0);
+	DSVM_EXPECT(out.map_ns > 0);
+	DSVM_EXPECT(out.copy_ns > 0);
+	DSVM_EXPECT(out.finalize_ns > 0);
+}
+
 // The phases of a batch come in this order, with what each of them has come to.
 DSVM_CASE(pipeline, phases_in_order)
 {

@@ -193,6 +193,11 @@ void dsvm_os_parallel(void (*fn)(void *ctx, dsvm_u32 k), void *ctx, dsvm_u32 n)
 		fn(ctx, k);
 }
 
+dsvm_bool dsvm_os_traces_migrate(void)
+{
+	return !World::current().traces().off;
+}
+
 void dsvm_os_trace_migrate(const dsvm_migrate_event *event)
 {
 	fake::Traces &traces = World::current().traces();

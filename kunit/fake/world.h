@@ -328,6 +328,7 @@ struct CopyStep {
 
 // What dsvm_os_trace_migrate() has said.
 struct Traces {
+	bool off; // nobody wants to hear it
 	u32 count;
 	dsvm_migrate_event events[kTraces];
 };

@@ -301,6 +301,11 @@ void dsvm_os_parallel(void (*fn)(void *ctx, dsvm_u32 k), void *ctx, dsvm_u32 n)
 	kfree(helpers);
 }
 
+dsvm_bool dsvm_os_traces_migrate(void)
+{
+	return trace_migrate_phase_enabled();
+}
+
 void dsvm_os_trace_migrate(const struct dsvm_migrate_event *event)
 {
 	trace_migrate_phase(event);

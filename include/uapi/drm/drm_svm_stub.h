@@ -629,6 +629,8 @@ struct drm_svm_stub_hold {
  * @map_ns: time for destinations and DMA mappings
  * @copy_ns: time from the beginning of a copy to the end of the wait for it
  * @finalize_ns: time in which the kernel mapped the new pages
+ *
+ * Times are counted in ticks of the timer, so that they are right of many batches.
  */
 struct drm_svm_stub_phases {
 	__u64 batches;

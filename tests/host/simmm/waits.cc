@@ -92,6 +92,11 @@ void dsvm_os_parallel(void (*fn)(void *ctx, dsvm_u32 k), void *ctx, dsvm_u32 n)
 	});
 }
 
+dsvm_bool dsvm_os_traces_migrate(void)
+{
+	return true;
+}
+
 // What is told has to make sense.
 void dsvm_os_trace_migrate(const dsvm_migrate_event *event)
 {
