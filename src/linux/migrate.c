@@ -31,7 +31,10 @@ static struct migrate_vma *to_migrate_vma(struct dsvm_migrate_span *span)
 	return (struct migrate_vma *)span->kernels;
 }
 
-/* The two are of one span, but have nothing in common that is used here. */
+/*
+ * The two are of one span, but have nothing in common that is used here. All fields are named, so
+ * that the struct is not zeroed first.
+ */
 static void init_migrate_vma(struct migrate_vma *restrict args,
 			     const struct dsvm_migrate_span *restrict span)
 {
@@ -39,6 +42,7 @@ static void init_migrate_vma(struct migrate_vma *restrict args,
 		.vma = to_vma(span->vma),
 		.src = span->src,
 		.dst = span->dst,
+		.cpages = 0,
 		.npages = span->npages,
 		.start = span->first,
 		.end = span->last + 1,

@@ -11,6 +11,8 @@
 #ifndef DSVM_LINUX_PAGEMAP_INTERNAL_H
 #define DSVM_LINUX_PAGEMAP_INTERNAL_H
 
+#include <linux/bits.h>
+#include <linux/compiler.h>
 #include <linux/container_of.h>
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -68,6 +70,21 @@ struct drm_pagemap_zdd {
 	wait_queue_head_t timeslice_over;  /* before its time */
 	struct dsvm_devmem core;	   /* what the core knows of the allocation */
 };
+
+/* Flags that share the word with a folio's pointer to its zdd. */
+enum {
+	DSVM_PAGE_RETIRED,
+	DSVM_PAGE_ENTERED,
+	DSVM_PAGE_FLAGS = BIT(DSVM_PAGE_RETIRED) | BIT(DSVM_PAGE_ENTERED)
+};
+
+/* Of a folio that is ours, by its first page. */
+static inline struct drm_pagemap_zdd *dsvm_folio_zdd(const struct page *head)
+{
+	unsigned long data = (unsigned long)READ_ONCE(head->zone_device_data);
+
+	return (struct drm_pagemap_zdd *)(data & ~(unsigned long)DSVM_PAGE_FLAGS);
+}
 
 /* The core's side of an allocation, as somebody who has a reference to its zdd gets it. */
 static inline struct drm_pagemap_zdd *core_to_zdd(const struct dsvm_devmem *core)

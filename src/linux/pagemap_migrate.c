@@ -59,20 +59,6 @@ static int devmem_populate(void *allocation, dsvm_usize npages, dsvm_usize *pfns
 	return devmem->ops->populate_devmem_pfn(devmem, npages, pfns);
 }
 
-static int copy_runs(struct drm_pagemap_devmem *devmem, struct dsvm_copy *copy,
-		     struct dma_fence *before)
-{
-	struct dma_fence *done =
-		devmem->ops->copy_runs(devmem, (const struct drm_svm_copy_run *)copy->runs,
-				       copy->nruns, copy->to_ram, before);
-
-	if (IS_ERR(done))
-		return PTR_ERR(done);
-
-	copy->done = os_fence(done);
-	return 0;
-}
-
 /* What has to be done before somebody may write to where a copy goes. */
 static struct dma_fence *fence_before(const struct drm_pagemap_devmem *devmem,
 				      const struct dsvm_copy *copy)
@@ -82,19 +68,31 @@ static struct dma_fence *fence_before(const struct drm_pagemap_devmem *devmem,
 	return copy->to_ram ? NULL : devmem->pre_migrate_fence;
 }
 
+static noinline int copy_runs(struct drm_pagemap_devmem *devmem, struct dsvm_copy *copy)
+{
+	struct dma_fence *done =
+		devmem->ops->copy_runs(devmem, (const struct drm_svm_copy_run *)copy->runs,
+				       copy->nruns, copy->to_ram, fence_before(devmem, copy));
+
+	if (IS_ERR(done))
+		return PTR_ERR(done);
+
+	copy->done = os_fence(done);
+	return 0;
+}
+
 static int devmem_copy(void *allocation, struct dsvm_copy *copy)
 {
 	struct drm_pagemap_devmem *devmem = allocation;
 	const struct drm_pagemap_devmem_ops *ops = devmem->ops;
-	struct dma_fence *before = fence_before(devmem, copy);
 	struct drm_pagemap_addr *addrs = (struct drm_pagemap_addr *)copy->addrs;
 	struct page **pages = (struct page **)copy->pages;
 
 	if (ops->copy_runs)
-		return copy_runs(devmem, copy, before);
+		return copy_runs(devmem, copy);
 	if (copy->to_ram)
-		return ops->copy_to_ram(pages, addrs, copy->npages, before);
-	return ops->copy_to_devmem(pages, addrs, copy->npages, before);
+		return ops->copy_to_ram(pages, addrs, copy->npages, fence_before(devmem, copy));
+	return ops->copy_to_devmem(pages, addrs, copy->npages, fence_before(devmem, copy));
 }
 
 static void devmem_unused(void *allocation, dsvm_usize pfn, dsvm_usize npages)
@@ -278,7 +276,8 @@ u64 dsvm_devmem_timeslice_ns(const struct drm_pagemap_devmem *devmem)
 
 vm_fault_t dsvm_pagemap_fault(struct vm_fault *vmf)
 {
-	struct drm_pagemap_zdd *zdd = dsvm_page_zdd(vmf->page);
+	/* What the kernel comes here with is ours. */
+	struct drm_pagemap_zdd *zdd = dsvm_folio_zdd(compound_head(vmf->page));
 	struct dsvm_cpu_fault fault = {
 		.fault = os_fault(vmf),
 		.vma = os_vma(vmf->vma),

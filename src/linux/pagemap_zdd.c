@@ -23,6 +23,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
+#include <linux/thread_info.h>
 #include <linux/wait.h>
 
 #include <drm/drm_pagemap.h>
@@ -30,10 +31,6 @@
 #include "compat/memremap_compat.h"
 #include "drm_svm/os.h"
 #include "pagemap_internal.h"
-
-#define PAGE_RETIRED 0
-#define PAGE_ENTERED 1
-#define PAGE_FLAGS (BIT(PAGE_RETIRED) | BIT(PAGE_ENTERED))
 
 /* A folio's word; nobody else's as long as it is in use. */
 static unsigned long *page_data(struct page *page)
@@ -43,20 +40,12 @@ static unsigned long *page_data(struct page *page)
 
 bool dsvm_page_is_retired(struct page *page)
 {
-	return test_bit(PAGE_RETIRED, page_data(page));
-}
-
-/* Of a folio that is ours, by its first page. */
-static struct drm_pagemap_zdd *folio_zdd(struct page *head)
-{
-	unsigned long data = (unsigned long)READ_ONCE(head->zone_device_data);
-
-	return (struct drm_pagemap_zdd *)(data & ~PAGE_FLAGS);
+	return test_bit(DSVM_PAGE_RETIRED, page_data(page));
 }
 
 struct drm_pagemap_zdd *dsvm_page_zdd(struct page *page)
 {
-	return dsvm_page_is_ours(page) ? folio_zdd(compound_head(page)) : NULL;
+	return dsvm_page_is_ours(page) ? dsvm_folio_zdd(compound_head(page)) : NULL;
 }
 
 /**
@@ -113,7 +102,7 @@ static int zdd_attach(struct drm_pagemap_zdd *zdd)
 }
 
 /* The last reference has gone: the allocation is empty. Any context. */
-static void zdd_detach(struct drm_pagemap_zdd *zdd)
+static __always_inline void zdd_detach(struct drm_pagemap_zdd *zdd)
 {
 	struct drm_pagemap_dev_hold *hold = zdd->dpagemap->dev_hold;
 	struct drm_pagemap_devmem *devmem = zdd->devmem;
@@ -255,8 +244,12 @@ void dsvm_zdd_keep_until_return(struct drm_pagemap_zdd *zdd)
 	dsvm_zdd_get(zdd);
 	atomic_inc(&returning);
 	init_task_work(&zdd->on_return, back_in_user_space);
-	if (task_work_add(current, &zdd->on_return, TWA_RESUME))
+	if (task_work_add(current, &zdd->on_return, TWA_NONE)) {
 		put_returning(zdd);
+		return;
+	}
+	/* All of TWA_RESUME that a task needs for itself, who need not be kicked. */
+	set_thread_flag(TIF_NOTIFY_RESUME);
 }
 
 void dsvm_zdd_wait_for_returning(void)
@@ -269,7 +262,7 @@ void dsvm_zdd_wait_for_returning(void)
 /* From here on the frames may be somebody else's. */
 static void put_page_zdd(struct page *page, unsigned long npages)
 {
-	struct drm_pagemap_zdd *zdd = folio_zdd(page);
+	struct drm_pagemap_zdd *zdd = dsvm_folio_zdd(page);
 	const struct drm_pagemap_devmem_ops *ops = zdd->devmem->ops;
 
 	if (ops->devmem_free_pages)
@@ -281,9 +274,9 @@ static void put_page_zdd(struct page *page, unsigned long npages)
 static void share_page_zdd(struct page *head, struct page *tail)
 {
 	/* Who has entered the folio by one of its pages may leave the other part. */
-	clear_bit(PAGE_ENTERED, page_data(head));
+	clear_bit(DSVM_PAGE_ENTERED, page_data(head));
 	*page_data(tail) = *page_data(head);
-	dsvm_zdd_get(folio_zdd(head));
+	dsvm_zdd_get(dsvm_folio_zdd(head));
 }
 
 COMPAT_DEFINE_PAGE_FREE(pagemap_page_free, put_page_zdd)
@@ -358,18 +351,18 @@ void dsvm_os_entries_retire(const dsvm_usize *src, dsvm_usize count)
 	for (i = 0; i < count; i++) {
 		struct page *page = pfn_to_page(src[i] >> MIGRATE_PFN_SHIFT);
 
-		set_bit(PAGE_RETIRED, (unsigned long *)&page->zone_device_data);
+		set_bit(DSVM_PAGE_RETIRED, (unsigned long *)&page->zone_device_data);
 	}
 }
 
 dsvm_bool dsvm_os_page_enter(struct dsvm_os_page *page)
 {
-	return !test_and_set_bit_lock(PAGE_ENTERED, page_data(to_page(page)));
+	return !test_and_set_bit_lock(DSVM_PAGE_ENTERED, page_data(to_page(page)));
 }
 
 void dsvm_os_page_leave(struct dsvm_os_page *page)
 {
-	clear_bit_unlock(PAGE_ENTERED, page_data(to_page(page)));
+	clear_bit_unlock(DSVM_PAGE_ENTERED, page_data(to_page(page)));
 }
 
 static bool frame_is_of(unsigned long pfn, struct dsvm_os_zdd *zdd)
@@ -379,7 +372,7 @@ static bool frame_is_of(unsigned long pfn, struct dsvm_os_zdd *zdd)
 	struct page *head = folio_page(folio, 0);
 
 	/* What was part of a large folio says so until it is used again. */
-	return folio_ref_count(folio) && folio_zdd(head) == to_zdd(zdd) &&
+	return folio_ref_count(folio) && dsvm_folio_zdd(head) == to_zdd(zdd) &&
 	       (head == page || pfn - folio_pfn(folio) < 1ul << folio_order(folio));
 }
 
@@ -410,7 +403,7 @@ static bool moves_from(unsigned long src, struct dsvm_os_zdd *zdd)
 		return false;
 
 	page = pfn_to_page(src >> MIGRATE_PFN_SHIFT);
-	return ((unsigned long)READ_ONCE(page->zone_device_data) & ~BIT(PAGE_ENTERED)) ==
+	return ((unsigned long)READ_ONCE(page->zone_device_data) & ~BIT(DSVM_PAGE_ENTERED)) ==
 	       (unsigned long)zdd;
 }
 
