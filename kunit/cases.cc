@@ -34,6 +34,7 @@
 #include "cases/hmmptr_good.cc"
 #include "cases/hmmptr_time.cc"
 #include "cases/huge.cc"
+#include "cases/huge_fault.cc"
 #include "cases/interval_tree.cc"
 #include "cases/job.cc"
 #include "cases/list.cc"

@@ -24,9 +24,9 @@ struct dsvm_copy_run {
 };
 
 /*
- * One call of the driver's copy engine. The same work in both forms: as an
+ * One call of the driver's copy engine, in one of two forms, and only that is set: as an
  * array of one entry a page (@pages[i] NULL: nothing to do, or part of an
- * entry before it of @addrs[].order), or as runs, for an allocation with
+ * entry before it of @addrs[].order); or as runs, for an allocation with
  * @copies_runs.
  */
 struct dsvm_devmem;
@@ -215,7 +215,6 @@ struct dsvm_cpu_fault {
 	dsvm_u32 order;		/* of the page-table entry it came by: 0, or a huge page's */
 	dsvm_bool is_part;	/* the page is one of a larger folio than that */
 	dsvm_bool by_user;	/* a program has come there, and nobody who knows how far he goes */
-	void *owner;
 	struct dsvm_devmem *devmem;
 	dsvm_u64 timeslice_ns;	/* for so long the device may keep the page */
 };

@@ -182,7 +182,6 @@ public:
 		fault.order = world.pte(world.mm(), page_at(index)).order;
 		fault.is_part = page->order > fault.order;
 		fault.by_user = how.by_user;
-		fault.owner = this;
 		fault.devmem = page->zdd->devmem;
 		fault.timeslice_ns = how.timeslice_ns;
 		return dsvm_migrate_to_ram(&fault);

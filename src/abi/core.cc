@@ -9,6 +9,7 @@
 #include "core/migrate/copies.cc"
 #include "core/migrate/cpu_fault.cc"
 #include "core/migrate/evict.cc"
+#include "core/migrate/folio_fault.cc"
 #include "core/migrate/frames.cc"
 #include "core/migrate/job.cc"
 #include "core/migrate/plan.cc"

@@ -289,16 +289,17 @@ vm_fault_t dsvm_pagemap_fault(struct vm_fault *vmf)
 		.order = vmf->pte ? 0 : dsvm_os_huge_order(),
 		.is_part = vmf->pte && folio_test_large(page_folio(vmf->page)),
 		.by_user = !!(vmf->flags & FAULT_FLAG_USER),
-		.owner = zdd->core.owner,
 		.devmem = &zdd->core,
 		.timeslice_ns = dsvm_devmem_timeslice_ns(zdd->devmem),
 	};
+	enum dsvm_fault_result result = dsvm_migrate_to_ram(&fault);
 
-	switch (dsvm_migrate_to_ram(&fault)) {
-	case DSVM_FAULT_DONE:
+	if (likely(result == DSVM_FAULT_DONE)) {
 		if (fault.by_user)
 			dsvm_zdd_keep_until_return(zdd);
 		return 0;
+	}
+	switch (result) {
 	case DSVM_FAULT_RETRY:
 		return VM_FAULT_RETRY;
 	case DSVM_FAULT_OOM:

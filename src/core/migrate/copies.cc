@@ -26,7 +26,7 @@ inline dsvm_os_page *page_in(usize entry, usize offset)
 
 } // namespace
 
-void Copies::start(const dsvm_devmem &devmem, dsvm_migrate_span &span, Way way)
+DSVM_UNIT_INLINE void Copies::start(const dsvm_devmem &devmem, dsvm_migrate_span &span, Way way)
 {
 	devmem_ = &devmem;
 	span_ = &span;
@@ -34,6 +34,7 @@ void Copies::start(const dsvm_devmem &devmem, dsvm_migrate_span &span, Way way)
 	max_order_ = 63;
 	pieces_ = alone_ = 0;
 	window_ = dsvm_iova{};
+	ncopying_ = 0;
 	own_error_ = peer_error_ = Status::ok();
 }
 
@@ -79,7 +80,7 @@ inline const usize *Copies::ram_side(const Part &part) const
 // Mapping ------------------------------------------------------------------------
 
 // Maps a huge page in one piece, if it is all there is, its other side is RAM, and that can be.
-bool Copies::map_folio()
+DSVM_UNIT_INLINE bool Copies::map_folio()
 {
 	const usize src = span_->src[0];
 	const usize dst = span_->dst[0];
@@ -381,11 +382,16 @@ void Copies::drop(usize index, usize count)
 	discard_destinations(*span_, index, count);
 }
 
-void Copies::unmap()
+DSVM_UNIT_INLINE void Copies::unmap()
 {
 	// A huge page may have been too much for what small ones did without.
 	if (!in_rows_ || dsvm_os_dma_needs_unmap(devmem_->dev))
-		unmap_span(next_set(0), span_->npages);
+		unmap_all();
+}
+
+DSVM_NOINLINE void Copies::unmap_all()
+{
+	unmap_span(next_set(0), span_->npages);
 	if (window_.size != 0)
 		dsvm_os_iova_free(devmem_->dev, &window_);
 	window_ = dsvm_iova{};
@@ -393,16 +399,22 @@ void Copies::unmap()
 
 // Copying ------------------------------------------------------------------------
 
-Status Copies::begin()
+DSVM_UNIT_INLINE Status Copies::begin()
+{
+	if (way_ == Way::kFromAll)
+		return begin_parts();
+
+	const usize at = next_set(0);
+	if (at < span_->npages)
+		issue(Part{devmem_, way_ == Way::kToRam, at, span_->npages, nullptr});
+	return own_error_;
+}
+
+DSVM_NOINLINE Status Copies::begin_parts()
 {
 	const usize npages = span_->npages;
 	usize at = next_set(0);
 
-	if (way_ != Way::kFromAll) {
-		if (at < npages)
-			issue(Part{devmem_, way_ == Way::kToRam, at, npages, nullptr});
-		return own_error_;
-	}
 	while (at < npages && own_error_.is_ok()) {
 		Part part = mixed_part_at(at);
 
@@ -415,7 +427,7 @@ Status Copies::begin()
 }
 
 // Hands a part to its copier, in the form that it takes.
-inline void Copies::issue(const Part &part)
+DSVM_ALWAYS_INLINE void Copies::issue(const Part &part)
 {
 	const dsvm_devmem &copier = *part.copier;
 	const usize npages = part.end - part.first;
@@ -423,18 +435,24 @@ inline void Copies::issue(const Part &part)
 
 	copy.to_ram = part.out;
 	copy.target = part.out && way_ == Way::kFromAll ? devmem_ : nullptr;
-	copy.runs = copier.copies_runs ? scratch_.runs(npages) : nullptr;
-	copy.nruns = copier.copies_runs ? build_runs(part, scratch_.runs(npages)) : 0;
-	copy.pages = copier.copies_runs ? nullptr : build_pages(part);
-	copy.addrs = copier.copies_runs ? nullptr : scratch_.addrs() + part.first;
-	copy.npages = copier.copies_runs ? 0 : npages;
+	if (copier.copies_runs) {
+		dsvm_copy_run *const runs = scratch_.runs(npages);
+		copy.runs = runs;
+		copy.nruns = build_runs(part.out, part.first, part.end, runs);
+	} else {
+		copy.pages = build_pages(part.out, part.first, part.end);
+		copy.addrs = scratch_.addrs() + part.first;
+		copy.npages = npages;
+	}
 	copy.done = nullptr;
 
 	const Status status{copier.copy(copier.allocation, &copy)};
-	if (status.is_error() || !copy.done) {
+	if (status.is_error()) {
 		conclude(part, status);
 		return;
 	}
+	if (!copy.done)
+		return;
 	if (ncopying_ == kMaxFences)
 		wait().ignore(); // an error stays known
 	copying_[ncopying_] = part;
@@ -442,7 +460,7 @@ inline void Copies::issue(const Part &part)
 }
 
 // A batch is worth nothing without its own device's copies, and does without another one's.
-void Copies::conclude(const Part &part, Status status)
+DSVM_COLD void Copies::conclude(const Part &part, Status status)
 {
 	if (status.is_ok())
 		return;
@@ -457,19 +475,19 @@ void Copies::conclude(const Part &part, Status status)
 		scratch_.addrs()[i].dir = DSVM_DMA_NONE;
 }
 
-// Where the entries are that say what the part's engine copies, on its own side.
-inline const usize *Copies::own_side(const Part &part) const
+// Where the entries are that say what an engine copies, on its own side, in or @out.
+inline const usize *Copies::own_side(bool out) const
 {
-	return part.out ? span_->src : span_->dst;
+	return out ? span_->src : span_->dst;
 }
 
 // Calls @visit(index, entry, offset) for each piece that begins with the entry at @index: where it
 // begins, and that it is @offset pages into the folio of the entry, on the copier's side. Where the
 // next entry is.
-template <class Visit> usize Copies::visit_pieces(const Part &part, usize index, Visit visit) const
+template <class Visit> usize Copies::visit_pieces(bool out, usize index, Visit visit) const
 {
 	const usize dst = span_->dst[index];
-	const usize entry = own_side(part)[index];
+	const usize entry = own_side(out)[index];
 	const dsvm_dma_addr *const addrs = scratch_.addrs();
 
 	if (!dst)
@@ -504,18 +522,22 @@ inline usize Copies::alone_at(usize index, usize end) const
 	return at - index;
 }
 
-inline dsvm_os_page **Copies::build_pages(const Part &part)
+inline dsvm_os_page **Copies::build_pages(bool out, usize first, usize end)
 {
-	const usize first = part.first;
-	const usize end = part.end;
 	dsvm_os_page **const pages = scratch_.empty_pages(end - first);
-	const usize *const entries = own_side(part);
 
 	// As of a huge page. Behind it there is nothing in the batch.
-	if (pieces_ == 1) {
-		pages[0] = dsvm_os_migrate_page(entries[first]);
-		return pages;
-	}
+	if (pieces_ == 1)
+		pages[0] = dsvm_os_migrate_page(own_side(out)[first]);
+	else
+		list_pages(out, first, end, pages);
+	return pages;
+}
+
+DSVM_NOINLINE void Copies::list_pages(bool out, usize first, usize end, dsvm_os_page **pages) const
+{
+	const usize *const entries = own_side(out);
+
 	for (usize i = first; i < end;) {
 		const usize count = alone_at(i, end);
 
@@ -524,14 +546,13 @@ inline dsvm_os_page **Copies::build_pages(const Part &part)
 		i += count;
 		if (i == end)
 			break;
-		i = visit_pieces(part, i, [=](usize at, usize entry, usize offset) {
+		i = visit_pieces(out, i, [=](usize at, usize entry, usize offset) {
 			pages[at - first] = page_in(entry, offset);
 		});
 	}
-	return pages;
 }
 
-inline usize Copies::build_runs(const Part &part, dsvm_copy_run *runs)
+DSVM_NOINLINE usize Copies::build_runs(bool out, usize first, usize end, dsvm_copy_run *runs)
 {
 	usize nruns = 0;
 	usize pfn = 0; // of the last run
@@ -551,12 +572,17 @@ inline usize Copies::build_runs(const Part &part, dsvm_copy_run *runs)
 		runs[nruns].page = page_in(entry, offset);
 		runs[nruns++].addr.order = 0;
 	};
-	for (usize i = part.first; i < part.end;)
-		i = visit_pieces(part, i, visit);
+	for (usize i = first; i < end;)
+		i = visit_pieces(out, i, visit);
 	return nruns;
 }
 
-Status Copies::wait()
+DSVM_UNIT_INLINE Status Copies::wait()
+{
+	return ncopying_ == 0 ? own_error_ : wait_for_all();
+}
+
+DSVM_NOINLINE Status Copies::wait_for_all()
 {
 	for (u32 i = 0; i < ncopying_; ++i)
 		conclude(copying_[i], Status{dsvm_os_fence_wait(copying_[i].done)});

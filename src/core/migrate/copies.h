@@ -94,6 +94,7 @@ private:
 	const usize *ram_side(const Part &part) const;
 
 	bool map_folio();
+	template <class Dropped> usize map_each(Dropped dropped);
 	void choose_way_to_map();
 	void open_window();
 	bool sync_window();
@@ -112,37 +113,45 @@ private:
 	void unmap_span(usize first, usize end);
 	template <class Dropped> void drop_window(Dropped dropped);
 
+	Status begin_parts();
 	void issue(const Part &part);
-	const usize *own_side(const Part &part) const;
-	template <class Visit> usize visit_pieces(const Part &part, usize index, Visit visit) const;
+	const usize *own_side(bool out) const;
+	template <class Visit> usize visit_pieces(bool out, usize index, Visit visit) const;
 	bool is_alone(usize index) const;
 	usize alone_at(usize index, usize end) const;
-	dsvm_os_page **build_pages(const Part &part);
-	usize build_runs(const Part &part, dsvm_copy_run *runs);
+	dsvm_os_page **build_pages(bool out, usize first, usize end);
+	void list_pages(bool out, usize first, usize end, dsvm_os_page **pages) const;
+	usize build_runs(bool out, usize first, usize end, dsvm_copy_run *runs);
+	Status wait_for_all();
+	void unmap_all();
 	void conclude(const Part &part, Status status);
 
 	Scratch &scratch_;
-	const dsvm_devmem *devmem_ = nullptr;
-	dsvm_migrate_span *span_ = nullptr;
-	Way way_ = Way::kToRam;
-	u32 max_order_ = 0; // larger pieces have been refused
-	usize pieces_ = 0;
-	usize alone_ = 0;      // of these, so many are mapped as single pages that nobody drops
-	bool in_rows_ = false; // RAM is mapped so, and may not have to be unmapped
-	dsvm_iova window_{};
-	usize window_first_ = 0; // index of the page at its beginning
+	// All that follows is set by start().
+	const dsvm_devmem *devmem_;
+	dsvm_migrate_span *span_;
+	Way way_;
+	bool in_rows_;	// set by map(): RAM is mapped so, and may not have to be unmapped
+	u32 max_order_; // larger pieces have been refused
+	usize pieces_;
+	usize alone_; // of these, so many are mapped as single pages that nobody drops
+	dsvm_iova window_;
+	usize window_first_; // if there is one: index of the page at its beginning
+	u32 ncopying_;
 	Part copying_[kMaxFences];
-	u32 ncopying_ = 0;
 	Status own_error_;
 	Status peer_error_;
 };
 
-template <class Dropped> usize Copies::map(Dropped dropped)
+template <class Dropped> inline usize Copies::map(Dropped dropped)
+{
+	return map_folio() ? pieces_ : map_each(dropped);
+}
+
+template <class Dropped> DSVM_NOINLINE usize Copies::map_each(Dropped dropped)
 {
 	usize end = 0;
 
-	if (map_folio())
-		return pieces_;
 	choose_way_to_map();
 	for (usize i = next_set(0); i < span_->npages; i = next_set(i)) {
 		const usize before = pieces_;

@@ -2,6 +2,7 @@
 #include "core/migrate/cpu_fault.h"
 
 #include "core/base/bits.h"
+#include "core/migrate/folio_fault.h"
 #include "core/migrate/plan.h"
 #include "core/migrate/split.h"
 #include "core/migrate/to_ram.h"
@@ -13,14 +14,20 @@ namespace {
 
 constexpr u32 kMaxOrder = ilog2(kBatchPages);
 
+VaRange vma_of(const dsvm_cpu_fault &fault)
+{
+	return VaRange{fault.vma_first, fault.vma_last};
+}
+
 // How much comes back: what the driver asks for, and at least the huge page that was hit.
 VaRange granule_of(const dsvm_cpu_fault &fault)
 {
-	const usize npages =
-		fault.devmem->fault_npages ? fault.devmem->fault_npages : DSVM_FAULT_NPAGES;
-	const u32 order = min(max(ilog2(npages), fault.order), max(kMaxOrder, fault.order));
+	const usize npages = fault.devmem->fault_npages ? fault.devmem->fault_npages
+			     : fault.order		? 1
+							: DSVM_FAULT_NPAGES;
+	const u32 order = max(min(ilog2(npages), kMaxOrder), fault.order);
 
-	return fault_span(fault.addr, order, VaRange{fault.vma_first, fault.vma_last});
+	return fault_span(fault.addr, order, vma_of(fault));
 }
 
 // The part of the VMA that the allocation was made for, if the page is in it.
@@ -31,7 +38,7 @@ Expected<VaRange> limits_of(const dsvm_cpu_fault &fault, VaRange granule)
 
 	if (devmem.first == 0 || !made_for.contains(granule))
 		return kNotFound;
-	return VaRange{fault.vma_first, fault.vma_last}.intersection(made_for);
+	return vma_of(fault).intersection(made_for);
 }
 
 // The same if the driver does not ask for anything: a program that goes over memory in ascending
@@ -39,7 +46,7 @@ Expected<VaRange> limits_of(const dsvm_cpu_fault &fault, VaRange granule)
 VaRange streak_of(const dsvm_cpu_fault &fault)
 {
 	const VaRange granule = granule_of(fault);
-	if (fault.devmem->fault_npages != 0 || fault.order != 0 || !fault.by_user)
+	if (fault.order != 0 || fault.devmem->fault_npages != 0 || !fault.by_user)
 		return granule;
 	const Expected<VaRange> limits = limits_of(fault, granule);
 	if (limits.is_error())
@@ -52,26 +59,24 @@ VaRange streak_of(const dsvm_cpu_fault &fault)
 	return span;
 }
 
-Status bring_back(const dsvm_cpu_fault &fault, VaRange span)
+DSVM_NOINLINE Status bring_pages_back(const dsvm_cpu_fault &fault, VaRange span)
 {
 	DSVM_UNSET Scratch scratch;
 	if (scratch.obtain_or_reserve(span.page_count(), fault.devmem->provider).is_error()) {
-		if (fault.order != 0)
-			return kNoMemory;
 		// The one page that somebody waits for.
 		span = aligned_block(fault.addr, DSVM_PAGE_SIZE);
 		scratch.use_own();
 	}
 
 	scratch.begin(span.page_count());
-	DSVM_UNSET ToRam batch{scratch};
-	ToRam::Request &request = batch.prepare_request(*fault.devmem, DSVM_WAY_CPU_FAULT, 0);
-	request.vma = fault.vma;
-	request.first = span.first;
-	request.npages = span.page_count();
-	// A huge page has to be collected as what it was hit as, or not at all.
-	request.select = DSVM_MIGRATE_DEVICE | (fault.order ? DSVM_MIGRATE_HUGE : 0);
-	request.fault_page = fault.page;
+	DSVM_UNSET dsvm_migrate_span what;
+	DSVM_UNSET ToRam batch{scratch, what};
+	batch.prepare_request(*fault.devmem, DSVM_WAY_CPU_FAULT, 0);
+	what.vma = fault.vma;
+	what.first = span.first;
+	what.npages = span.page_count();
+	what.select = DSVM_MIGRATE_DEVICE;
+	what.fault_page = fault.page;
 	DSVM_TRY(batch.begin());
 	return batch.end();
 }
@@ -80,19 +85,21 @@ Status bring_back(const dsvm_cpu_fault &fault)
 {
 	// With nothing else in the span, and before anything else: see struct dsvm_migrate_span.
 	if (fault.is_part)
-		DSVM_TRY(split_at(fault.vma, fault.addr, fault.owner, fault.page));
+		DSVM_TRY(split_at(fault.vma, fault.addr, fault.devmem->owner, fault.page));
 
-	const VaRange span = streak_of(fault);
-	const Status status = bring_back(fault, span);
-
-	// Somebody else's page in the granule may be what cannot be had.
-	if (fault_result(status) == DSVM_FAULT_LOST && span.page_count() >> fault.order > 1)
-		return bring_back(fault, fault_span(fault.addr, fault.order,
-						    VaRange{fault.vma_first, fault.vma_last}));
-	return status;
+	VaRange span = streak_of(fault);
+	for (;;) {
+		const Status status = fault.order != 0 ? bring_folio_back(fault, span)
+						       : bring_pages_back(fault, span);
+		if (DSVM_LIKELY(status.is_ok()) || fault_result(status) != DSVM_FAULT_LOST ||
+		    span.page_count() >> fault.order <= 1)
+			return status;
+		// Somebody else's page in the granule may be what cannot be had.
+		span = fault_span(fault.addr, fault.order, vma_of(fault));
+	}
 }
 
-dsvm_fault_result conclude(const dsvm_cpu_fault &fault, Status status)
+DSVM_COLD dsvm_fault_result conclude_error(const dsvm_cpu_fault &fault, Status status)
 {
 	const dsvm_fault_result result = fault_result(status);
 
@@ -126,7 +133,7 @@ dsvm_fault_result handle_cpu_fault(const dsvm_cpu_fault &fault)
 	}
 	const Status status = bring_back(fault);
 	dsvm_os_page_leave(fault.page);
-	return conclude(fault, status);
+	return DSVM_LIKELY(status.is_ok()) ? DSVM_FAULT_DONE : conclude_error(fault, status);
 }
 
 } // namespace dsvm

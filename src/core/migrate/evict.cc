@@ -40,7 +40,8 @@ private:
 
 	struct Slot {
 		Scratch scratch;
-		ToRam batch{scratch};
+		dsvm_migrate_span span; // filled in for each batch
+		ToRam batch{scratch, span};
 		bool is_split = false; // a huge page that comes in pieces
 	};
 	// The owner's page tables, if they are sure to stay as they are.
@@ -66,9 +67,10 @@ private:
 	Status evict_group(usize &at);
 	Status evict_batches(const Owner &owner, usize &at);
 	Status begin(const Owner &owner, usize at, usize count);
+	static Status begin_batch(Slot &slot);
 	Status begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize count);
-	Status begin_by_tables(Slot &slot, ToRam::Request &request, usize count);
-	Status begin_by_frames(Slot &slot, ToRam::Request &request, usize count);
+	Status begin_by_tables(Slot &slot, dsvm_os_vma *vma, usize at, usize count);
+	Status begin_by_frames(Slot &slot, usize at, usize count);
 	Status end(Slot &slot);
 	Status drain();
 
@@ -212,6 +214,11 @@ Status Eviction::drain()
 	return status;
 }
 
+DSVM_NOINLINE Status Eviction::begin_batch(Slot &slot)
+{
+	return slot.batch.begin();
+}
+
 // The kernel does not split a huge page that it collects by its frames. So without RAM for a
 // whole one it has to go by page tables, where they are known.
 Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &request, usize count)
@@ -222,8 +229,9 @@ Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &requ
 	dsvm_vma_info vma;
 	const bool known =
 		devmem_.first != 0 && is_aligned(addr, size) && owner.vma_at(addr, size, vma);
+	dsvm_migrate_span &span = slot.span;
 
-	request.npages = count;
+	span.npages = count;
 	request.huge_ram = dsvm_os_entry_alloc(known ? vma.vma : nullptr, addr, order);
 	slot.is_split = !request.huge_ram;
 	if (slot.is_split)
@@ -232,22 +240,21 @@ Status Eviction::begin_huge(const Owner &owner, Slot &slot, ToRam::Request &requ
 		return kNoMemory;
 	if (slot.is_split || (known && by_tables_)) {
 		went_by_tables_ = true;
-		request.vma = vma.vma;
-		request.first = addr;
-		request.select = DSVM_MIGRATE_DEVICE | (slot.is_split ? 0 : DSVM_MIGRATE_HUGE);
-		return slot.batch.begin();
+		span.vma = vma.vma;
+		span.first = addr;
+		span.select = DSVM_MIGRATE_DEVICE | (slot.is_split ? 0 : DSVM_MIGRATE_HUGE);
+		return begin_batch(slot);
 	}
 	// A folio's frames are in a row.
 	const usize frame = frame_at(devmem_, request.index);
 	for (usize i = 0; i < count; ++i)
 		slot.scratch.src()[i] = frame + i;
-	return slot.batch.begin();
+	return begin_batch(slot);
 }
 
 // One walk, of which mirrors hear once; it goes over gaps between the pages that are in use.
-Status Eviction::begin_by_tables(Slot &slot, ToRam::Request &request, usize count)
+Status Eviction::begin_by_tables(Slot &slot, dsvm_os_vma *vma, usize at, usize count)
 {
-	const usize at = request.index;
 	usize first = at;
 	usize end = at + count;
 
@@ -258,24 +265,26 @@ Status Eviction::begin_by_tables(Slot &slot, ToRam::Request &request, usize coun
 	if (first == end)
 		return Status::ok();
 	went_by_tables_ = true;
-	request.first = devmem_.first + (first << DSVM_PAGE_SHIFT);
-	request.npages = end - first;
-	request.select = DSVM_MIGRATE_DEVICE;
-	return slot.batch.begin();
+	dsvm_migrate_span &span = slot.span;
+	span.vma = vma;
+	span.first = devmem_.first + (first << DSVM_PAGE_SHIFT);
+	span.npages = end - first;
+	span.select = DSVM_MIGRATE_DEVICE;
+	return begin_batch(slot);
 }
 
 // Each page by itself, wherever it is mapped, and of each one mirrors hear.
-Status Eviction::begin_by_frames(Slot &slot, ToRam::Request &request, usize count)
+Status Eviction::begin_by_frames(Slot &slot, usize at, usize count)
 {
-	const usize at = request.index;
 	usize *const src = slot.scratch.src();
+	usize &npages = slot.span.npages;
 
 	for (usize i = at; i < at + count; ++i) {
 		const usize pfn = frame_at(devmem_, i);
 		if (dsvm_os_frame_in_use(pfn, devmem_.zdd))
-			src[request.npages++] = pfn;
+			src[npages++] = pfn;
 	}
-	return request.npages ? slot.batch.begin() : Status::ok();
+	return npages ? begin_batch(slot) : Status::ok();
 }
 
 // A batch of the pages from @at on that are in use.
@@ -293,13 +302,11 @@ Status Eviction::begin(const Owner &owner, usize at, usize count)
 	const usize addr = devmem_.first + (at << DSVM_PAGE_SHIFT);
 	dsvm_vma_info vma;
 	const bool known = devmem_.first != 0 && owner.vma_at(addr, count << DSVM_PAGE_SHIFT, vma);
-	if (known && by_tables_) {
-		request.vma = vma.vma;
-		return begin_by_tables(slot, request, count);
-	}
+	if (known && by_tables_)
+		return begin_by_tables(slot, vma.vma, at, count);
 	if (known)
 		request.hint_vma = vma.vma;
-	return begin_by_frames(slot, request, count);
+	return begin_by_frames(slot, at, count);
 }
 
 Status Eviction::evict_batches(const Owner &owner, usize &at)

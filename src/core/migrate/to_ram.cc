@@ -34,8 +34,8 @@ inline void ToRam::finalize()
 
 bool ToRam::is_fault_page(usize src) const
 {
-	return request_.fault_page && entry_has_page(src) &&
-	       dsvm_os_migrate_page(src) == request_.fault_page;
+	return span_.fault_page && entry_has_page(src) &&
+	       dsvm_os_migrate_page(src) == span_.fault_page;
 }
 
 // Where the owner has the page, or had it once. Asked for in ascending order.
@@ -69,11 +69,20 @@ inline void ToRam::prepare_huge(usize index, usize src)
 	movable_ += usize{1} << order;
 
 	usize ram = exchange(request_.huge_ram, 0);
-	if (!ram && is_by_tables())
+	if (!ram && is_by_tables() && !request_.lacks_huge)
 		ram = ram_for(index, src, order);
+	span_.dst[index] = ram;
 	if (!ram)
-		dsvm::count(request_.devmem->counters->huge_split);
-	if (!ram && is_fault_page(src)) {
+		prepare_part_of_huge(index, src);
+}
+
+// There is no huge page of RAM.
+DSVM_COLD void ToRam::prepare_part_of_huge(usize index, usize src)
+{
+	usize ram = 0;
+
+	dsvm::count(request_.devmem->counters->huge_split);
+	if (is_fault_page(src)) {
 		// The kernel cannot split a huge page that somebody faults on; it only maps it page
 		// by page. The next fault comes for one of these, and moves it.
 		ram = ram_for(index, src, 0);
@@ -102,8 +111,17 @@ inline void ToRam::prepare_singles(usize index, usize end)
 	}
 }
 
+// Whether all that was found is one huge page, which may move.
+inline bool ToRam::finds_folio() const
+{
+	const usize src = span_.src[0];
+
+	return entry_is_huge(src) && entry_pages(src) == span_.npages &&
+	       dsvm_os_migrate_count_of(span_.src, 1, request_.devmem->zdd) != 0;
+}
+
 // RAM for each page that moves: the callbacks of one allocation cannot copy another one's pages.
-inline void ToRam::prepare()
+DSVM_NOINLINE void ToRam::prepare()
 {
 	const usize *const entries = span_.src;
 	const usize npages = span_.npages;
@@ -127,9 +145,13 @@ inline void ToRam::prepare()
 		dsvm_os_page_discard(dsvm_os_migrate_page(exchange(request_.huge_ram, 0)));
 }
 
-inline Status ToRam::fill()
+DSVM_ALWAYS_INLINE Status ToRam::fill()
 {
-	prepare();
+	is_folio_ = finds_folio();
+	if (is_folio_)
+		prepare_huge(0, span_.src[0]);
+	else
+		prepare();
 
 	const usize pieces = copies_.map([&](usize index, usize) {
 		// Mappings are short as memory is: for a while.
@@ -142,48 +164,60 @@ inline Status ToRam::fill()
 
 // The batch --------------------------------------------------------------------------------
 
-// What the kernel keeps in the span is not touched.
-inline void ToRam::set_span()
+inline void ToRam::go_on()
 {
-	const Request &request = request_;
-
-	span_.vma = request.vma;
-	span_.first = request.first;
-	span_.last = request.first + ((request.npages << DSVM_PAGE_SHIFT) - 1);
-	span_.npages = request.npages;
-	span_.owner = request.devmem->owner;
-	span_.select = request.select;
-	span_.fault_page = request.fault_page;
-	span_.src = scratch_.src();
-	span_.dst = scratch_.dst();
+	status_ = Status::ok();
+	missing_ = Status::ok();
+	movable_ = moved_ = 0;
+	at_ = request_.index;
+	copies_.start(*request_.devmem, span_, Copies::Way::kToRam);
+	under_way_ = true;
+	status_ = fill();
 }
 
-Status ToRam::begin()
+DSVM_UNIT_INLINE Status ToRam::begin()
 {
 	const Request &request = request_;
 
-	status_ = missing_ = Status::ok();
-	movable_ = moved_ = 0;
-	at_ = request.index;
-	set_span();
-	clock_.start(*request.devmem, request.way, is_by_tables() ? request.first : span_.src[0],
-		     request.npages);
+	span_.last = span_.first + ((span_.npages << DSVM_PAGE_SHIFT) - 1);
+	clock_.start(*request.devmem, request.way, is_by_tables() ? span_.first : span_.src[0],
+		     span_.npages);
 
 	const Status collected = setup();
-	clock_.lap(DSVM_PHASE_SETUP, request.npages, collected);
+	clock_.lap(DSVM_PHASE_SETUP, span_.npages, collected);
 	if (collected.is_error()) {
 		if (request.huge_ram)
 			dsvm_os_page_discard(dsvm_os_migrate_page(request.huge_ram));
 		return collected;
 	}
-	copies_.start(*request.devmem, span_, Copies::Way::kToRam);
-	under_way_ = true;
-	status_ = fill();
+	go_on();
 	return Status::ok();
+}
+
+void ToRam::take_over(const Request &request, const PhaseClock &clock)
+{
+	request_ = request;
+	clock_ = clock;
+	go_on();
 }
 
 // Marks what has moved for good, while it is still locked.
 inline void ToRam::retire()
+{
+	const usize src = span_.src[0];
+
+	if (!is_folio_ || !entry_is_huge(src & span_.dst[0])) {
+		retire_each();
+		return;
+	}
+	if (!entry_moves(src))
+		return;
+	dsvm_os_entries_retire(span_.src, 1);
+	moved_ = span_.npages;
+	dsvm::count(request_.devmem->counters->huge_moved);
+}
+
+DSVM_NOINLINE void ToRam::retire_each()
 {
 	usize moved = 0;
 	usize nhuge = 0;
@@ -198,7 +232,7 @@ inline void ToRam::retire()
 		dsvm::count(request_.devmem->counters->huge_moved, nhuge);
 }
 
-Status ToRam::end()
+DSVM_UNIT_INLINE Status ToRam::end()
 {
 	under_way_ = false;
 	const Status copied = copies_.wait();
@@ -213,7 +247,7 @@ Status ToRam::end()
 	retire();
 	finalize();
 	clock_.lap(DSVM_PHASE_FINALIZE, moved_, status_);
-	return status_.is_error() || request_.fault_page ? status_ : missing_;
+	return status_.is_error() || span_.fault_page ? status_ : missing_;
 }
 
 } // namespace dsvm

@@ -328,7 +328,6 @@ FaultResult Driver::Impl::migrate_to_ram(CpuFault &cpu)
 	fault.page = to_os(cpu.page);
 	fault.order = cpu.order;
 	fault.is_part = machine().folio_of(cpu.page).order > cpu.order;
-	fault.owner = machine().owner_of(machine().index_of(cpu.page));
 	fault.by_user = cpu.may_unlock;
 	fault.devmem = zdd.core;
 	fault.timeslice_ns = zdd.timeslice_end_ns > now_ns ? zdd.timeslice_end_ns - now_ns : 0;
