@@ -527,8 +527,8 @@ TRACE_EVENT(hmmptr_revalidate,
 
 /*
  * A batch of pages has come through a phase of its migration. @first is an address; of
- * an eviction by frames, the first of them. @count is how many pages were collected, got a
- * destination, or have moved; of a copy, how many pieces it had.
+ * an eviction by frames, the first of them. @count is how many pages were collected, copied, or
+ * have moved; of the mapping, how many pieces it has.
  */
 TRACE_EVENT(migrate_phase,
 	TP_PROTO(const struct dsvm_migrate_event *event),
