@@ -206,6 +206,13 @@ DSVM_CASE(residency, each_batch_has_its_time)
 	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), 3u);
 	DSVM_EXPECT_EQ(where.device, 3u);
 	DSVM_EXPECT_EQ(where.none, 1021u);
+	// What others have taken is nothing to a try that has to be made again.
+	const u32 before = m.world.calls(Call::kHmmFault);
+	m.world.fail(Call::kHmmFault, 3, -DSVM_EBUSY);
+	DSVM_EXPECT_EQ(dsvm_svm_residency(m.svm.mm, m.os_notifier(*m.range), &m, m.world.pagemap(),
+					  at_page(0), end_of_page(1023), 1024 * kPageSize, &where),
+		       0);
+	DSVM_EXPECT_EQ(m.world.calls(Call::kHmmFault), before + 4);
 	m.world.at(Call::kHmmWalked, 2,
 		   [](World &, void *) { dsvm_env_advance_ns(2 * DSVM_GET_PAGES_BUDGET_NS); });
 	DSVM_EXPECT_EQ(dsvm_svm_range_evict(&m.svm, m.os_notifier(*m.range), m.range), 0);
