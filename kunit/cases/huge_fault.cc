@@ -10,18 +10,11 @@ using namespace dsvm::cases;
 
 namespace {
 
-constexpr u32 kWholeOrder = 2;
-constexpr u32 kWhole = 1u << kWholeOrder;
-
 // Huge pages that are in device memory.
-class OutThere : public JobScene {
+class OutThere : public HugeScene {
 public:
 	explicit OutThere(bool copies_runs = false, bool waits_for_fence = false)
-		: JobScene(kSpan, kWholeOrder)
 	{
-		world.add_vma(world.mm(), page_at(0), page_end(kSpan - 1));
-		for (u32 i = 0; i < kSpan; i += kWhole)
-			world.populate_huge(world.mm(), page_at(i));
 		options.copies_runs = copies_runs;
 		options.waits_for_fence = waits_for_fence;
 		DSVM_EXPECT_EQ(out(), 0);
@@ -57,11 +50,11 @@ DSVM_CASE(huge_fault, each_step_fails)
 			DSVM_EXPECT_EQ(s.touch(6), step.result);
 			DSVM_EXPECT_EQ(s.on_device(), kSpan);
 			DSVM_EXPECT_EQ(s.world.calls(Call::kPageRetire), 0u);
-			DSVM_EXPECT_EQ(s.world.counters().huge_moved, kSpan / kWhole);
+			DSVM_EXPECT_EQ(s.world.counters().huge_moved, kSpan / kHuge);
 			DSVM_REQUIRE(s.is_intact());
 			s.world.fail(step.call, 0, 0);
 			DSVM_EXPECT_EQ(s.touch(6), DSVM_FAULT_DONE);
-			DSVM_EXPECT_EQ(s.in_ram(), kWhole);
+			DSVM_EXPECT_EQ(s.in_ram(), kHuge);
 			DSVM_REQUIRE(s.is_intact());
 		}
 	}
@@ -73,12 +66,12 @@ DSVM_CASE(huge_fault, marked_and_counted)
 	OutThere s;
 
 	DSVM_EXPECT_EQ(s.touch(6), DSVM_FAULT_DONE);
-	DSVM_EXPECT_EQ(s.in_ram(), kWhole);
+	DSVM_EXPECT_EQ(s.in_ram(), kHuge);
 	DSVM_EXPECT_EQ(s.world.calls(Call::kPageRetire), 1u);
-	DSVM_EXPECT_EQ(s.world.counters().huge_moved, kSpan / kWhole + 1u);
+	DSVM_EXPECT_EQ(s.world.counters().huge_moved, kSpan / kHuge + 1u);
 	DSVM_EXPECT_EQ(s.evict(s.pool.at(0)), 0);
 	DSVM_EXPECT_EQ(s.in_ram(), kSpan);
-	DSVM_EXPECT_EQ(s.world.counters().huge_moved, 2u * (kSpan / kWhole));
+	DSVM_EXPECT_EQ(s.world.counters().huge_moved, 2u * (kSpan / kHuge));
 	DSVM_EXPECT_EQ(s.world.counters().huge_split, 0u);
 	DSVM_REQUIRE(s.is_intact());
 }
@@ -99,7 +92,7 @@ DSVM_CASE(huge_fault, not_as_one)
 	s.world.fail(Call::kHugeAlloc, 0, 0);
 	s.world.set_max_dma_order(0);
 	DSVM_EXPECT_EQ(s.touch(13), DSVM_FAULT_DONE);
-	DSVM_EXPECT_EQ(s.pte(13).order, kWholeOrder);
+	DSVM_EXPECT_EQ(s.pte(13).order, kHugeOrder);
 	DSVM_EXPECT_EQ(s.world.counters().huge_split, 1u);
 	DSVM_REQUIRE(s.is_intact());
 }

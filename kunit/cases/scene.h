@@ -491,6 +491,40 @@ public:
 	bool moves_meanwhile = false; // pages are taken away after they have moved
 };
 
+constexpr u32 kHugeOrder = 2;
+constexpr u32 kHuge = 1u << kHugeOrder;
+
+// Four huge pages of RAM in a VMA.
+class HugeScene : public JobScene {
+public:
+	explicit HugeScene(bool is_full = true) : JobScene(kSpan, kHugeOrder)
+	{
+		world.add_vma(world.mm(), page_at(0), page_end(kSpan - 1));
+		for (u32 i = 0; is_full && i < kSpan; i += kHuge)
+			world.populate_huge(world.mm(), page_at(i));
+	}
+	// Pages that are mapped as parts of huge ones.
+	[[nodiscard]] u32 huge_pages()
+	{
+		u32 sum = 0;
+
+		for (u32 i = 0; i < kSpan; i++)
+			sum += pte(i).order == kHugeOrder && page(i).order == kHugeOrder;
+		return sum;
+	}
+	// Until it is in RAM, as the CPU does. How many faults it takes.
+	u32 touch_until_back(u32 index)
+	{
+		for (u32 tries = 1; tries < 5; tries++) {
+			DSVM_EXPECT_EQ(touch(index), DSVM_FAULT_DONE);
+			if (pte(index).kind == PteKind::kPresent)
+				return tries;
+		}
+		return ~0u;
+	}
+	[[nodiscard]] Allocation &made(u32 index = 0) { return pool.at(index); }
+};
+
 } // namespace dsvm::cases
 
 #endif // DSVM_KUNIT_CASES_SCENE_H
