@@ -5,8 +5,8 @@
  * once. A third one is over ours with PLAIN_EXTENDED, and does what only ours can do in
  * the places that say so: plain_locks.h, the way to VRAM, the replacing of mappings.
  *
- * Its GPU is a page table, an array over the part of an address space that a VM
- * shows; its VRAM is device-private pages with vmalloc'd memory behind them.
+ * Its GPU is a page table over the part of an address space that a VM shows; its VRAM is
+ * device-private pages with vmalloc'd memory behind them.
  *
  * Locks, outermost first: &plain_vm.lock or a range's, mmap_lock, the notifier lock, a
  * window's, spinlocks.
@@ -81,8 +81,8 @@ extern struct plain_device plain;
  * struct plain_vm - An address space as the GPU sees it
  * @svm: the library's part
  * @lock: all work on ranges happens under it, without PLAIN_EXTENDED
- * @table: the page table, an entry for each page from @start on; written under
- *	the notifier lock
+ * @blocks: the page table, an entry for each block of 2 MiB from @start on, and ...
+ * @pages: ... for each page; both are written under the notifier lock
  * @start: first byte that the GPU may see
  * @npages: pages from there on
  * @chunks: sizes of ranges, for the library
@@ -94,7 +94,8 @@ extern struct plain_device plain;
 struct plain_vm {
 	struct drm_gpusvm svm;
 	struct mutex lock;
-	u64 *table;
+	u64 *blocks;
+	u64 *pages;
 	unsigned long start;
 	unsigned long npages;
 	unsigned long chunks[3];
@@ -150,6 +151,13 @@ int plain_vram_evict(struct plain_vram *vram, u64 *done);
 int plain_vram_limit(struct plain_vram *vram, u64 npages);
 /* What is at a device address. */
 void *plain_vram_at(struct plain_vram *vram, u64 addr);
+
+/* plain_table.c: all of it under plain_lock_table() or plain_lock_entries(). */
+u64 plain_entry(struct plain_vm *vm, unsigned long addr);
+void plain_zap(struct plain_vm *vm, struct drm_gpusvm_range *range);
+/* @run: what is behind the range, from its start on. */
+void plain_map(struct plain_vm *vm, struct drm_gpusvm_range *range,
+	       const struct drm_pagemap_addr *run);
 
 /* plain_svm.c */
 struct plain_vm *plain_vm_create(const struct plain_vm_create *create);

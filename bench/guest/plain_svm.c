@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * A VM: ranges, faults, invalidations, and the GPU's page table.
+ * A VM: ranges, faults, and invalidations.
  */
 #include <linux/crc32.h>
 #include <linux/io.h>
@@ -40,38 +40,6 @@ static struct plain_vm *to_vm(struct drm_gpusvm *svm)
 	return container_of(svm, struct plain_vm, svm);
 }
 
-/* The page table ------------------------------------------------------------------------- */
-
-static u64 *entry_at(struct plain_vm *vm, unsigned long addr)
-{
-	return &vm->table[(addr - vm->start) >> PAGE_SHIFT];
-}
-
-static void zap(struct plain_vm *vm, struct drm_gpusvm_range *range)
-{
-	memset(entry_at(vm, drm_gpusvm_range_start(range)), 0,
-	       (drm_gpusvm_range_size(range) >> PAGE_SHIFT) * sizeof(u64));
-}
-
-static void write_entries(struct plain_vm *vm, struct drm_gpusvm_range *range)
-{
-	const struct drm_pagemap_addr *run = to_range(range)->pages.dma_addr;
-	unsigned long i, left = drm_gpusvm_range_size(range) >> PAGE_SHIFT;
-	u64 *entry = entry_at(vm, drm_gpusvm_range_start(range));
-	u64 value;
-
-	for (; left; run++) {
-		value = run->addr | PLAIN_PTE_PRESENT;
-		if (run->dir == DMA_BIDIRECTIONAL)
-			value |= PLAIN_PTE_WRITABLE;
-		if (run->proto == DRM_INTERCONNECT_DRIVER)
-			value |= PLAIN_PTE_VRAM;
-		for (i = 0; i < 1ul << run->order; i++, value += PAGE_SIZE)
-			*entry++ = value;
-		left -= 1ul << run->order;
-	}
-}
-
 /* Invalidations -------------------------------------------------------------------------- */
 
 static void invalidate(struct drm_gpusvm *svm, struct drm_gpusvm_notifier *notifier,
@@ -84,7 +52,7 @@ static void invalidate(struct drm_gpusvm *svm, struct drm_gpusvm_notifier *notif
 
 	drm_gpusvm_for_each_range(range, notifier, mmu_range->start, mmu_range->end) {
 		r = to_range(range);
-		zap(vm, range);
+		plain_zap(vm, range);
 		drm_gpusvm_unmap_pages(svm, &r->pages, drm_gpusvm_range_size(range) >> PAGE_SHIFT,
 				       &ctx);
 		if (mmu_range->event != MMU_NOTIFY_UNMAP)
@@ -137,7 +105,7 @@ static const struct drm_gpusvm_ops svm_ops = {
 static void remove_range(struct plain_vm *vm, struct drm_gpusvm_range *range)
 {
 	plain_lock_entries(range);
-	zap(vm, range);
+	plain_zap(vm, range);
 	plain_unlock_entries(range);
 	drm_gpusvm_free_pages(&vm->svm, &to_range(range)->pages,
 			      drm_gpusvm_range_size(range) >> PAGE_SHIFT);
@@ -180,7 +148,7 @@ static bool is_bound(struct plain_vm *vm, struct drm_gpusvm_range *range, unsign
 
 	plain_lock_entries(range);
 	bound = drm_gpusvm_pages_valid(&vm->svm, &to_range(range)->pages) &&
-		(*entry_at(vm, addr) & need) == need;
+		(plain_entry(vm, addr) & need) == need;
 	plain_unlock_entries(range);
 	return bound;
 }
@@ -204,7 +172,7 @@ static int bind_range(struct plain_vm *vm, struct drm_gpusvm_range *range,
 
 	plain_lock_entries(range);
 	if (drm_gpusvm_pages_valid(&vm->svm, &r->pages))
-		write_entries(vm, range);
+		plain_map(vm, range, r->pages.dma_addr);
 	else
 		ret = -EAGAIN;
 	plain_unlock_entries(range);
@@ -323,7 +291,7 @@ int plain_prefetch(struct plain_vm *vm, struct plain_work *work)
 
 void *plain_see(struct plain_vm *vm, unsigned long addr, bool write)
 {
-	u64 entry = *entry_at(vm, addr);
+	u64 entry = plain_entry(vm, addr);
 
 	if (!(entry & PLAIN_PTE_PRESENT) || (write && !(entry & PLAIN_PTE_WRITABLE)))
 		return NULL;
@@ -344,7 +312,7 @@ int plain_look(struct plain_vm *vm, struct plain_look *look)
 
 	for (addr = look->start; addr < look->start + look->bytes; addr += PAGE_SIZE) {
 		window = plain_lock_table(vm);
-		entry = *entry_at(vm, addr);
+		entry = plain_entry(vm, addr);
 		look->writable += !!(entry & PLAIN_PTE_WRITABLE);
 		look->vram += !!(entry & PLAIN_PTE_VRAM);
 		look->ram += (entry & PLAIN_PTE_PRESENT) && !(entry & PLAIN_PTE_VRAM);
@@ -388,6 +356,7 @@ static int choose_chunks(struct plain_vm *vm, unsigned long largest)
 struct plain_vm *plain_vm_create(const struct plain_vm_create *create)
 {
 	struct plain_vm *vm;
+	unsigned long nblocks = create->bytes / SZ_2M;
 	int ret = -ENOMEM;
 
 	if (!IS_ALIGNED(create->start | create->bytes, SZ_2M) || !create->bytes ||
@@ -402,13 +371,14 @@ struct plain_vm *plain_vm_create(const struct plain_vm_create *create)
 	INIT_LIST_HEAD(&vm->garbage);
 	vm->start = create->start;
 	vm->npages = create->bytes >> PAGE_SHIFT;
-	vm->table = kvcalloc(vm->npages, sizeof(*vm->table), GFP_KERNEL);
-	if (vm->table)
+	vm->blocks = kvcalloc(nblocks + vm->npages, sizeof(*vm->blocks), GFP_KERNEL);
+	vm->pages = vm->blocks + nblocks;
+	if (vm->blocks)
 		ret = drm_gpusvm_init(&vm->svm, KBUILD_MODNAME, current->mm, vm->start,
 				      create->bytes, WINDOW, &svm_ops, vm->chunks,
 				      choose_chunks(vm, create->chunk));
 	if (ret) {
-		kvfree(vm->table);
+		kvfree(vm->blocks);
 		kfree(vm);
 		return ERR_PTR(ret);
 	}
@@ -432,6 +402,6 @@ void plain_vm_destroy(struct plain_vm *vm)
 	collect_garbage(vm);
 	drm_gpusvm_fini(&vm->svm);
 	plain_unlock_vm(vm);
-	kvfree(vm->table);
+	kvfree(vm->blocks);
 	kfree(vm);
 }
