@@ -254,16 +254,16 @@ int dsvm_va_sm_unmap(struct dsvm_va_space *space, dsvm_u64 addr, dsvm_u64 range,
 
 /* Where steps on a list come from and go to: memory for struct dsvm_va_op at least. */
 struct dsvm_va_op_memory {
-	struct dsvm_va_op *first; /* for the first ones, which are not freed one by one */
-	dsvm_u32 room;		  /* how many these are */
+	struct dsvm_va_op *first; /* for the first ones, which are not freed one by one, ... */
+	struct dsvm_va_op *end;	  /* ... up to here; NULL if @first is */
 	struct dsvm_va_op *(*alloc)(void *context); /* NULL: there is none */
 	void (*free)(void *context, struct dsvm_va_op *op);
 	void *context;
 };
 
 /*
- * The same steps as a list, each in memory of its own, appended to @list in order.
- * After an error the list is as it was. -EINVAL, -ENOMEM.
+ * The same steps as a list, each in memory of its own. @list need not have been anything
+ * before; after an error it is empty. -EINVAL, -ENOMEM.
  */
 int dsvm_va_ops_map(struct dsvm_va_space *space, const struct dsvm_va_map *request,
 		    enum dsvm_va_mode mode, const struct dsvm_va_op_memory *memory,

@@ -403,36 +403,41 @@ static struct drm_gpuva_ops *ops_alloc(const struct drm_gpuvm *gpuvm, gfp_t gfp)
 			return NULL;
 		ops->__room = FIRST_STEPS;
 	}
-	INIT_LIST_HEAD(&ops->list);
 	return ops;
 }
 
 /* Where the steps on a list come from and go to. */
 static struct dsvm_va_op_memory op_memory(struct drm_gpuvm *gpuvm, struct drm_gpuva_ops *ops)
 {
+	struct drm_gpuva_op *first = container_of(ops, struct op_list, base)->first;
+
 	return (struct dsvm_va_op_memory) {
-		.first = (struct dsvm_va_op *)container_of(ops, struct op_list, base)->first,
-		.room = ops->__room,
+		.first = (struct dsvm_va_op *)first,
+		.end = (struct dsvm_va_op *)(first + ops->__room),
 		.alloc = op_alloc,
 		.free = op_free,
 		.context = gpuvm,
 	};
 }
 
-/* The list if it has been made; after an error it is empty. */
-static struct drm_gpuva_ops *ops_result(struct drm_gpuvm *gpuvm, struct drm_gpuva_ops *ops, int ret)
+static noinline void trace_ops(struct drm_gpuvm *gpuvm, const struct drm_gpuva_ops *ops)
 {
-	struct drm_gpuva_op *op;
+	const struct drm_gpuva_op *op;
 
+	drm_gpuva_for_each_op(op, ops)
+		trace_gpuva_op(gpuvm, op);
+}
+
+/* The list if it has been made; after an error it is empty. */
+static inline struct drm_gpuva_ops *ops_result(struct drm_gpuvm *gpuvm, struct drm_gpuva_ops *ops,
+					       int ret)
+{
 	if (ret) {
 		kfree(ops);
 		return ERR_PTR(ret);
 	}
-
-	if (trace_gpuva_op_enabled()) {
-		drm_gpuva_for_each_op(op, ops)
-			trace_gpuva_op(gpuvm, op);
-	}
+	if (trace_gpuva_op_enabled())
+		trace_ops(gpuvm, ops);
 	return ops;
 }
 
@@ -440,7 +445,7 @@ static struct drm_gpuva_ops *ops_map(struct drm_gpuvm *gpuvm, const struct drm_g
 				     enum dsvm_va_mode mode)
 {
 	struct drm_gpuva_ops *ops = ops_alloc(gpuvm, GFP_KERNEL_ACCOUNT);
-	struct dsvm_va_op_memory memory;
+	struct dsvm_va_op_memory memory DSVM_UNSET;
 
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
@@ -514,7 +519,7 @@ drm_gpuvm_sm_unmap_ops_create(struct drm_gpuvm *gpuvm,
 			      u64 addr, u64 range)
 {
 	struct drm_gpuva_ops *ops = ops_alloc(gpuvm, GFP_KERNEL_ACCOUNT);
-	struct dsvm_va_op_memory memory;
+	struct dsvm_va_op_memory memory DSVM_UNSET;
 
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
@@ -542,7 +547,7 @@ drm_gpuvm_prefetch_ops_create(struct drm_gpuvm *gpuvm,
 			      u64 addr, u64 range)
 {
 	struct drm_gpuva_ops *ops = ops_alloc(gpuvm, GFP_KERNEL_ACCOUNT);
-	struct dsvm_va_op_memory memory;
+	struct dsvm_va_op_memory memory DSVM_UNSET;
 
 	if (!ops)
 		return ERR_PTR(-ENOMEM);
@@ -568,7 +573,7 @@ struct drm_gpuva_ops *
 drm_gpuvm_bo_unmap_ops_create(struct drm_gpuvm_bo *vm_bo)
 {
 	const bool nowait = drm_gpuvm_immediate_mode(vm_bo->vm);
-	struct dsvm_va_op_memory memory;
+	struct dsvm_va_op_memory memory DSVM_UNSET;
 	struct drm_gpuva_ops *ops;
 
 	drm_gem_gpuva_assert_lock_held(vm_bo->vm, vm_bo->obj);

@@ -7,68 +7,52 @@ namespace {
 
 using Steps = List<dsvm_va_op, &dsvm_va_op::entry>;
 
-// A list in the making; frees what is on it at its end.
+// A list in the making.
 class OpList {
 public:
-	explicit OpList(const dsvm_va_op_memory &memory) : memory_(memory) { link_init(head_); }
+	OpList(const dsvm_va_op_memory &memory, dsvm_link &list)
+		: memory_(memory), list_(list), next_(memory.first)
+	{
+		link_init(list);
+	}
 	OpList(const OpList &) = delete;
 	OpList &operator=(const OpList &) = delete;
-	~OpList()
-	{
-		if (!Steps{head_}.empty())
-			list_free(memory_, head_);
-	}
 
 	[[nodiscard]] dsvm_va_op *room()
 	{
-		return used_ < memory_.room ? &memory_.first[used_++]
-					    : memory_.alloc(memory_.context);
+		return next_ != memory_.end ? next_++ : memory_.alloc(memory_.context);
 	}
 	Status add(dsvm_va_op &op)
 	{
-		Steps{head_}.push_back(op);
+		Steps{list_}.push_back(op);
 		return Status::ok();
 	}
 
-	// All of it goes to the end of `list`, or, after an error, nowhere.
-	Status hand_over(Status status, dsvm_link &list)
+	// After an error there is nothing on it.
+	Status finish(Status status)
 	{
-		if (status.is_ok())
-			Steps{list}.splice_back(Steps{head_});
+		if (status.is_error())
+			list_free(memory_, list_);
 		return status;
 	}
 
 private:
 	const dsvm_va_op_memory &memory_;
-	dsvm_link head_;
-	u32 used_ = 0;
+	dsvm_link &list_;
+	// What lies with the list and is not used yet.
+	dsvm_va_op *next_;
 };
 
-} // namespace
-
-Status list_map(dsvm_va_space &space, const dsvm_va_map &request, dsvm_va_mode mode,
-		const dsvm_va_op_memory &memory, dsvm_link &list)
+Status unmap_steps(const VaSpace &view, u64 addr, u64 range, OpList &ops)
 {
-	OpList ops{memory};
-
-	return ops.hand_over(make_map(space, request, mode, ops), list);
-}
-
-Status list_unmap(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op_memory &memory,
-		  dsvm_link &list)
-{
-	const VaSpace view{space};
 	const VaRange span = DSVM_TRY(view.check(addr, range));
-	OpList ops{memory};
 
-	return ops.hand_over(split_for_unmap(view, span, ops), list);
+	return split_for_unmap(view, span, ops);
 }
 
-Status list_prefetch(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op_memory &memory,
-		     dsvm_link &list)
+Status prefetch_steps(dsvm_va_space &space, u64 addr, u64 range, OpList &ops)
 {
 	const auto span = VaRange::from_start_size(addr, range);
-	OpList ops{memory};
 
 	if (span.is_error())
 		return kInvalid;
@@ -84,25 +68,57 @@ Status list_prefetch(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op
 		op->prefetch.va = va;
 		DSVM_TRY(ops.add(*op));
 	}
-	return ops.hand_over(Status::ok(), list);
+	return Status::ok();
+}
+
+Status bo_unmap_steps(dsvm_link &mappings, OpList &ops)
+{
+	for (dsvm_va &va : List<dsvm_va, &dsvm_va::bo_entry>{mappings}) {
+		DSVM_TRY(add_cut(va, span_of(va.map), false, ops));
+	}
+	return Status::ok();
+}
+
+} // namespace
+
+Status list_map(dsvm_va_space &space, const dsvm_va_map &request, dsvm_va_mode mode,
+		const dsvm_va_op_memory &memory, dsvm_link &list)
+{
+	OpList ops{memory, list};
+
+	return ops.finish(make_map(space, request, mode, ops));
+}
+
+Status list_unmap(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op_memory &memory,
+		  dsvm_link &list)
+{
+	OpList ops{memory, list};
+
+	return ops.finish(unmap_steps(VaSpace{space}, addr, range, ops));
+}
+
+Status list_prefetch(dsvm_va_space &space, u64 addr, u64 range, const dsvm_va_op_memory &memory,
+		     dsvm_link &list)
+{
+	OpList ops{memory, list};
+
+	return ops.finish(prefetch_steps(space, addr, range, ops));
 }
 
 Status list_bo_unmap(dsvm_link &mappings, const dsvm_va_op_memory &memory, dsvm_link &list)
 {
-	OpList ops{memory};
+	OpList ops{memory, list};
 
-	for (dsvm_va &va : List<dsvm_va, &dsvm_va::bo_entry>{mappings}) {
-		DSVM_TRY(add_cut(va, span_of(va.map), false, ops));
-	}
-	return ops.hand_over(Status::ok(), list);
+	return ops.finish(bo_unmap_steps(mappings, ops));
 }
 
 void list_free(const dsvm_va_op_memory &memory, dsvm_link &list)
 {
 	const dsvm_va_op *const first = memory.first;
+	const dsvm_va_op *const end = memory.end;
 
 	for (dsvm_va_op &op : Steps{list}.safe()) {
-		if (&op < first || &op >= first + memory.room)
+		if (&op < first || &op >= end)
 			memory.free(memory.context, &op);
 	}
 	link_init(list);

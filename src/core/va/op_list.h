@@ -5,7 +5,7 @@
 //
 // A step is one piece of memory, whatever it is: what a REMAP points to lies in it. The first
 // ones lie where the caller has room for them, and each of the others is one allocation. A list
-// is made whole or not at all: after an error `list` is as it was, and nothing is left over.
+// is made whole or not at all: after an error nothing is on it, and nothing is left over.
 #ifndef DSVM_CORE_VA_OP_LIST_H
 #define DSVM_CORE_VA_OP_LIST_H
 

@@ -8,7 +8,10 @@ namespace {
 // Steps that a function of the caller's gets, each in the place of the one before.
 class StepCalls {
 public:
-	StepCalls(dsvm_va_step step, void *context) : step_(step), context_(context) {}
+	StepCalls(dsvm_va_step step, void *context) : step_(step), context_(context)
+	{
+		op_.entry = dsvm_link{}; // it is on no list
+	}
 	[[nodiscard]] dsvm_va_op *room() { return &op_; }
 	Status add(const dsvm_va_op &op) { return Status(step_(context_, &op)); }
 

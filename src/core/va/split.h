@@ -38,21 +38,20 @@
 namespace dsvm {
 
 // Makes `op` the step that takes `span` from `va`, which overlaps it. What a step of its type does
-// not have is left as it is: a step is long, and most have little.
-DSVM_ALWAYS_INLINE void cut(dsvm_va_op &op, dsvm_va &va, VaRange span)
+// not have, and its place on a list, are left as they are: a step is long, and most have little.
+DSVM_ALWAYS_INLINE void cut(dsvm_va_op &op, dsvm_va &va, VaRange span, bool keep)
 {
 	const VaRange old = span_of(va.map);
 	const bool front = old.first < span.first;
 	const bool back = old.last > span.last;
 
-	op.entry = dsvm_link{};
 	if (!front && !back) {
 		op.type = DSVM_VA_OP_UNMAP;
-		op.unmap = dsvm_va_op_unmap{&va, false};
+		op.unmap = dsvm_va_op_unmap{&va, keep};
 		return;
 	}
 	op.type = DSVM_VA_OP_REMAP;
-	op.gone = dsvm_va_op_unmap{&va, false};
+	op.gone = dsvm_va_op_unmap{&va, keep};
 	op.remap = dsvm_va_op_remap{nullptr, nullptr, &op.gone};
 	if (front) {
 		op.prev = part_of(va.map, VaRange{old.first, span.first - 1});
@@ -81,7 +80,6 @@ template <class Steps> Status add_map(const dsvm_va_map &map, Steps &steps)
 
 	if (op == nullptr)
 		return kNoMemory;
-	op->entry = dsvm_link{};
 	op->type = DSVM_VA_OP_MAP;
 	op->map = map;
 	op->map.state = 0;
@@ -95,11 +93,7 @@ template <class Steps> Status add_cut(dsvm_va &va, VaRange span, bool keep, Step
 
 	if (op == nullptr)
 		return kNoMemory;
-	cut(*op, va, span);
-	if (op->type == DSVM_VA_OP_REMAP)
-		op->gone.keep = keep;
-	else
-		op->unmap.keep = keep;
+	cut(*op, va, span, keep);
 	return steps.add(*op);
 }
 
