@@ -16,7 +16,7 @@ static const struct px_config in_runs = { .copies_runs = true };
 /* Small: there are many rounds. */
 #define SPAN ((unsigned long)SZ_128K)
 /* Of huge pages, which take long on a kernel that checks all that it does. */
-#define HUGE_STEP 7
+#define HUGE_STEP 17
 
 static int fail_init(struct kunit *test)
 {
