@@ -63,7 +63,7 @@ step "Building GPU SVM of both."
 make -s -f "$top/bench/host/svm.mk" KERNEL="$source"
 [[ ${1-} != build ]] || exit 0
 # Figures of another run are none of this one.
-rm -f "$out"/{va,svm,latency,guest-count,guest-time}{,-ratios,-growth}.json "$out"/*.svg
+rm -f "$out"/{va,svm,latency,guest-count,guest-time,outside}{,-ratios,-growth}.json "$out"/*.svg
 {
 	step "Measuring them in turn."
 	compare va "$mappings" mappings

@@ -82,6 +82,19 @@ class Profile(unittest.TestCase):
         runs = [sample(side, 1, 40, "fault_but_copy") for side in ("kernel", "ours")]
         self.assertEqual(self.profile(runs).stdout, "")
 
+    def test_ratios(self):
+        runs = [sample("kernel", 1, 40), sample("ours", 3, 130)]
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "ratios.json")
+            result = self.profile(runs, "--ratios", path)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            with open(path, encoding="utf-8") as file:
+                row, = json.load(file)["rows"]
+        self.assertEqual((row["workload"], row["size"]), ("fault", 4))
+        self.assertAlmostEqual(row["ratio"], 30 / 100)
+        self.assertAlmostEqual(row["library_ratio"], 30 / 60)
+        self.assertIn("| fault | 4 | 30.0 | 100.0 | 0.30 | 30.0 | 60.0 | 0.50 |", result.stdout)
+
     def test_unknown_workload(self):
         result = self.profile([sample("kernel", 1, 40), sample("ours", 2, 100)], "walk/4")
         self.assertNotEqual(result.returncode, 0)

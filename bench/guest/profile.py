@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""profile.py DIRECTORY [WORKLOAD/SIZE...] [--top N] [--items N] [--outside]
+"""profile.py DIRECTORY [WORKLOAD/SIZE...] [--top N] [--items N] [--outside] [--ratios FILE]
 
 Which functions the instructions of a workload are spent in, on both sides, for one item, or for so
 many as 512, which are the pages of a huge one. DIRECTORY is what bench/guest.sh profile left:
@@ -8,6 +8,7 @@ compare.json, blocks (of profile_plugin.c), kallsyms, and core_mm, a list of fun
 workload, says of each how much of it is spent in which module, and outside core mm: what
 hmm_range_fault(), migrate_vma_setup(), the copying of pages and the program that touches them take
 is the same on both sides and nobody's merit. --outside leaves that out of the functions as well.
+--ratios makes one table of that, and writes it in the form of bench/ratios.py.
 
 A block counts for the function that it begins in.
 """
@@ -95,6 +96,10 @@ def outside_of(functions, core_mm):
             if module or (name not in core_mm and (name, module) != USER_SPACE)}
 
 
+def without_driver(functions):
+    return {key: count for key, count in functions.items() if not key[1].startswith(DRIVER)}
+
+
 def print_ratio(what, theirs, mine):
     theirs, mine = sum(theirs.values()), sum(mine.values())
     digits = 0 if theirs >= 200 else 1
@@ -105,9 +110,32 @@ def print_ratio(what, theirs, mine):
 def print_outside(theirs, mine, core_mm):
     sides = [outside_of(side, core_mm) for side in (theirs, mine)]
     print_ratio("outside core mm", *sides)
-    print_ratio("and the driver", *(
-        {key: count for key, count in side.items() if not key[1].startswith(DRIVER)}
-        for side in sides))
+    print_ratio("and the driver", *map(without_driver, sides))
+
+
+def judge(sections, workloads, core_mm):
+    """What is outside core mm, and the part of it that is not the driver's either."""
+    for name, sides in workloads.items():
+        workload, size = name.split("/")
+        row = {"workload": workload, "size": int(size)}
+        for side in SIDES:
+            outside = outside_of(per_item(sections, *sides[side]), core_mm)
+            row[side] = sum(outside.values())
+            row[f"{side}_library"] = sum(without_driver(outside).values())
+        row["ratio"] = row["kernel"] / row["ours"]
+        row["library_ratio"] = row["kernel_library"] / row["ours_library"]
+        yield row
+
+
+def print_table(rows):
+    print("| outside core mm, instructions | size | kernel | ours | times as few | "
+          "without the driver | ours | times as few |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for row in rows:
+        counts = [f"{row[f'{prefix}{suffix}']:.{0 if row['kernel'] >= 200 else 1}f}"
+                  for suffix in ("", "_library") for prefix in SIDES]
+        print(f"| {row['workload']} | {row['size']} | {counts[0]} | {counts[1]} | "
+              f"{row['ratio']:.2f} | {counts[2]} | {counts[3]} | {row['library_ratio']:.2f} |")
 
 
 def modules_of(functions):
@@ -149,12 +177,18 @@ def main():
     parser.add_argument("--top", type=int, default=30)
     parser.add_argument("--items", type=int, default=1)
     parser.add_argument("--outside", action="store_true")
+    parser.add_argument("--ratios")
     arguments = parser.parse_intermixed_args()
     path = lambda name: os.path.join(arguments.directory, name)  # noqa: E731
     workloads = read_workloads(path("compare.json"))
     sections = read_sections(path("blocks"), Symbols(path("kallsyms")))
     core_mm = read_core_mm(path("core_mm"))
-    if not arguments.workload:
+    if arguments.ratios:
+        rows = list(judge(sections, workloads, core_mm))
+        print_table(rows)
+        with open(arguments.ratios, "w", encoding="utf-8") as file:
+            json.dump({"unit": "instructions outside core mm", "rows": rows}, file, indent=1)
+    elif not arguments.workload:
         print_modules(sections, workloads, core_mm)
     for name in arguments.workload:
         if name not in workloads:
