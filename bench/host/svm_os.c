@@ -94,6 +94,11 @@ void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq)
 	to_notifier(notifier)->invalidate_seq = seq;
 }
 
+void dsvm_os_notifier_copy_seq(struct dsvm_os_notifier *to, struct dsvm_os_notifier *from)
+{
+	to_notifier(to)->invalidate_seq = to_notifier(from)->invalidate_seq;
+}
+
 void dsvm_os_notifier_remove(struct dsvm_os_notifier *notifier)
 {
 	mmu_interval_notifier_remove(to_notifier(notifier));

@@ -81,8 +81,8 @@ struct dsvm_hmmptr_ops {
 /* The hmmptrs of a GPU's address space. */
 struct dsvm_hmmptr_set {
 	/*
-	 * Its lock is the notifier lock. Of its ops those of ranges, which are the pieces, and
-	 * notifier_os; there is no tree of windows.
+	 * Its lock is the notifier lock. Of its ops those of ranges, which are the pieces; there is
+	 * no tree of windows.
 	 */
 	struct dsvm_svm svm;
 	const struct dsvm_hmmptr_ops *ops;

@@ -140,6 +140,8 @@ dsvm_bool dsvm_os_notifier_read_retry(struct dsvm_os_notifier *notifier, dsvm_us
 dsvm_usize dsvm_os_notifier_seq(struct dsvm_os_notifier *notifier);
 /* Publishes @seq, inside the invalidation callback under its lock. */
 void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq);
+/* Publishes what @from has published last. Under the lock of the invalidation callback of both. */
+void dsvm_os_notifier_copy_seq(struct dsvm_os_notifier *to, struct dsvm_os_notifier *from);
 /* Stops invalidations; none runs after the return. May sleep. */
 void dsvm_os_notifier_remove(struct dsvm_os_notifier *notifier);
 

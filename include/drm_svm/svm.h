@@ -33,8 +33,8 @@ struct dsvm_svm;
 
 /*
  * A span that the GPU maps as one; in struct drm_gpusvm_range. The stand-in for a notifier that the
- * kernel needs of each range (range_os) lies over the first fields, up to @seq: the stand-in is in no
- * tree and in no list, so that its nodes are the range's.
+ * kernel needs of each range lies over the first fields, up to @seq: the stand-in is in no tree and in
+ * no list, so that its nodes are the range's.
  */
 struct dsvm_range {
 	struct dsvm_interval node; /* in its window's index; ends change in a trim only */
@@ -72,6 +72,7 @@ struct dsvm_notifier {
 				    /* it is not found: changed to that under the svm's lock */
 	dsvm_u32 unfinished;	    /* invalidations between their two passes; window's lock */
 	struct dsvm_os_rwsem *lock; /* immutable once it is found */
+	struct dsvm_os_notifier *os; /* its mmu notifier; immutable once it is found */
 	struct dsvm_index index;    /* of ranges; changed under the window's lock for writing */
 	struct dsvm_newest newest;  /* where there is no range_pages */
 };
@@ -84,22 +85,22 @@ struct dsvm_pages;
  * called under a lock of the invalidation path, if nothing else is said.
  */
 struct dsvm_svm_ops {
-	/* Makes a notifier for the window, sets its @lock, and starts its invalidations. */
+	/* Makes a notifier for the window, sets its @lock and @os, and starts its invalidations. */
 	int (*notifier_create)(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 			       struct dsvm_notifier **out);
-	/* The mmu notifier inside. Any context. */
-	struct dsvm_os_notifier *(*notifier_os)(struct dsvm_notifier *notifier);
 	/* Stops invalidations (unless removed already) and frees it. */
 	void (*notifier_destroy)(struct dsvm_svm *svm, struct dsvm_notifier *notifier);
-	/* Makes a range with one reference, that of its being in the window. */
-	int (*range_create)(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
-			    dsvm_usize first, dsvm_usize last, dsvm_u16 flags,
-			    struct dsvm_range **out);
 	/*
-	 * The stand-in for a notifier of the range alone: in no tree, with nothing but its mm and a
-	 * sequence, which is that of the last invalidation that met the range. Any context.
+	 * Makes a range with one reference, that of its being in the window; NULL: there is no
+	 * memory.
 	 */
-	struct dsvm_os_notifier *(*range_os)(struct dsvm_range *range);
+	struct dsvm_range *(*range_create)(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
+					   dsvm_usize first, dsvm_usize last, dsvm_u16 flags);
+	/*
+	 * How many bytes behind a range its stand-in for a notifier is: in no tree, with nothing but
+	 * its mm and a sequence, which is that of the last invalidation that met the range.
+	 */
+	dsvm_usize range_stand_in;
 	/* One more reference to a range that has one. Any context. */
 	void (*range_get)(struct dsvm_svm *svm, struct dsvm_range *range);
 	/* Drops one. */

@@ -30,7 +30,6 @@ struct Held {
 
 	dsvm_hmmptr base;
 	HmmptrScene *scene;
-	dsvm_os_notifier *os;
 	GpuTable *gpu;
 	u32 refs;
 	bool is_locked;
@@ -46,8 +45,17 @@ struct HmmptrOptions {
 class HmmptrScene {
 public:
 	explicit HmmptrScene(bool two_passes = false)
-		: svm_ops_{nullptr,   notifier_os, nullptr, range_create, range_os, range_get,
-			   range_put, nullptr,	   nullptr, range_pages,  nullptr},
+		: svm_ops_{nullptr,
+			   nullptr,
+			   range_create,
+			   member_offset(&ScenePiece::stand_in) - member_offset(&ScenePiece::base) -
+				   member_offset(&dsvm_piece::range),
+			   range_get,
+			   range_put,
+			   nullptr,
+			   nullptr,
+			   range_pages,
+			   nullptr},
 		  ops_{invalidate_start, invalidate_finish, rebind, lock, unlock, get, put},
 		  lock_("notifier_lock", to_underlying(LockRank::kNotifier))
 	{
@@ -88,9 +96,9 @@ public:
 		held->base.window.node.first = at_page(first);
 		held->base.window.node.last = end_of_page(first + count - 1);
 		DSVM_EXPECT_EQ(dsvm_hmmptr_init(&held->base), 0);
-		held->os = world.add_notifier(world.mm(), at_page(first),
-					      end_of_page(first + count - 1), on_event, held,
-					      on_finish, set.svm.lock);
+		held->base.window.os = world.add_notifier(world.mm(), at_page(first),
+							  end_of_page(first + count - 1), on_event,
+							  held, on_finish, set.svm.lock);
 		for (Held *&place : held_) {
 			if (place == nullptr) {
 				place = held;
@@ -289,30 +297,21 @@ private:
 		dsvm_backend_free(&held);
 	}
 
-	static dsvm_os_notifier *notifier_os(dsvm_notifier *window)
-	{
-		return of(container_of(window, &dsvm_hmmptr::window)).os;
-	}
-	static int range_create(dsvm_svm *svm, dsvm_notifier *window, usize first, usize last, u16,
-				dsvm_range **out)
+	static dsvm_range *range_create(dsvm_svm *svm, dsvm_notifier *window, usize first,
+					usize last, u16)
 	{
 		HmmptrScene &self = of(svm);
 
 		static_cast<void>(self.world.enter(Call::kRangeCreate));
 		auto *const piece = static_cast<ScenePiece *>(dsvm_os_alloc(sizeof(ScenePiece)));
 		if (piece == nullptr)
-			return -DSVM_ENOMEM;
+			return nullptr;
 		piece->base.range.node.first = first;
 		piece->base.range.node.last = last;
 		piece->stand_in.mm = &self.world.mm();
 		piece->stand_in.lock = window->lock;
 		self.pieces++;
-		*out = &piece->base.range;
-		return 0;
-	}
-	static dsvm_os_notifier *range_os(dsvm_range *range)
-	{
-		return fake::to_os(&home(range).stand_in);
+		return &piece->base.range;
 	}
 	static void range_get(dsvm_svm *, dsvm_range *)
 	{

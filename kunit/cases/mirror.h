@@ -67,7 +67,6 @@ struct MirrorRange {
 
 struct MirrorNotifier {
 	dsvm_notifier base;
-	dsvm_os_notifier *os;
 	Mirror *mirror;
 };
 
@@ -120,10 +119,10 @@ class Mirror {
 public:
 	explicit Mirror(MirrorOptions mirror_options = {})
 		: options(mirror_options), ops_{notifier_create,
-						notifier_os,
 						notifier_destroy,
 						range_create,
-						range_os,
+						member_offset(&MirrorRange::stand_in) -
+							member_offset(&MirrorRange::base),
 						range_get,
 						range_put,
 						range_lock,
@@ -250,7 +249,7 @@ public:
 	}
 	[[nodiscard]] static dsvm_os_notifier *os_notifier(const dsvm_range &range)
 	{
-		return notifier_os(home(range).notifier);
+		return home(range).notifier->os;
 	}
 	// Of the last event that met it.
 	[[nodiscard]] static usize seq_of(const dsvm_range &range)
@@ -356,16 +355,11 @@ private:
 								 to_underlying(LockRank::kWindow));
 		link_init(window->base.range_list);
 		window->mirror = &self;
-		window->os = self.world.add_notifier(self.world.mm(), first, last, on_event, window,
-						     on_finish, window->base.lock);
+		window->base.os = self.world.add_notifier(self.world.mm(), first, last, on_event,
+							  window, on_finish, window->base.lock);
 		self.notifiers++;
 		*out = &window->base;
 		return 0;
-	}
-
-	static dsvm_os_notifier *notifier_os(dsvm_notifier *notifier)
-	{
-		return container_of(notifier, &MirrorNotifier::base)->os;
 	}
 
 	static void notifier_destroy(dsvm_svm *svm, dsvm_notifier *notifier)
@@ -374,7 +368,7 @@ private:
 
 		static_cast<void>(self.world.enter(Call::kWindowDestroy));
 		if (!notifier->removed)
-			dsvm_os_notifier_remove(notifier_os(notifier));
+			dsvm_os_notifier_remove(notifier->os);
 		if (RangeList(notifier->range_list).first() != nullptr)
 			dsvm_env_violation("a window destroyed with ranges in it");
 		if (self.options.window_locks)
@@ -383,15 +377,15 @@ private:
 		dsvm_os_free(container_of(notifier, &MirrorNotifier::base));
 	}
 
-	static int range_create(dsvm_svm *svm, dsvm_notifier *notifier, usize first, usize last,
-				u16 flags, dsvm_range **out)
+	static dsvm_range *range_create(dsvm_svm *svm, dsvm_notifier *notifier, usize first,
+					usize last, u16 flags)
 	{
 		Mirror &self = of(svm);
 
 		static_cast<void>(self.world.enter(Call::kRangeCreate));
 		auto *const range = static_cast<MirrorRange *>(dsvm_os_alloc(sizeof(MirrorRange)));
 		if (range == nullptr)
-			return -DSVM_ENOMEM;
+			return nullptr;
 		range->base.node.first = first;
 		range->base.node.last = last;
 		range->base.flags = flags;
@@ -402,13 +396,7 @@ private:
 		range->refs = 1;
 		range->is_locked = false;
 		self.ranges++;
-		*out = &range->base;
-		return 0;
-	}
-
-	static dsvm_os_notifier *range_os(dsvm_range *range)
-	{
-		return fake::to_os(&home(*range).stand_in);
+		return &range->base;
 	}
 
 	static void range_get(dsvm_svm *, dsvm_range *range)

@@ -207,6 +207,11 @@ void dsvm_os_notifier_set_seq(dsvm_os_notifier *notifier, dsvm_usize seq)
 	from_os(notifier)->seq = seq;
 }
 
+void dsvm_os_notifier_copy_seq(dsvm_os_notifier *to, dsvm_os_notifier *from)
+{
+	dsvm_os_notifier_set_seq(to, dsvm_os_notifier_seq(from));
+}
+
 // Models mmu_interval_notifier_remove(): waits for callbacks, so no lock that they
 // take may be held; and for the end of what runs, unless it has not heard of anything.
 void dsvm_os_notifier_remove(dsvm_os_notifier *notifier)

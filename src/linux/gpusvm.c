@@ -16,9 +16,8 @@
 #include "gpusvm_internal.h"
 #include "trace.h"
 
-static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
-			dsvm_usize first, dsvm_usize last, dsvm_u16 flags,
-			struct dsvm_range **out)
+static struct dsvm_range *range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
+				       dsvm_usize first, dsvm_usize last, dsvm_u16 flags)
 {
 	struct drm_gpusvm *gpusvm = to_gpusvm(svm);
 	struct drm_gpusvm_range *range;
@@ -26,7 +25,7 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 	range = gpusvm->ops->range_alloc ? gpusvm->ops->range_alloc(gpusvm) :
 		kzalloc(sizeof(*range), GFP_KERNEL_ACCOUNT);
 	if (!range)
-		return -ENOMEM;
+		return NULL;
 
 	kref_init(&range->refcount);
 	mutex_init(&range->lock);
@@ -37,13 +36,7 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 	range->flags.__flags = flags;
 	compat_init_stand_in(&range->validity, gpusvm->mm);
 	trace_gpusvm_range_make(range);
-	*out = &range->core;
-	return 0;
-}
-
-static struct dsvm_os_notifier *range_os(struct dsvm_range *range)
-{
-	return os_notifier(&container_of(range, struct drm_gpusvm_range, core)->validity);
+	return &range->core;
 }
 
 static void range_get(struct dsvm_svm *svm, struct dsvm_range *range)
@@ -92,12 +85,11 @@ static void range_split(struct dsvm_range *core, struct dsvm_range *core_tail)
 		range->gpusvm->ops->range_split(range, tail);
 }
 
+/* The stand-in for a notifier lies over the range, so it is where that is. */
 static const struct dsvm_svm_ops core_ops = {
 	.notifier_create = dsvm_window_create,
-	.notifier_os = dsvm_window_os,
 	.notifier_destroy = dsvm_window_destroy,
 	.range_create = range_create,
-	.range_os = range_os,
 	.range_get = range_get,
 	.range_put = range_put,
 	.range_lock = range_lock,
@@ -107,10 +99,8 @@ static const struct dsvm_svm_ops core_ops = {
 /* For drivers that let ranges be trimmed. */
 static const struct dsvm_svm_ops core_trim_ops = {
 	.notifier_create = dsvm_window_create,
-	.notifier_os = dsvm_window_os,
 	.notifier_destroy = dsvm_window_destroy,
 	.range_create = range_create,
-	.range_os = range_os,
 	.range_get = range_get,
 	.range_put = range_put,
 	.range_lock = range_lock,

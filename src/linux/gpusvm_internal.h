@@ -75,7 +75,6 @@ static inline int access_asked(const struct drm_gpusvm_ctx *ctx)
 /* What the core asks of windows; see struct dsvm_svm_ops. */
 int dsvm_window_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 		       struct dsvm_notifier **out);
-struct dsvm_os_notifier *dsvm_window_os(struct dsvm_notifier *core);
 void dsvm_window_destroy(struct dsvm_svm *svm, struct dsvm_notifier *core);
 
 /* Those of the mmu notifiers of windows. */

@@ -184,6 +184,7 @@ int dsvm_window_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 	notifier->itree.start = first;
 	notifier->itree.last = last;
 	notifier->root = RB_ROOT_CACHED;
+	notifier->core.os = os_notifier(&notifier->notifier);
 	notifier->core.removed = 0;
 	notifier->core.unfinished = 0;
 	INIT_LIST_HEAD(&notifier->entry);
@@ -199,11 +200,6 @@ int dsvm_window_create(struct dsvm_svm *svm, dsvm_usize first, dsvm_usize last,
 
 	*out = &notifier->core;
 	return 0;
-}
-
-struct dsvm_os_notifier *dsvm_window_os(struct dsvm_notifier *core)
-{
-	return os_notifier(&container_of(core, struct drm_gpusvm_notifier, core)->notifier);
 }
 
 void dsvm_window_destroy(struct dsvm_svm *svm, struct dsvm_notifier *core)

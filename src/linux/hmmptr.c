@@ -41,18 +41,13 @@ static struct drm_svm_hmmptr *window_hmmptr(struct dsvm_notifier *window)
 	return container_of(window, struct drm_svm_hmmptr, core.window);
 }
 
-static struct dsvm_os_notifier *notifier_os(struct dsvm_notifier *window)
-{
-	return os_notifier(&window_hmmptr(window)->notifier);
-}
-
-static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *window, dsvm_usize first,
-			dsvm_usize last, dsvm_u16 flags, struct dsvm_range **out)
+static struct dsvm_range *range_create(struct dsvm_svm *svm, struct dsvm_notifier *window,
+				       dsvm_usize first, dsvm_usize last, dsvm_u16 flags)
 {
 	struct drm_svm_piece *piece = kzalloc(sizeof(*piece), GFP_KERNEL_ACCOUNT);
 
 	if (!piece)
-		return -ENOMEM;
+		return NULL;
 
 	piece->hmmptr = window_hmmptr(window);
 	piece->core.range.node.first = first;
@@ -60,13 +55,7 @@ static int range_create(struct dsvm_svm *svm, struct dsvm_notifier *window, dsvm
 	piece->core.range.flags = flags;
 	INIT_LIST_HEAD(to_link(&piece->core.range.entry));
 	compat_init_stand_in(validity_of(&piece->core.range), piece->hmmptr->mm);
-	*out = &piece->core.range;
-	return 0;
-}
-
-static struct dsvm_os_notifier *range_os(struct dsvm_range *range)
-{
-	return os_notifier(validity_of(range));
+	return &piece->core.range;
 }
 
 /* It has the reference of its being in the tree, and no other. */
@@ -88,9 +77,7 @@ static struct dsvm_pages *range_pages(struct dsvm_range *range, dsvm_u32 index,
 }
 
 static const struct dsvm_svm_ops piece_ops = {
-	.notifier_os = notifier_os,
 	.range_create = range_create,
-	.range_os = range_os,
 	.range_put = range_put,
 	.range_pages = range_pages,
 };
@@ -258,6 +245,7 @@ int drm_svm_hmmptr_init(struct drm_svm_hmmptr *hmmptr, struct drm_svm_hmmptr_set
 	hmmptr->end = args->end;
 	hmmptr->core = (struct dsvm_hmmptr) {
 		.window.node = { .first = args->start, .last = args->end - 1 },
+		.window.os = os_notifier(&hmmptr->notifier),
 		.set = &set->core,
 		.mm = os_mm(mm),
 		.dev = os_dev(args->drm->dev),

@@ -93,6 +93,11 @@ void dsvm_os_notifier_set_seq(struct dsvm_os_notifier *notifier, dsvm_usize seq)
 	mmu_interval_set_seq(to_notifier(notifier), seq);
 }
 
+void dsvm_os_notifier_copy_seq(struct dsvm_os_notifier *to, struct dsvm_os_notifier *from)
+{
+	mmu_interval_set_seq(to_notifier(to), dsvm_os_notifier_seq(from));
+}
+
 void dsvm_os_notifier_remove(struct dsvm_os_notifier *notifier)
 {
 	mmu_interval_notifier_remove(to_notifier(notifier));

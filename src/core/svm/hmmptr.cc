@@ -38,18 +38,17 @@ Expected<dsvm_piece *> Hmmptr::make_piece(u64 addr, u64 last)
 	if (const dsvm_piece *next = find(VaRange{addr, end}))
 		end = next->range.node.first - 1;
 
-	dsvm_range *range = nullptr;
-	DSVM_TRY(Status{
-		set_.svm.ops->range_create(&set_.svm, &hmmptr_.window, addr, end, 0, &range)});
+	dsvm_range *const range =
+		set_.svm.ops->range_create(&set_.svm, &hmmptr_.window, addr, end, 0);
+	if (!range)
+		return kNoMemory;
 	clear_gone(*range);
 	dsvm_piece &piece = *to_piece(range);
 	piece.state = DSVM_PIECE_FRESH;
 	BlockSpares none;
 	{
 		WriteGuard guard{lock_};
-		dsvm_os_notifier_set_seq(
-			set_.svm.ops->range_os(range),
-			dsvm_os_notifier_seq(set_.svm.ops->notifier_os(&hmmptr_.window)));
+		dsvm_os_notifier_copy_seq(stand_in_of(set_.svm, *range), hmmptr_.window.os);
 		insert_sorted(range_index(hmmptr_.window), RangeList{hmmptr_.window.range_list},
 			      *range, none);
 	}
@@ -87,9 +86,10 @@ void Hmmptr::depopulate(dsvm_piece &piece)
 Status Hmmptr::split(dsvm_piece &piece, u64 addr)
 {
 	const VaRange whole = extent(piece);
-	dsvm_range *range = nullptr;
-	DSVM_TRY(Status{set_.svm.ops->range_create(&set_.svm, &hmmptr_.window, addr, whole.last, 0,
-						   &range)});
+	dsvm_range *const range =
+		set_.svm.ops->range_create(&set_.svm, &hmmptr_.window, addr, whole.last, 0);
+	if (!range)
+		return kNoMemory;
 	clear_gone(*range);
 	dsvm_piece &tail = *to_piece(range);
 
@@ -106,8 +106,8 @@ Status Hmmptr::split(dsvm_piece &piece, u64 addr)
 	pieces.remove(piece.range, none);
 	piece.range.node.last = addr - 1;
 	pieces.insert(piece.range, none);
-	dsvm_os_notifier_set_seq(set_.svm.ops->range_os(range),
-				 dsvm_os_notifier_seq(set_.svm.ops->range_os(&piece.range)));
+	dsvm_os_notifier_copy_seq(stand_in_of(set_.svm, *range),
+				  stand_in_of(set_.svm, piece.range));
 	insert_sorted(pieces, RangeList{hmmptr_.window.range_list}, *range, none);
 	tail.wanted = piece.wanted;
 	tail.unbound = piece.unbound;
@@ -178,7 +178,7 @@ void Hmmptr::release()
 	// notifier nobody would tell us of pages that go while they are still mapped; and before it
 	// has gone, nothing may go that it looks at.
 	take_away(span, false);
-	dsvm_os_notifier_remove(set_.svm.ops->notifier_os(&hmmptr_.window));
+	dsvm_os_notifier_remove(hmmptr_.window.os);
 	hmmptr_.window.removed = 1;
 	{
 		WriteGuard guard{lock_};
@@ -200,7 +200,7 @@ dsvm_get_pages Hmmptr::request_for(const dsvm_piece &piece, dsvm_access access) 
 	request.svm = &set_.svm;
 	request.window = &hmmptr_.window;
 	request.range = const_cast<dsvm_range *>(&piece.range);
-	request.notifier = set_.svm.ops->notifier_os(&hmmptr_.window);
+	request.notifier = hmmptr_.window.os;
 	request.mm = hmmptr_.mm;
 	request.dev = hmmptr_.dev;
 	request.first = piece.range.node.first;
@@ -219,7 +219,7 @@ bool Hmmptr::is_populated(dsvm_piece &piece, dsvm_access access)
 		return false;
 
 	ReadGuard guard{lock_};
-	if (dsvm_os_notifier_read_retry(set_.svm.ops->range_os(&piece.range), piece.seq))
+	if (dsvm_os_notifier_read_retry(stand_in_of(set_.svm, piece.range), piece.seq))
 		return false;
 	// All of it was writable, though nobody had asked for that.
 	if (access == DSVM_ACCESS_WRITE && are_valid(piece.pages) &&

@@ -84,10 +84,10 @@ DSVM_UNIT_INLINE dsvm_invalidated Space::invalidate(dsvm_notifier &window,
 	RangeList ranges{window.range_list};
 	u64 met = 0;
 
-	dsvm_os_notifier_set_seq(svm_.ops->notifier_os(&window), event.seq);
+	dsvm_os_notifier_set_seq(window.os, event.seq);
 	for (dsvm_range *range = find_range(window, span); range;
 	     range = next_overlap(ranges, *range, span)) {
-		dsvm_os_notifier_set_seq(svm_.ops->range_os(range), event.seq);
+		dsvm_os_notifier_set_seq(stand_in_of(svm_, *range), event.seq);
 		++met;
 	}
 	if (met) {
@@ -189,8 +189,9 @@ Expected<dsvm_range *> Space::make_tail(dsvm_notifier &window, dsvm_range &range
 	if (is_empty(span))
 		return tail;
 
-	DSVM_TRY(Status{
-		svm_.ops->range_create(&svm_, &window, span.first, span.last, flags, &tail)});
+	tail = svm_.ops->range_create(&svm_, &window, span.first, span.last, flags);
+	if (!tail)
+		return kNoMemory;
 	clear_gone(*tail);
 	return tail;
 }
@@ -220,8 +221,7 @@ void Space::apply_trim(dsvm_notifier &window, dsvm_range &range, VaRange keep, d
 	if (tail) {
 		tail->node.first = tail_span.first;
 		tail->node.last = tail_span.last;
-		dsvm_os_notifier_set_seq(svm_.ops->range_os(tail),
-					 dsvm_os_notifier_seq(svm_.ops->range_os(&range)));
+		dsvm_os_notifier_copy_seq(stand_in_of(svm_, *tail), stand_in_of(svm_, range));
 		insert_sorted(index, RangeList{window.range_list}, *tail, spares);
 		// Its place among the users; this range is one, so they are not at zero.
 		add_user(window);

@@ -28,7 +28,7 @@ inline bool is_heard(const dsvm_get_pages &request)
 // long as that hears of anything, or the one that was given.
 inline dsvm_os_notifier *disturber_of(const dsvm_get_pages &request)
 {
-	return is_heard(request) ? request.svm->ops->range_os(request.range) : request.notifier;
+	return is_heard(request) ? stand_in_of(*request.svm, *request.range) : request.notifier;
 }
 
 inline Basis basis_of(const dsvm_hmm_request &hmm)

@@ -79,7 +79,7 @@ void Space::clear()
 	while (dsvm_notifier *window = windows.first()) {
 		// First of all no invalidation may find ranges that are about to go. From here on
 		// the window goes with its last range.
-		dsvm_os_notifier_remove(svm_.ops->notifier_os(window));
+		dsvm_os_notifier_remove(window->os);
 		window->removed = 1;
 
 		RangeList ranges{window->range_list};
@@ -265,7 +265,7 @@ DSVM_NOINLINE bool Space::all_present(dsvm_notifier &window, VaRange span, void 
 		return false; // a smaller range needs less
 
 	dsvm_hmm_request request{};
-	request.notifier = svm_.ops->notifier_os(&window);
+	request.notifier = window.os;
 	request.mm = svm_.mm;
 	request.first = span.first;
 	request.last = span.last;
@@ -318,8 +318,7 @@ DSVM_ALWAYS_INLINE Status Space::choose_range(dsvm_notifier &window, const dsvm_
 DSVM_ALWAYS_INLINE void Space::set_inserted(dsvm_notifier &window, dsvm_range &range, Get get)
 {
 	// What runs by now and has been to the window already is waited for.
-	dsvm_os_notifier_set_seq(svm_.ops->range_os(&range),
-				 dsvm_os_notifier_seq(svm_.ops->notifier_os(&window)));
+	dsvm_os_notifier_copy_seq(stand_in_of(svm_, range), window.os);
 	if (!svm_.ops->range_pages)
 		set_newest(window, &range, span_of(range.node));
 	if (get == Get::Yes)
@@ -498,9 +497,10 @@ DSVM_ALWAYS_INLINE Status Space::insert_into(dsvm_notifier &window,
 	DSVM_UNSET VaRange span;
 	DSVM_TRY(choose_range(window, vma, request, span));
 	const u16 flags = request.devmem_possible && vma.anonymous ? DSVM_RANGE_MIGRATE_DEVMEM : 0;
-	DSVM_UNSET dsvm_range *range;
-	DSVM_TRY(Status{
-		svm_.ops->range_create(&svm_, &window, span.first, span.last, flags, &range)});
+	dsvm_range *const range =
+		svm_.ops->range_create(&svm_, &window, span.first, span.last, flags);
+	if (!range)
+		return kNoMemory;
 	clear_gone(*range);
 	for_each_pages(*range, [&](Pages pages, u32) { pages.set_range(*range); });
 	if (kGet == Get::Yes)

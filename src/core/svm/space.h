@@ -59,6 +59,13 @@ constexpr VaRange span_of(const dsvm_interval &node)
 	return VaRange{node.first, node.last};
 }
 
+// The stand-in for a notifier, which hears of what happens to the range alone.
+inline dsvm_os_notifier *stand_in_of(const dsvm_svm &svm, dsvm_range &range)
+{
+	return reinterpret_cast<dsvm_os_notifier *>(reinterpret_cast<usize>(&range) +
+						    svm.ops->range_stand_in);
+}
+
 // A view of a struct dsvm_svm; holds no state of its own. What is called out of line where it matters is
 // called of a copy, so that this one need not be in memory.
 class Space {

@@ -25,19 +25,14 @@ Hmmptr &hmmptr_of(dsvm_notifier *window)
 
 // Ranges, which are the pieces -----------------------------------------------------
 
-dsvm_os_notifier *notifier_os(dsvm_notifier *window)
-{
-	return to_os(hmmptr_of(window).notifier);
-}
-
-int range_create(dsvm_svm *, dsvm_notifier *window, dsvm_usize first, dsvm_usize last, dsvm_u16,
-		 dsvm_range **out)
+dsvm_range *range_create(dsvm_svm *, dsvm_notifier *window, dsvm_usize first, dsvm_usize last,
+			 dsvm_u16)
 {
 	Hmmptr &hmmptr = hmmptr_of(window);
 	void *const memory = dsvm_os_alloc(sizeof(HmmptrPiece));
 
 	if (memory == nullptr)
-		return -DSVM_ENOMEM;
+		return nullptr;
 	HmmptrPiece *const piece = new (memory) HmmptrPiece{};
 	piece->hmmptr = &hmmptr;
 	piece->refs = 1;
@@ -45,13 +40,7 @@ int range_create(dsvm_svm *, dsvm_notifier *window, dsvm_usize first, dsvm_usize
 	piece->core.range.node.last = last;
 	hmmptr.set->pieces++;
 	machine().notifier_stand_in(piece->stand_in, *hmmptr.mm, first, last);
-	*out = &piece->core.range;
-	return 0;
-}
-
-dsvm_os_notifier *range_os(dsvm_range *core)
-{
-	return to_os(piece_of(core).stand_in);
+	return &piece->core.range;
 }
 
 void range_put(dsvm_svm *, dsvm_range *core)
@@ -77,10 +66,9 @@ dsvm_pages *range_pages(dsvm_range *core, dsvm_u32 index, dsvm_os_dev **dev)
 
 constexpr dsvm_svm_ops kPieceOps = {
 	.notifier_create = nullptr,
-	.notifier_os = notifier_os,
 	.notifier_destroy = nullptr,
 	.range_create = range_create,
-	.range_os = range_os,
+	.range_stand_in = offsetof(HmmptrPiece, stand_in) - offsetof(HmmptrPiece, core.range),
 	.range_get = nullptr,
 	.range_put = range_put,
 	.range_lock = nullptr,
@@ -339,6 +327,7 @@ int create_hmmptr(HmmptrSet &set, Mm &mm, u32 first, u32 last, u32 flags, Hmmptr
 	hmmptr->core.dev = to_os(driver().device);
 	hmmptr->core.owner = (flags & kHmmptrSvm) != 0 ? machine().device_owners[0] : nullptr;
 	hmmptr->core.read_only = (flags & kHmmptrConst) != 0;
+	hmmptr->core.window.os = to_os(hmmptr->notifier);
 	hmmptr->core.window.node.first = machine().addr_of(first);
 	hmmptr->core.window.node.last = machine().addr_of(last + 1) - 1;
 	set_notifier_callbacks(*hmmptr);

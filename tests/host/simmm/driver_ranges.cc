@@ -60,6 +60,7 @@ int notifier_create(dsvm_svm *svm, dsvm_usize first, dsvm_usize last, dsvm_notif
 	window->core.lock = driver().config.window_locks && driver().config.trims
 				    ? to_os(window->lock)
 				    : to_os(vm.notifier_lock);
+	window->core.os = to_os(window->notifier);
 	set_callbacks(*window);
 	if (const int ret = machine().notifier_insert(window->notifier, *vm.mm, first, last)) {
 		dsvm_os_free(window);
@@ -67,11 +68,6 @@ int notifier_create(dsvm_svm *svm, dsvm_usize first, dsvm_usize last, dsvm_notif
 	}
 	*out = &window->core;
 	return 0;
-}
-
-dsvm_os_notifier *notifier_os(dsvm_notifier *core)
-{
-	return to_os(window_of(core).notifier);
 }
 
 void notifier_destroy(dsvm_svm *, dsvm_notifier *core)
@@ -102,13 +98,13 @@ void check_new_range(const dsvm_svm &svm, const dsvm_notifier &window, usize fir
 				 last);
 }
 
-int range_create(dsvm_svm *svm, dsvm_notifier *notifier, dsvm_usize first, dsvm_usize last,
-		 dsvm_u16 flags, dsvm_range **out)
+dsvm_range *range_create(dsvm_svm *svm, dsvm_notifier *notifier, dsvm_usize first, dsvm_usize last,
+			 dsvm_u16 flags)
 {
 	void *const memory = dsvm_os_alloc(sizeof(Range));
 
 	if (memory == nullptr)
-		return -DSVM_ENOMEM;
+		return nullptr;
 	check_new_range(*svm, *notifier, first, last);
 	Range *const range = new (memory) Range{};
 	range->vm = &vm_of(svm);
@@ -119,14 +115,10 @@ int range_create(dsvm_svm *svm, dsvm_notifier *notifier, dsvm_usize first, dsvm_
 	range->core.flags = flags;
 	range->vm->ranges++;
 	machine().notifier_stand_in(range->stand_in, *range->vm->mm, first, last);
-	*out = &range->core;
-	return 0;
+	return &range->core;
 }
 
-dsvm_os_notifier *range_os(dsvm_range *core)
-{
-	return to_os(range_of(core)->stand_in);
-}
+constexpr usize kStandIn = offsetof(Range, stand_in) - offsetof(Range, core);
 
 void range_get(dsvm_svm *, dsvm_range *core)
 {
@@ -174,10 +166,9 @@ void range_split(dsvm_range *core, dsvm_range *tail)
 
 const dsvm_svm_ops Driver::Impl::whole_ops = {
 	.notifier_create = notifier_create,
-	.notifier_os = notifier_os,
 	.notifier_destroy = notifier_destroy,
 	.range_create = range_create,
-	.range_os = range_os,
+	.range_stand_in = kStandIn,
 	.range_get = range_get,
 	.range_put = range_put,
 	.range_lock = range_lock,
@@ -188,10 +179,9 @@ const dsvm_svm_ops Driver::Impl::whole_ops = {
 
 const dsvm_svm_ops Driver::Impl::trimmed_ops = {
 	.notifier_create = notifier_create,
-	.notifier_os = notifier_os,
 	.notifier_destroy = notifier_destroy,
 	.range_create = range_create,
-	.range_os = range_os,
+	.range_stand_in = kStandIn,
 	.range_get = range_get,
 	.range_put = range_put,
 	.range_lock = range_lock,

@@ -279,6 +279,11 @@ void dsvm_os_notifier_set_seq(dsvm_os_notifier *notifier, dsvm_usize seq)
 	machine().notifier_set_seq(from_os(notifier), seq);
 }
 
+void dsvm_os_notifier_copy_seq(dsvm_os_notifier *to, dsvm_os_notifier *from)
+{
+	dsvm_os_notifier_set_seq(to, dsvm_os_notifier_seq(from));
+}
+
 void dsvm_os_notifier_remove(dsvm_os_notifier *notifier)
 {
 	no_notifier_lock("mmu_interval_notifier_remove");
