@@ -84,6 +84,11 @@ dsvm_bool dsvm_os_vma_at(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma
 	return true;
 }
 
+int dsvm_os_vma_lock(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out)
+{
+	return dsvm_os_vma_at(mm, addr, out) ? 0 : -DSVM_ENOENT;
+}
+
 dsvm_usize dsvm_os_notifier_seq(struct dsvm_os_notifier *notifier)
 {
 	return to_notifier(notifier)->invalidate_seq;

@@ -116,6 +116,12 @@ struct dsvm_vma_info {
 	dsvm_bool special;	/* VM_IO, VM_PFNMAP: no pages behind it; shadow stacks */
 };
 
+/*
+ * Takes the address space's lock for reading and says what VMA is at @addr. 0; -EFAULT: the address
+ * space has lost its last user; -ENOENT: there is no VMA. After an error the lock is not held. For
+ * who has the struct alone: the VMAs go under that lock, in an exit as well. May sleep.
+ */
+int dsvm_os_vma_lock(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out);
 /* The VMA at @addr; false if there is none. Under the mm's lock. */
 dsvm_bool dsvm_os_vma_at(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out);
 /* The lowest VMA that overlaps [@first, @last]; false if none does. Under the mm's lock. */

@@ -372,10 +372,10 @@ DSVM_CASE(find, endless_races_end)
 
 		set_up(m, Before::kANeighbour);
 		// Before the next look.
-		m.world.at(Call::kMmPutAsync, World::kEvery, act_unless_busy, &other);
+		m.world.at(Call::kRangePut, World::kEvery, act_unless_busy, &other);
 		m.world.at(Call::kRangeCreate, World::kEvery, act_unless_busy, &maker);
 		if (kill)
-			m.world.at(Call::kRangePut, 1,
+			m.world.at(Call::kVmaAt, 1,
 				   [](World &, void *) { dsvm_env_set_killed(true); });
 		DSVM_EXPECT_EQ(m.acquire(at_page(5), &range), kill ? -DSVM_EINTR : -DSVM_EBUSY);
 		DSVM_EXPECT(dsvm_os_now_ns() - before < 2 * DSVM_GET_PAGES_BUDGET_NS);

@@ -271,6 +271,18 @@ void dsvm_os_mm_read_unlock(dsvm_os_mm *mm)
 		dsvm_os_read_unlock(from_os(mm)->lock);
 }
 
+// Models a look at a VMA under mmap_lock without a user, which is all that keeps it.
+int dsvm_os_vma_lock(dsvm_os_mm *mm, dsvm_usize addr, dsvm_vma_info *out)
+{
+	const bool is_gone = World::current().enter(Call::kMmGet) != 0 || from_os(mm)->users == 0;
+
+	dsvm_os_mm_read_lock(mm);
+	if (!is_gone && dsvm_os_vma_at(mm, addr, out))
+		return 0;
+	dsvm_os_mm_read_unlock(mm);
+	return is_gone ? -DSVM_EFAULT : -DSVM_ENOENT;
+}
+
 // Models vma_lookup(): the VMA must hold the address; under mmap_lock.
 dsvm_bool dsvm_os_vma_at(dsvm_os_mm *mm, dsvm_usize addr, dsvm_vma_info *out)
 {

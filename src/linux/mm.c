@@ -42,12 +42,9 @@ void dsvm_os_mm_read_unlock(struct dsvm_os_mm *mm)
 	mmap_read_unlock(to_mm(mm));
 }
 
-static dsvm_bool describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *out)
+static void describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *out)
 {
 	const unsigned long special = VM_IO | VM_PFNMAP | COMPAT_VM_SHADOW_STACK;
-
-	if (!vma)
-		return false;
 
 	*out = (struct dsvm_vma_info) {
 		.vma = os_vma(vma),
@@ -58,18 +55,42 @@ static dsvm_bool describe_vma(struct vm_area_struct *vma, struct dsvm_vma_info *
 		.anonymous = vma_is_anonymous(vma),
 		.special = !!(vma->vm_flags & special),
 	};
-	return true;
+}
+
+static dsvm_bool describe_if_any(struct vm_area_struct *vma, struct dsvm_vma_info *out)
+{
+	if (vma)
+		describe_vma(vma, out);
+	return vma;
+}
+
+int dsvm_os_vma_lock(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out)
+{
+	struct vm_area_struct *vma;
+	int ret;
+
+	mmap_read_lock(to_mm(mm));
+	/* No user is needed: exit_mmap() takes VMAs out under this lock for writing. */
+	vma = vma_lookup(to_mm(mm), addr);
+	if (likely(vma && atomic_read(&to_mm(mm)->mm_users))) {
+		describe_vma(vma, out);
+		return 0;
+	}
+
+	ret = atomic_read(&to_mm(mm)->mm_users) ? -ENOENT : -EFAULT;
+	mmap_read_unlock(to_mm(mm));
+	return ret;
 }
 
 dsvm_bool dsvm_os_vma_at(struct dsvm_os_mm *mm, dsvm_usize addr, struct dsvm_vma_info *out)
 {
-	return describe_vma(vma_lookup(to_mm(mm), addr), out);
+	return describe_if_any(vma_lookup(to_mm(mm), addr), out);
 }
 
 dsvm_bool dsvm_os_vma_first(struct dsvm_os_mm *mm, dsvm_usize first, dsvm_usize last,
 			    struct dsvm_vma_info *out)
 {
-	return describe_vma(find_vma_intersection(to_mm(mm), first, last + 1), out);
+	return describe_if_any(find_vma_intersection(to_mm(mm), first, last + 1), out);
 }
 
 dsvm_usize dsvm_os_notifier_read_begin(struct dsvm_os_notifier *notifier)

@@ -55,7 +55,30 @@ private:
 	dsvm_os_mm *const mm_;
 };
 
-// The same if it can be had at once, of an mm or of none: for who holds locks that others take
+// The same with the VMA at an address, if there is one: for who keeps the address space's struct, and
+// none of its users. Those may go meanwhile; the VMA stays.
+class MmVmaGuard {
+public:
+	MmVmaGuard(dsvm_os_mm *mm, usize addr, dsvm_vma_info &out)
+		: mm_(mm), status_(dsvm_os_vma_lock(mm, addr, &out))
+	{}
+	~MmVmaGuard()
+	{
+		if (status_.is_ok())
+			dsvm_os_mm_read_unlock(mm_);
+	}
+	MmVmaGuard(const MmVmaGuard &) = delete;
+	MmVmaGuard &operator=(const MmVmaGuard &) = delete;
+
+	// Errors are those of dsvm_os_vma_lock().
+	Status status() const { return status_; }
+
+private:
+	dsvm_os_mm *const mm_;
+	const Status status_;
+};
+
+// The same as MmReadGuard if it can be had at once, of an mm or of none: for who holds locks that others take
 // under this one, and so must not wait for it.
 class MmReadTryGuard {
 public:

@@ -186,8 +186,12 @@ Status Space::check_access(const dsvm_vma_info &vma, bool write) const
 
 // The window at an address where there was none, with one more user, who is the caller. To make it
 // may take the mm's lock for writing. Two callers may both make one, then one of them is lost.
-Expected<dsvm_notifier *> Space::make_window(u64 addr)
+Status Space::make_window(u64 addr, dsvm_notifier *&out)
 {
+	MmUser user{svm_.mm};
+	if (!user.is_alive())
+		return kFault;
+
 	const VaRange span = aligned_block(addr, svm_.notifier_size);
 	u32 wanted = 0;
 	{
@@ -207,12 +211,12 @@ Expected<dsvm_notifier *> Space::make_window(u64 addr)
 		WriteGuard guard{lock};
 		made->index = dsvm_index{0, &svm_.window_shape};
 	}
-	dsvm_notifier *window = insert_window(*made, spares);
-	if (window != made)
+	out = insert_window(*made, spares);
+	if (out != made)
 		svm_.ops->notifier_destroy(&svm_, made);
 	else
 		count(svm_.counters.windows_made);
-	return window;
+	return Status::ok();
 }
 
 // Puts a window with one user into the index, or adds the user to the one that is there.
@@ -259,6 +263,10 @@ void Space::unpin_window(dsvm_notifier &window)
 // Whether every page of the span is there already. Locking: the mm's lock.
 DSVM_NOINLINE bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
 {
+	// In an exit VMAs stay as long as the lock is held, page tables do not.
+	MmUser user{svm_.mm};
+	if (!user.is_alive())
+		return false;
 	const usize npages = span.page_count();
 	HmmEntries entries;
 	if (entries.allocate(npages).is_error())
@@ -462,16 +470,13 @@ template <Space::Get kGet>
 DSVM_ALWAYS_INLINE Status Space::insert_anew(const dsvm_find_or_insert &request,
 					     dsvm_notifier *window, Room room, dsvm_range *&out)
 {
-	DSVM_UNSET MmUser user{svm_.mm};
-	if (!user.is_alive()) {
-		if (window)
-			Space(*this).unpin_window(*window);
-		return kFault;
-	}
 	// The window comes before the mm's lock: to make one, or to be its last user, may take that
 	// lock for writing, or wait for who has.
-	if (!window)
-		window = DSVM_TRY(Space(*this).make_window(request.fault_addr));
+	if (!window) {
+		DSVM_UNSET dsvm_notifier *made;
+		DSVM_TRY(Space(*this).make_window(request.fault_addr, made));
+		window = made;
+	}
 	const Status status = insert_into<kGet>(*window, request, room, out);
 	// The range keeps it. Without the driver's lock somebody may remove that while we are still
 	// unlocking the window's lock: then each has one of his own.
@@ -486,12 +491,10 @@ DSVM_ALWAYS_INLINE Status Space::insert_into(dsvm_notifier &window,
 					     const dsvm_find_or_insert &request, Room room,
 					     dsvm_range *&out)
 {
-	// Held to the end, so that the VMA is the one the range is cut to.
-	MmReadGuard mm_guard{svm_.mm};
-
 	DSVM_UNSET dsvm_vma_info vma;
-	if (!dsvm_os_vma_at(svm_.mm, request.fault_addr, &vma))
-		return kNotFound;
+	// Held to the end, so that the VMA is the one the range is cut to.
+	DSVM_UNSET const MmVmaGuard guard{svm_.mm, request.fault_addr, vma};
+	DSVM_TRY(guard.status());
 	DSVM_TRY(check_access(vma, request.write));
 
 	DSVM_UNSET VaRange span;

@@ -145,7 +145,7 @@ private:
 			   dsvm_range *&out);
 	Status lock_at(dsvm_range &range, u64 addr);
 	dsvm_notifier *pin_first(VaRange span);
-	Expected<dsvm_notifier *> make_window(u64 addr);
+	Status make_window(u64 addr, dsvm_notifier *&out);
 	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);
 	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;

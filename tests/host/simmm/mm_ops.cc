@@ -455,39 +455,40 @@ Mm *Machine::unused_mm()
 
 Mm *Machine::fork(Mm &mm)
 {
-	WriteLock lock{mm};
-	Mm *const child = unused_mm();
+	Mm *child = nullptr;
 	bool complete = true;
+	{
+		WriteLock lock{mm};
+		child = unused_mm();
+		if (mm.users == 0 || child == nullptr)
+			return nullptr;
+		await_vmas(mm, 0, ~usize{0});
 
-	if (mm.users == 0 || child == nullptr)
-		return nullptr;
-	await_vmas(mm, 0, ~usize{0});
-
-	// Reverse mappings find it from here on; nobody can use it yet.
-	child->in_use = true;
-	for (u32 i = 0; i < kMaxVmas && complete; i++) {
-		Vma &vma = mm.vmas[i];
-		if (!vma.in_use)
-			continue;
-		child->vmas[i] = vma;
-		child->vmas[i].detached = false;
-		child->vmas[i].is_awaited = false;
-		if (!vma.is_private())
-			continue; // its pages are found in the object
-		const u8 own = new_anon_vma();
-		complete = own != 0;
-		if (!complete)
-			break;
-		child->vmas[i].own_anon_vma = own;
-		child->vmas[i].anon_vmas |= u64{1} << own;
-		complete = copy_page_table(mm, *child, vma);
+		// Reverse mappings find it from here on; nobody can use it yet.
+		child->in_use = true;
+		for (u32 i = 0; i < kMaxVmas && complete; i++) {
+			Vma &vma = mm.vmas[i];
+			if (!vma.in_use)
+				continue;
+			child->vmas[i] = vma;
+			child->vmas[i].detached = false;
+			child->vmas[i].is_awaited = false;
+			if (!vma.is_private())
+				continue; // its pages are found in the object
+			const u8 own = new_anon_vma();
+			complete = own != 0;
+			if (!complete)
+				break;
+			child->vmas[i].own_anon_vma = own;
+			child->vmas[i].anon_vmas |= u64{1} << own;
+			complete = copy_page_table(mm, *child, vma);
+		}
+		child->users = complete;
 	}
-	if (!complete) {
-		tear_down(*child);
-		return nullptr;
-	}
-	child->users = 1;
-	return child;
+	if (complete)
+		return child;
+	tear_down(*child);
+	return nullptr;
 }
 
 void Machine::exit(Mm &mm)
@@ -509,6 +510,8 @@ void Machine::tear_down(Mm &mm)
 		Invalidation event{mm, vma.first, vma.last, Event::kUnmap};
 		zap(mm, vma.first, vma.last);
 	}
+	// Who has the lock may look at VMAs without being a user.
+	WriteLock lock{mm};
 	for (Vma &vma : mm.vmas) {
 		if (vma.in_use && vma.pins != 0)
 			scheduler().fail("a VMA goes that is kept", "mm %u", mm.index);

@@ -234,6 +234,19 @@ void dsvm_os_mm_read_unlock(dsvm_os_mm *mm)
 	scheduler().read_unlock(from_os(mm).lock);
 }
 
+// Kernel: exit_mmap() takes VMAs out under the lock for writing, whoever is a user.
+int dsvm_os_vma_lock(dsvm_os_mm *mm, dsvm_usize addr, dsvm_vma_info *out)
+{
+	dsvm_os_mm_read_lock(mm);
+	const bool is_there = dsvm_os_vma_at(mm, addr, out);
+	scheduler().point(Point::kOs);
+	const bool is_gone = from_os(mm).users == 0;
+	if (is_there && !is_gone)
+		return 0;
+	dsvm_os_mm_read_unlock(mm);
+	return is_gone ? -DSVM_EFAULT : -DSVM_ENOENT;
+}
+
 dsvm_bool dsvm_os_vma_at(dsvm_os_mm *handle, dsvm_usize addr, dsvm_vma_info *out)
 {
 	return dsvm_os_vma_first(handle, addr, addr, out);
