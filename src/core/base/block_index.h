@@ -201,7 +201,7 @@ public:
 	{}
 
 	// The overlapping member with the lowest `first`, or null.
-	[[nodiscard]] T *first_overlap(VaRange span) const
+	[[nodiscard]] T *first_overlap(const VaRange &span) const
 	{
 		const dsvm_index_shape *const shape = index_.shape;
 		if (!shape)
@@ -232,8 +232,8 @@ public:
 	// A slot of a block where nobody is, with one before it; true as long as nothing comes into
 	// the index and nothing leaves it.
 	struct Spot {
-		usize *at;  // null: there is none
-		usize mask; // the offset of an address in the block
+		usize *at; // null: there is none
+		u32 shift; // of the block's size
 	};
 
 	// The member that has the address; where nobody has, null, which levels' tables an insertion
@@ -250,7 +250,7 @@ public:
 		const usize slot = place.slot;
 		if (slot == detail::kEmpty) {
 			if (place.part > 0)
-				spot = {place.at, detail::level_mask(*shape, place.level)};
+				spot = {place.at, shape->shift[place.level - 1]};
 			return nullptr;
 		}
 		if (slot < detail::kMember) {
@@ -266,7 +266,7 @@ public:
 	}
 
 	// Which levels' tables an insertion would have use for: a bit each.
-	[[nodiscard]] DSVM_NOINLINE u32 wanted(VaRange span) const
+	[[nodiscard]] DSVM_NOINLINE u32 wanted(const VaRange &span) const
 	{
 		if (!index_.shape)
 			return 0;
@@ -305,15 +305,14 @@ public:
 		// There may be none before it in the table.
 		if (place.part == 0)
 			return nullptr;
-		return insert_beside(
-			object, Spot{place.at, detail::level_mask(*index_.shape, place.level)});
+		return insert_beside(object, Spot{place.at, index_.shape->shift[place.level - 1]});
 	}
 	// The same where at() has found a spot for the object's address.
 	T *insert_beside(T &object, const Spot &spot)
 	{
 		const VaRange span = span_at(member_of(object));
 
-		if (*spot.at != detail::kEmpty || (span.first | spot.mask) < span.last ||
+		if (*spot.at != detail::kEmpty || (span.first ^ span.last) >> spot.shift != 0 ||
 		    !is_member(spot.at[-1]))
 			return nullptr;
 		*spot.at = member_of(object);

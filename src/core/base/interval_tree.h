@@ -46,7 +46,7 @@ namespace detail {
 
 // The first member in order that overlaps; null if none does.
 [[maybe_unused]] DSVM_NOINLINE static dsvm_interval *interval_search(dsvm_interval *node,
-								     VaRange range)
+								     const VaRange &range)
 {
 	using Tree = AugTree<IntervalTraits>;
 	dsvm_interval *found = nullptr;

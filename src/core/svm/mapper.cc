@@ -422,8 +422,12 @@ DSVM_UNIT_INLINE Status map_whole_run(const dsvm_get_pages &request, usize hmm, 
 				      dsvm_dma_addr &out, MappedPages &mapped)
 {
 	const u32 ram = dsvm_os_hmm_ram(hmm);
-	if (ram == 0)
-		return map_run_of_device(request, hmm, npages, out, mapped);
+	if (ram == 0) {
+		DSVM_UNSET MappedPages device;
+		DSVM_TRY(map_run_of_device(request, hmm, npages, out, device));
+		mapped = device;
+		return Status::ok();
+	}
 
 	DSVM_UNSET RamUse use;
 	DSVM_TRY(use_of(request, ram, false, use));

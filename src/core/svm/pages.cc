@@ -181,9 +181,10 @@ inline Status Pages::check_collected(const dsvm_get_pages &request, const Basis 
 }
 
 // The last step, after the entries: says what they are.
-inline void Pages::set_mapped(const dsvm_get_pages &request, const Basis &basis, MappedPages mapped)
+inline void Pages::set_mapped(const dsvm_get_pages &request, dsvm_os_rwsem *lock,
+			      const Basis &basis, MappedPages mapped)
 {
-	pages_.lock = lock_of(request);
+	pages_.lock = lock;
 	pages_.range = request.range;
 	pages_.provider = mapped.provider;
 	pages_.notifier_seq = request.window ? dsvm_os_notifier_seq(request.notifier) : basis.seq;
@@ -194,28 +195,31 @@ inline void Pages::set_mapped(const dsvm_get_pages &request, const Basis &basis,
 //
 // kAgain: it is not, or it is to be collected in another way; kNoSpace: the device cannot have it in
 // one go.
-DSVM_ALWAYS_INLINE Status Pages::map_run(const dsvm_get_pages &request, Basis &basis, usize entry,
-					 usize npages)
+DSVM_ALWAYS_INLINE Status Pages::map_run(const dsvm_get_pages &request, Basis &basis,
+					 const usize &entry, usize npages)
 {
 	dsvm_mapping *before;
 	{
-		RwLock lock{lock_of(request)};
+		dsvm_os_rwsem *const semaphore = lock_of(request);
+		RwLock lock{semaphore};
 		// From here an invalidation either waits for the lock or finds the mapping.
 		ReadGuard guard{lock};
 		DSVM_TRY(check_collected(request, basis));
-		DSVM_UNSET dsvm_dma_addr single;
-		DSVM_UNSET MappedPages mapped;
-		const Status status = map_whole_run(request, entry, npages, single, mapped);
+		// At once to where it stays, unless that is in use until the very end.
+		DSVM_UNSET dsvm_dma_addr wider;
+		MappedPages mapped{};
+		const bool is_in_use = is_dma_mapped();
+		const Status status = map_whole_run(request, entry, npages,
+						    is_in_use ? wider : pages_.single, mapped);
 		if (status.is_error())
 			return refused(basis, status);
 		// A mapping that was too narrow for the access goes only now that there is a better
 		// one.
-		if (is_dma_mapped())
-			for_device_of(request).unmap_all(npages);
+		if (is_in_use)
+			for_device_of(request).unmap_for(wider, npages);
 		before = exchange(pages_.mapping, nullptr);
-		pages_.single = single;
 		pages_.dma_addr = &pages_.single;
-		set_mapped(request, basis, mapped);
+		set_mapped(request, semaphore, basis, mapped);
 	}
 	if (before)
 		put_mapping(before);
@@ -244,7 +248,7 @@ inline Status Pages::map_each(const dsvm_get_pages &request, Basis &basis, const
 	unmap(npages);
 	swap(pages_.mapping, mapping);
 	pages_.dma_addr = pages_.mapping->entries;
-	set_mapped(request, basis, mapped.value());
+	set_mapped(request, lock_of(request), basis, mapped.value());
 	return Status::ok();
 }
 
@@ -491,6 +495,12 @@ void Pages::unmap_all(usize npages)
 		dsvm_os_provider_put(pages_.provider);
 	pages_.provider = nullptr;
 	set_flags(pages_.flags, pages_.flags & ~kMappedFlags);
+}
+
+DSVM_COLD void Pages::unmap_for(const dsvm_dma_addr &wider, usize npages)
+{
+	unmap_all(npages);
+	pages_.single = wider;
 }
 
 void Pages::free(usize npages)

@@ -94,6 +94,8 @@ private:
 	// The same view, made where it is wanted: nothing is kept for it until then.
 	Pages for_device_of(const dsvm_get_pages &request) { return {pages_, request.dev}; }
 	void unmap_all(usize npages);
+	// The same for a single entry that takes the place of all that was mapped.
+	void unmap_for(const dsvm_dma_addr &wider, usize npages);
 	bool covers(const dsvm_get_pages &request) const;
 	static Status find_range_of(dsvm_get_pages &request);
 	dsvm_range *known_range(const dsvm_get_pages &request) const;
@@ -109,11 +111,13 @@ private:
 	dsvm_mapping *left_over(usize room) const;
 	Status map_collected(const dsvm_get_pages &request, Basis &basis, const usize *entries,
 			     usize npages, bool may_be_run);
-	Status map_run(const dsvm_get_pages &request, Basis &basis, usize entry, usize npages);
+	Status map_run(const dsvm_get_pages &request, Basis &basis, const usize &entry,
+		       usize npages);
 	Status map_each(const dsvm_get_pages &request, Basis &basis, const usize *entries,
 			usize npages);
 	Status check_collected(const dsvm_get_pages &request, const Basis &basis) const;
-	void set_mapped(const dsvm_get_pages &request, const Basis &basis, MappedPages mapped);
+	void set_mapped(const dsvm_get_pages &request, dsvm_os_rwsem *lock, const Basis &basis,
+			MappedPages mapped);
 	Status populate_anew(dsvm_get_pages &request, usize *entries, const Deadline &deadline,
 			     usize &seq);
 	static Status check_entries(const dsvm_get_pages &request, const usize *entries,

@@ -23,6 +23,11 @@ bool drop_user_unless_last(dsvm_notifier &window)
 	return false;
 }
 
+inline bool is_page(VaRange span)
+{
+	return span.last - span.first == kPageSize - 1;
+}
+
 // Windows are of one size, and the last one may begin in what is mirrored and end beyond it.
 dsvm_index_shape shape_of_windows(const dsvm_svm &svm)
 {
@@ -261,7 +266,7 @@ void Space::unpin_window(dsvm_notifier &window)
 // Ranges ----------------------------------------------------------------------
 
 // Whether every page of the span is there already. Locking: the mm's lock.
-DSVM_NOINLINE bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
+bool Space::all_present(dsvm_notifier &window, VaRange span, void *owner) const
 {
 	// In an exit VMAs stay as long as the lock is held, page tables do not.
 	MmUser user{svm_.mm};
@@ -291,8 +296,8 @@ DSVM_NOINLINE bool Space::all_present(dsvm_notifier &window, VaRange span, void 
 }
 
 // Whether a range of several pages may be made of the span. Locking: the mm's lock.
-DSVM_NOINLINE bool Space::is_acceptable(dsvm_notifier &window, VaRange span,
-					const dsvm_find_or_insert &request) const
+bool Space::is_acceptable(dsvm_notifier &window, VaRange span,
+			  const dsvm_find_or_insert &request) const
 {
 	const bool driver_locked = !request.get;
 
@@ -302,21 +307,46 @@ DSVM_NOINLINE bool Space::is_acceptable(dsvm_notifier &window, VaRange span,
 	       all_present(window, span, request.owner);
 }
 
-DSVM_ALWAYS_INLINE Status Space::choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
-					      const dsvm_find_or_insert &request,
-					      VaRange &span) const
+// The largest chunk that @acceptable(VaRange) takes, of those that fit.
+template <class Acceptable>
+DSVM_ALWAYS_INLINE Status Space::choose_fitting(const dsvm_vma_info &vma,
+						const dsvm_find_or_insert &request,
+						Acceptable acceptable, VaRange &span) const
 {
 	const ChunkBounds bounds{VaRange{vma.first, vma.last},
 				 VaRange{request.gpuva_first, request.gpuva_last}};
 
-	return choose_chunk(
-		svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
-		[&](VaRange chunk) {
-			// Nothing overlapped the page itself when it was looked for.
-			return chunk.last - chunk.first == kPageSize - 1 ||
-			       Space(*this).is_acceptable(window, chunk, request);
-		},
-		span);
+	return choose_chunk(svm_.chunk_sizes, svm_.num_chunks, request.fault_addr, bounds,
+			    acceptable, span);
+}
+
+DSVM_NOINLINE Status Space::choose_acceptable(dsvm_notifier &window, const dsvm_vma_info &vma,
+					      const dsvm_find_or_insert &request,
+					      VaRange &span) const
+{
+	const auto acceptable = [&](VaRange chunk) {
+		return is_page(chunk) || is_acceptable(window, chunk, request);
+	};
+
+	return choose_fitting(vma, request, acceptable, span);
+}
+
+// Most fit, and are of a page or are taken: the loop that asks is out of the way.
+//
+// Locking: the mm's lock.
+DSVM_ALWAYS_INLINE Status Space::choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
+					      const dsvm_find_or_insert &request,
+					      VaRange &span) const
+{
+	DSVM_TRY(choose_fitting(
+		vma, request, [](VaRange) { return true; }, span));
+	// Nothing overlapped the page itself when it was looked for.
+	if (is_page(span))
+		return Status::ok();
+	DSVM_UNSET VaRange chosen;
+	DSVM_TRY(Space(*this).choose_acceptable(window, vma, request, chosen));
+	span = chosen;
+	return Status::ok();
 }
 
 // What is left to do with a range that is in the index and in the list: from here on invalidations
@@ -344,25 +374,28 @@ inline bool Space::insert_anywhere(dsvm_notifier &window, dsvm_range &range, Blo
 	return true;
 }
 
-DSVM_NOINLINE bool Space::insert_with_tables(dsvm_notifier &window, dsvm_range &range, u32 wanted,
-					     Get get)
+// Wherever it goes, with the tables that are wanted for it.
+DSVM_NOINLINE bool Space::insert_apart(dsvm_notifier &window, dsvm_range &range, u32 wanted,
+				       Get get)
 {
 	BlockSpares spares{svm_.window_shape, wanted};
 	RwLock lock{window.lock};
 	WriteGuard guard{lock};
 
+	if (insert_beside(window, range, range_index(window).insert_beside(range), get))
+		return true;
 	return insert_anywhere(window, range, spares, get);
 }
 
-DSVM_NOINLINE bool Space::insert_apart(dsvm_notifier &window, dsvm_range &range, Get get,
-				       RwLock &lock)
+// The rest of the insertion beside another range, if it was.
+DSVM_ALWAYS_INLINE bool Space::insert_beside(dsvm_notifier &window, dsvm_range &range,
+					     dsvm_range *before, Get get)
 {
-	// Only what is to be freed comes into it.
-	BlockSpares spares;
-	const bool is_in = insert_anywhere(window, range, spares, get);
-
-	lock.write_unlock();
-	return is_in;
+	if (!before)
+		return false;
+	RangeList{window.range_list}.insert_after(*before, range);
+	set_inserted(window, range, get);
+	return true;
 }
 
 // False, and nothing done, if something overlaps it by now. Where ranges are made one behind the
@@ -370,21 +403,15 @@ DSVM_NOINLINE bool Space::insert_apart(dsvm_notifier &window, dsvm_range &range,
 template <Space::Get kGet>
 DSVM_ALWAYS_INLINE bool Space::insert_range(dsvm_notifier &window, dsvm_range &range, Room room)
 {
-	if (room.wanted != 0)
-		return Space(*this).insert_with_tables(window, range, room.wanted, kGet);
-
-	RwLock lock{window.lock};
-	// Short: readers who come now have to sleep.
-	lock.write_lock();
-	RangeIndex index = range_index(window);
-	dsvm_range *const before =
-		room.spot.at ? index.insert_beside(range, room.spot) : index.insert_beside(range);
-	if (!before)
-		return Space(*this).insert_apart(window, range, kGet, lock);
-	RangeList{window.range_list}.insert_after(*before, range);
-	set_inserted(window, range, kGet);
-	lock.write_unlock();
-	return true;
+	if (room.spot.at) {
+		RwLock lock{window.lock};
+		// Short: readers who come now have to sleep.
+		WriteGuard guard{lock};
+		dsvm_range *const before = range_index(window).insert_beside(range, room.spot);
+		if (insert_beside(window, range, before, kGet))
+			return true;
+	}
+	return Space(*this).insert_apart(window, range, room.wanted, kGet);
 }
 
 // The range that is at the address already. What it was made for is not looked at: with the mm's
@@ -437,15 +464,18 @@ DSVM_ALWAYS_INLINE Status Space::try_find_or_insert(const dsvm_find_or_insert &r
 
 	if (kGet == Get::No) {
 		// The driver's lock keeps the window. Who makes one asks for tables of its own.
-		u32 unused;
-		NotifierIndex::Spot unused_spot;
+		DSVM_UNSET u32 unused;
+		DSVM_UNSET NotifierIndex::Spot unused_spot;
 		window = window_index().at(request.fault_addr, unused, unused_spot);
 		if (window) {
-			out = window->lock == svm_.lock
-				      ? find_existing_locked(*window, request, room)
-				      : find_unlocked(*window, request, room);
-			if (out)
+			dsvm_range *const found =
+				window->lock == svm_.lock
+					? find_existing_locked(*window, request, room)
+					: find_unlocked(*window, request, room);
+			if (found) {
+				out = found;
 				return Status::ok();
+			}
 			add_user(*window);
 		}
 	} else {

@@ -149,16 +149,19 @@ private:
 	dsvm_notifier *insert_window(dsvm_notifier &window, BlockSpares &spares);
 	void unpin_window(dsvm_notifier &window);
 	dsvm_range *look_up(dsvm_notifier &window, VaRange span, bool svm_locked, bool get) const;
+	template <class Acceptable>
+	Status choose_fitting(const dsvm_vma_info &vma, const dsvm_find_or_insert &request,
+			      Acceptable acceptable, VaRange &span) const;
+	Status choose_acceptable(dsvm_notifier &window, const dsvm_vma_info &vma,
+				 const dsvm_find_or_insert &request, VaRange &span) const;
 	Status choose_range(dsvm_notifier &window, const dsvm_vma_info &vma,
 			    const dsvm_find_or_insert &request, VaRange &span) const;
 	bool is_acceptable(dsvm_notifier &window, VaRange span,
 			   const dsvm_find_or_insert &request) const;
 	bool all_present(dsvm_notifier &window, VaRange span, void *owner) const;
 	template <Get kGet> bool insert_range(dsvm_notifier &window, dsvm_range &range, Room room);
-	bool insert_with_tables(dsvm_notifier &window, dsvm_range &range, u32 wanted, Get get);
-	// Locking: the window's lock for writing, which it drops.
-	bool insert_apart(dsvm_notifier &window, dsvm_range &range, Get get, RwLock &lock)
-		DSVM_RELEASE(lock);
+	bool insert_apart(dsvm_notifier &window, dsvm_range &range, u32 wanted, Get get);
+	bool insert_beside(dsvm_notifier &window, dsvm_range &range, dsvm_range *before, Get get);
 	bool insert_anywhere(dsvm_notifier &window, dsvm_range &range, BlockSpares &spares,
 			     Get get);
 	void set_inserted(dsvm_notifier &window, dsvm_range &range, Get get);
@@ -257,7 +260,7 @@ template <class Items, class T> T *next_overlap(Items list, T &item, VaRange spa
 
 // The first range of the window that overlaps the span, or nullptr.
 // Locking: the driver's lock or the window's.
-inline dsvm_range *find_range(dsvm_notifier &window, VaRange span)
+inline dsvm_range *find_range(dsvm_notifier &window, const VaRange &span)
 {
 	return range_index(window).first_overlap(span);
 }
