@@ -373,8 +373,17 @@ struct dsvm_get_pages {
  */
 #define DSVM_GET_PAGES_BUDGET_NS 1000000000ull
 int dsvm_svm_get_pages(struct dsvm_pages *pages, struct dsvm_get_pages *request);
-/* Whether they are mapped now, all of them. Window's lock. */
-dsvm_bool dsvm_svm_pages_valid(const struct dsvm_pages *pages);
+/*
+ * Whether they are mapped now, all of them: page-table entries may be written for them. Window's
+ * lock; without it a look, which drivers take at each fault, and so in line.
+ */
+static inline dsvm_bool dsvm_svm_pages_valid(const struct dsvm_pages *pages)
+{
+	const dsvm_u16 flags = *(const volatile dsvm_u16 *)&pages->flags;
+
+	return (flags & (DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_UNMAPPED | DSVM_PAGES_STALE)) ==
+	       DSVM_PAGES_DMA_MAPPED;
+}
 /* Unmaps from the device. Window's lock, in any mode; reclaim-safe. */
 void dsvm_svm_unmap_pages(struct dsvm_pages *pages, struct dsvm_os_dev *dev, dsvm_usize npages);
 /* Unmaps and frees the bookkeeping. Takes the window's lock. */

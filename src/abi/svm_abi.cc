@@ -110,11 +110,6 @@ int dsvm_svm_get_pages(dsvm_pages *pages, dsvm_get_pages *request)
 	return Pages{*pages, request->dev}.collect(*request).code();
 }
 
-dsvm_bool dsvm_svm_pages_valid(const dsvm_pages *pages)
-{
-	return are_valid(*pages);
-}
-
 void dsvm_svm_unmap_pages(dsvm_pages *pages, dsvm_os_dev *dev, dsvm_usize npages)
 {
 	Pages{*pages, dev}.unmap(npages);

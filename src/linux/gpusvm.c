@@ -285,19 +285,18 @@ find_or_insert_traced(struct drm_gpusvm *gpusvm, const struct dsvm_find_or_inser
 }
 
 /* Without a trace there is nothing to be kept until the core is done. */
-static struct drm_gpusvm_range *find_or_insert(struct drm_gpusvm *gpusvm,
-					       const struct dsvm_find_or_insert *request)
+static __always_inline struct drm_gpusvm_range *
+find_or_insert(struct drm_gpusvm *gpusvm, const struct dsvm_find_or_insert *request)
 {
 	if (trace_gpusvm_fault_enabled())
 		return find_or_insert_traced(gpusvm, request);
 	return find_or_insert_quietly(gpusvm, request);
 }
 
-struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
-						   unsigned long fault_addr,
-						   unsigned long gpuva_start,
-						   unsigned long gpuva_end,
-						   const struct drm_gpusvm_ctx *ctx, bool acquire)
+/* @acquire is known when this is compiled. */
+static __always_inline struct drm_gpusvm_range *
+range_at(struct drm_gpusvm *gpusvm, unsigned long fault_addr, unsigned long gpuva_start,
+	 unsigned long gpuva_end, const struct drm_gpusvm_ctx *ctx, bool acquire)
 {
 	const int access = access_asked(ctx);
 	const struct dsvm_find_or_insert request DSVM_UNSET = {
@@ -312,6 +311,13 @@ struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 	};
 
 	return access < 0 ? ERR_PTR(access) : find_or_insert(gpusvm, &request);
+}
+
+struct drm_gpusvm_range *dsvm_range_acquire(struct drm_gpusvm *gpusvm, unsigned long fault_addr,
+					    unsigned long gpuva_start, unsigned long gpuva_end,
+					    const struct drm_gpusvm_ctx *ctx)
+{
+	return range_at(gpusvm, fault_addr, gpuva_start, gpuva_end, ctx, true);
 }
 
 /**
@@ -345,7 +351,7 @@ drm_gpusvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
 				const struct drm_gpusvm_ctx *ctx)
 {
 	lockdep_assert(driver_lock_held(gpusvm));
-	return dsvm_range_find_or_insert(gpusvm, fault_addr, gpuva_start, gpuva_end, ctx, false);
+	return range_at(gpusvm, fault_addr, gpuva_start, gpuva_end, ctx, false);
 }
 EXPORT_SYMBOL_GPL(drm_gpusvm_range_find_or_insert);
 

@@ -90,15 +90,10 @@ static inline struct drm_gpusvm_notifier *window_of(struct mmu_interval_notifier
 	return container_of(mni, struct drm_gpusvm_notifier, notifier);
 }
 
-/*
- * drm_gpusvm_range_find_or_insert(); or, if @acquire, drm_svm_range_acquire() for a caller
- * who holds no driver's lock.
- */
-struct drm_gpusvm_range *dsvm_range_find_or_insert(struct drm_gpusvm *gpusvm,
-						   unsigned long fault_addr,
-						   unsigned long gpuva_start,
-						   unsigned long gpuva_end,
-						   const struct drm_gpusvm_ctx *ctx, bool acquire);
+/* drm_svm_range_acquire(), which is drm_gpusvm_range_find_or_insert() without a driver's lock. */
+struct drm_gpusvm_range *dsvm_range_acquire(struct drm_gpusvm *gpusvm, unsigned long fault_addr,
+					    unsigned long gpuva_start, unsigned long gpuva_end,
+					    const struct drm_gpusvm_ctx *ctx);
 
 /* Asserts the driver's lock, or that of the range, if the driver has named its lock. */
 void dsvm_assert_range_lock(struct drm_gpusvm_range *range);

@@ -120,8 +120,8 @@ struct drm_gpusvm_range *drm_svm_range_acquire(struct drm_gpusvm *gpusvm,
 					       unsigned long gpuva_end,
 					       const struct drm_gpusvm_ctx *ctx)
 {
-	struct drm_gpusvm_range *range = dsvm_range_find_or_insert(gpusvm, fault_addr, gpuva_start,
-								   gpuva_end, ctx, true);
+	struct drm_gpusvm_range *range =
+		dsvm_range_acquire(gpusvm, fault_addr, gpuva_start, gpuva_end, ctx);
 
 	if (!IS_ERR(range))
 		trace_gpusvm_range_acquire(range);

@@ -50,7 +50,7 @@ dsvm_u64 dsvm_os_now_ns(void)
 
 dsvm_u64 dsvm_os_tick_ns(void)
 {
-	return jiffies64_to_nsecs(get_jiffies_64());
+	return get_jiffies_64() * TICK_NSEC;
 }
 
 void dsvm_os_relax(void)

@@ -40,8 +40,7 @@ namespace dsvm {
 // Whether page-table entries may be written for them. Locking: the window's lock.
 inline bool are_valid(const dsvm_pages &pages)
 {
-	return (read_once(pages.flags) & (DSVM_PAGES_DMA_MAPPED | DSVM_PAGES_UNMAPPED |
-					  DSVM_PAGES_STALE)) == DSVM_PAGES_DMA_MAPPED;
+	return dsvm_svm_pages_valid(&pages);
 }
 
 // What a collection was made with; see pages.cc.
