@@ -467,15 +467,25 @@ static void act_fault(struct actor *a)
 	}
 }
 
+/* Of ranges a part of which has gone. */
+static u64 cuts_of(struct sx_mirror *m)
+{
+	struct drm_svm_counters c = counters_of(m);
+
+	return c.ranges_trimmed + c.ranges_split;
+}
+
 static void act_remove(struct actor *a)
 {
 	unsigned long addr = draw_page(a);
+	u64 cuts = cuts_of(a->m);
 	struct drm_gpusvm_range *range = drm_svm_range_first(&a->m->base, addr, TASK_SIZE);
 
 	if (!range)
 		return;
-	a->wrong += drm_gpusvm_range_end(range) <= addr;
 	if (drm_svm_range_lock(range)) {
+		/* Unless it has been cut before it was locked. */
+		a->wrong += drm_gpusvm_range_end(range) <= addr && cuts_of(a->m) == cuts;
 		sx_remove(a->m, range);
 		drm_svm_range_unlock(range);
 	}
