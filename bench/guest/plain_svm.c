@@ -355,8 +355,8 @@ static int choose_chunks(struct plain_vm *vm, unsigned long largest)
 
 struct plain_vm *plain_vm_create(const struct plain_vm_create *create)
 {
-	struct plain_vm *vm;
 	unsigned long nblocks = create->bytes / SZ_2M;
+	struct plain_vm *vm;
 	int ret = -ENOMEM;
 
 	if (!IS_ALIGNED(create->start | create->bytes, SZ_2M) || !create->bytes ||

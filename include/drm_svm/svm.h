@@ -33,8 +33,8 @@ struct dsvm_svm;
 
 /*
  * A span that the GPU maps as one; in struct drm_gpusvm_range. The stand-in for a notifier that the
- * kernel needs of each range lies over the first fields, up to @seq: the stand-in is in no tree and in
- * no list, so that its nodes are the range's.
+ * kernel needs of each range lies over the first fields, up to @seq: the stand-in is in no tree and
+ * in no list, so that its nodes are the range's.
  */
 struct dsvm_range {
 	struct dsvm_interval node; /* in its window's index; ends change in a trim only */
@@ -97,8 +97,8 @@ struct dsvm_svm_ops {
 	struct dsvm_range *(*range_create)(struct dsvm_svm *svm, struct dsvm_notifier *notifier,
 					   dsvm_usize first, dsvm_usize last, dsvm_u16 flags);
 	/*
-	 * How many bytes behind a range its stand-in for a notifier is: in no tree, with nothing but
-	 * its mm and a sequence, which is that of the last invalidation that met the range.
+	 * How many bytes behind a range its stand-in for a notifier is: in no tree, with nothing
+	 * but its mm and a sequence, which is that of the last invalidation that met the range.
 	 */
 	dsvm_usize range_stand_in;
 	/* One more reference to a range that has one. Any context. */

@@ -55,8 +55,8 @@ private:
 	dsvm_os_mm *const mm_;
 };
 
-// The same with the VMA at an address, if there is one: for who keeps the address space's struct, and
-// none of its users. Those may go meanwhile; the VMA stays.
+// The same with the VMA at an address, if there is one: for who keeps the address space's struct,
+// and none of its users. Those may go meanwhile; the VMA stays.
 class MmVmaGuard {
 public:
 	MmVmaGuard(dsvm_os_mm *mm, usize addr, dsvm_vma_info &out)
@@ -78,8 +78,8 @@ private:
 	const Status status_;
 };
 
-// The same as MmReadGuard if it can be had at once, of an mm or of none: for who holds locks that others take
-// under this one, and so must not wait for it.
+// The same as MmReadGuard if it can be had at once, of an mm or of none: for who holds locks that
+// others take under this one, and so must not wait for it.
 class MmReadTryGuard {
 public:
 	explicit MmReadTryGuard(dsvm_os_mm *mm)
